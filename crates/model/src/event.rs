@@ -1,0 +1,231 @@
+//! Every record of the journal, in the past tense.
+//!
+//! State is a fold over these ([`crate::state`]). A record never holds a secret.
+
+use crate::fault::Fault;
+use crate::gate::Answer;
+use crate::ids::{Epoch, RunId, StepName, UnitName};
+use crate::side::{Side, Way};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A step table of a unit's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Seed and follow every replica, both ways.
+    Sync,
+    /// Insert fronts and lower TTLs.
+    Prepare,
+    /// Move the write side from source to target.
+    Cutover,
+    /// Move the write side back from target to source.
+    Failback,
+    /// Restore TTLs, end the reverse stream: the point of no return.
+    Settle,
+}
+
+impl Phase {
+    /// Returns the phase as one lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Prepare => "prepare",
+            Self::Cutover => "cutover",
+            Self::Failback => "failback",
+            Self::Settle => "settle",
+        }
+    }
+
+    /// Returns the direction in which the phase moves the write side.
+    pub fn way(self) -> Way {
+        match self {
+            Self::Failback => Way::Back,
+            _ => Way::Forward,
+        }
+    }
+}
+
+/// One execution of a table: phase and number, counted over the whole run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which table.
+    pub phase: Phase,
+    /// 1 for the first table of the run, then rising.
+    pub number: u32,
+}
+
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// A person at a terminal.
+    Person(String),
+    /// A trigger, by name.
+    Trigger(String),
+    /// The controller following the plan or resuming after a crash.
+    Controller,
+}
+
+/// A record's payload. `Step*` events belong to the attempt that is open.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run began with this plan.
+    RunStarted {
+        /// The run.
+        run: RunId,
+        /// The unit.
+        unit: UnitName,
+        /// Hash of the canonical plan.
+        plan_hash: String,
+        /// The plan itself, as it was approved.
+        plan: Value,
+        /// Who started it.
+        by: Actor,
+    },
+    /// A controller took the lease.
+    EpochTaken {
+        /// The new epoch.
+        epoch: Epoch,
+        /// The controller's process id.
+        pid: u32,
+    },
+    /// A table began.
+    AttemptStarted {
+        /// Which.
+        attempt: Attempt,
+        /// Who asked for it.
+        by: Actor,
+        /// Why, in words; for a failback the trigger's numbers.
+        because: String,
+    },
+    /// A gate was answered; only changes of the verdict are recorded.
+    GateAnswered {
+        /// Before which step.
+        step: StepName,
+        /// The answer with its numbers.
+        answer: Answer,
+    },
+    /// A step is about to act. Everything needed to undo it stands in `prepared`.
+    StepIntended {
+        /// Which step.
+        step: StepName,
+        /// What the effect read beforehand: its inverse and its parameters.
+        prepared: Value,
+        /// Under which epoch.
+        epoch: Epoch,
+    },
+    /// The step took effect.
+    StepDone {
+        /// Which step.
+        step: StepName,
+        /// What later steps and the report need.
+        output: Value,
+    },
+    /// The step did not succeed.
+    StepFailed {
+        /// Which step.
+        step: StepName,
+        /// Why, and what it left behind.
+        fault: Fault,
+    },
+    /// The step is about to be undone.
+    UndoIntended {
+        /// Which step.
+        step: StepName,
+        /// Under which epoch.
+        epoch: Epoch,
+    },
+    /// The step is undone.
+    UndoDone {
+        /// Which step.
+        step: StepName,
+    },
+    /// The undo did not succeed.
+    UndoFailed {
+        /// Which step.
+        step: StepName,
+        /// Why.
+        fault: Fault,
+    },
+    /// The open attempt turned round: what it did is being undone.
+    WithdrawalStarted {
+        /// Who or what made it turn.
+        by: Actor,
+        /// Why.
+        because: String,
+    },
+    /// Every step of the open attempt is undone; the unit is as before it.
+    AttemptWithdrawn,
+    /// Every step of the open attempt is done.
+    AttemptCompleted,
+    /// The open attempt cannot go on or back without a person.
+    AttemptStuck {
+        /// Why.
+        because: String,
+        /// What a person can do.
+        way_out: Vec<String>,
+    },
+    /// A person told a stuck attempt to try again.
+    AttemptResumed {
+        /// Who.
+        by: Actor,
+    },
+    /// A trigger fired while the unit was watched.
+    TriggerFired {
+        /// Its name.
+        trigger: String,
+        /// Its numbers.
+        because: String,
+    },
+    /// A trigger's failback was refused because it would lose writes; a person must choose.
+    FailbackRefused {
+        /// Why.
+        because: String,
+        /// What a person can do.
+        way_out: Vec<String>,
+    },
+    /// A person ended the automatic failback.
+    Confirmed {
+        /// Who.
+        by: Actor,
+    },
+    /// A full comparison ended.
+    Compared {
+        /// `database` or `files`.
+        what: String,
+        /// Differences found.
+        differences: u64,
+        /// What was compared: tables, rows, digests, files, bytes.
+        detail: Value,
+    },
+    /// Something worth knowing happened; carries no state.
+    Noted {
+        /// The message.
+        text: String,
+    },
+}
+
+/// An event with its place and time in the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// 1, 2, 3, ... without gaps.
+    pub seq: u64,
+    /// Wall clock, milliseconds since 1970.
+    pub at_ms: u64,
+    /// Boot clock, milliseconds.
+    pub boot_ms: u64,
+    /// The payload.
+    pub event: Event,
+}
+
+/// Which side holds the write side of the unit, as far as the journal knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteSide {
+    /// This side takes writes.
+    At(Side),
+    /// Between seal and route: no side takes writes.
+    Held,
+}

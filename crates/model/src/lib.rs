@@ -1,0 +1,19 @@
+//! Pure data and rules of a migration: names, plans, events, states, positions,
+//! samples, verdicts and faults.
+//!
+//! **Invariant.** No I/O, no async, no clock and no randomness live here: every
+//! function is a pure function of its arguments.
+
+pub mod event;
+pub mod fault;
+pub mod gate;
+pub mod ids;
+pub mod plan;
+pub mod sample;
+pub mod side;
+pub mod state;
+
+pub use fault::{EffectLeft, Fault, FaultKind};
+pub use ids::{Epoch, RunId, StepName, UnitName};
+pub use sample::{Sample, What};
+pub use side::{Side, Sides, Way};
