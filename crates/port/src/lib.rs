@@ -43,9 +43,37 @@ impl Authority {
 /// Outputs of the steps already done in this attempt, by step name.
 pub type Facts = BTreeMap<StepName, Value>;
 
+/// How far a long effect is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done: ``copy table `orders` ``.
+    pub what: String,
+    /// Amount done.
+    pub done: u64,
+    /// Amount in all, as far as known; 0 if unknown.
+    pub total: u64,
+    /// Unit of both: `rows`, `files`, `bytes`.
+    pub unit: &'static str,
+}
+
+/// Takes progress reports; dropping them must be harmless.
+pub trait ProgressSink: Send + Sync {
+    /// Takes one report. Must not block.
+    fn report(&self, progress: Progress);
+}
+
+/// Drops every report.
+pub struct NoProgress;
+
+impl ProgressSink for NoProgress {
+    fn report(&self, _progress: Progress) {}
+}
+
 /// Everything an effect is told.
 #[derive(Clone)]
 pub struct Call {
+    /// Where progress of long work is reported.
+    pub progress: Arc<dyn ProgressSink>,
     /// Who acts.
     pub authority: Authority,
     /// What `prepare` returned; it stands in the journal since before the first `run`.

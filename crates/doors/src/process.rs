@@ -1,0 +1,1 @@
+//! Child processes: argument vectors only, ended with the controller.

@@ -1,0 +1,1 @@
+//! Taking over a listening port from a live server.
