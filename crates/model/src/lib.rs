@@ -6,6 +6,7 @@
 
 pub mod event;
 pub mod fault;
+pub mod finding;
 pub mod gate;
 pub mod ids;
 pub mod plan;
@@ -14,6 +15,7 @@ pub mod side;
 pub mod state;
 
 pub use fault::{EffectLeft, Fault, FaultKind};
+pub use finding::{Finding, Severity};
 pub use ids::{Epoch, RunId, StepName, UnitName};
 pub use sample::{Sample, What};
 pub use side::{Side, Sides, Way};
