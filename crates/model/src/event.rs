@@ -200,6 +200,13 @@ pub enum Event {
         /// What was compared: tables, rows, digests, files, bytes.
         detail: Value,
     },
+    /// Totals read at this moment, for the report; carries no state.
+    Measured {
+        /// `traffic` (what the fronts counted) or `probe` (what the probes saw).
+        what: String,
+        /// The totals.
+        detail: Value,
+    },
     /// Something worth knowing happened; carries no state.
     Noted {
         /// The message.
