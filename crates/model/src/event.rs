@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::gate::Answer;
 use crate::ids::{Epoch, RunId, StepName, UnitName};
 use crate::side::{Side, Way};
+use crate::table::TableShape;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -99,6 +100,11 @@ pub enum Event {
         by: Actor,
         /// Why, in words; for a failback the trigger's numbers.
         because: String,
+    },
+    /// The open attempt follows this table and no other.
+    TableFixed {
+        /// Its rows, without their effects.
+        table: TableShape,
     },
     /// A gate was answered; only changes of the verdict are recorded.
     GateAnswered {
@@ -212,6 +218,36 @@ pub enum Event {
         /// The message.
         text: String,
     },
+}
+
+impl Event {
+    /// Returns the event's name as it stands in the journal.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RunStarted { .. } => "run_started",
+            Self::EpochTaken { .. } => "epoch_taken",
+            Self::AttemptStarted { .. } => "attempt_started",
+            Self::TableFixed { .. } => "table_fixed",
+            Self::GateAnswered { .. } => "gate_answered",
+            Self::StepIntended { .. } => "step_intended",
+            Self::StepDone { .. } => "step_done",
+            Self::StepFailed { .. } => "step_failed",
+            Self::UndoIntended { .. } => "undo_intended",
+            Self::UndoDone { .. } => "undo_done",
+            Self::UndoFailed { .. } => "undo_failed",
+            Self::WithdrawalStarted { .. } => "withdrawal_started",
+            Self::AttemptWithdrawn => "attempt_withdrawn",
+            Self::AttemptCompleted => "attempt_completed",
+            Self::AttemptStuck { .. } => "attempt_stuck",
+            Self::AttemptResumed { .. } => "attempt_resumed",
+            Self::TriggerFired { .. } => "trigger_fired",
+            Self::FailbackRefused { .. } => "failback_refused",
+            Self::Confirmed { .. } => "confirmed",
+            Self::Compared { .. } => "compared",
+            Self::Measured { .. } => "measured",
+            Self::Noted { .. } => "noted",
+        }
+    }
 }
 
 /// An event with its place and time in the journal.

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod sample;
 pub mod side;
 pub mod state;
+pub mod table;
 
 pub use fault::{EffectLeft, Fault, FaultKind};
 pub use finding::{Finding, Severity};

@@ -1,0 +1,179 @@
+//! Which event may follow in which state.
+
+use super::{AttemptState, Direction, RunState, Stage, StepStatus};
+use crate::event::{Actor, Attempt, Event, Phase};
+use crate::ids::{Epoch, StepName};
+use crate::table::TableShape;
+
+type Legal = Result<(), String>;
+
+fn need(holds: bool, why: &str) -> Legal {
+    if holds { Ok(()) } else { Err(why.to_owned()) }
+}
+
+impl RunState {
+    /// Returns the rule that `event` would break as the next record.
+    pub(super) fn legal(&self, event: &Event) -> Legal {
+        use Event as E;
+        let watched = matches!(self.stage, Stage::Watching | Stage::Confirmed);
+        match (event, &self.open) {
+            (E::EpochTaken { epoch, .. }, _) => {
+                need(epoch.0 == self.epoch.0 + 1, "an epoch is the former one plus one")
+            }
+            (E::Noted { .. }, _) => Ok(()),
+            (E::RunStarted { .. }, _) => {
+                need(self.run.is_none(), "a run was started in this journal before")
+            }
+            (_, _) if self.run.is_none() => need(false, "no run was started"),
+
+            (E::Compared { .. } | E::Measured { .. }, _) => Ok(()),
+            (E::TriggerFired { .. }, _) => need(watched, "the unit is not watched"),
+            (E::FailbackRefused { .. }, None) => need(watched, "the unit is not watched"),
+            (E::Confirmed { .. }, None) => {
+                need(self.stage == Stage::Watching, "the unit is not being watched")
+            }
+            (E::AttemptStarted { attempt, by, .. }, None) => self.may_start(*attempt, by),
+            (E::FailbackRefused { .. } | E::Confirmed { .. } | E::AttemptStarted { .. }, Some(_)) => {
+                need(false, "an attempt is open")
+            }
+            (_, None) => need(false, "no attempt is open"),
+
+            (E::AttemptResumed { .. }, Some(open)) => {
+                need(open.stuck.is_some(), "the attempt is not stuck")
+            }
+            (_, Some(open)) if open.stuck.is_some() => need(false, "the attempt is stuck"),
+            (E::AttemptStuck { .. }, Some(_)) => Ok(()),
+            (E::TableFixed { table }, Some(open)) => open.may_fix(table),
+            (_, Some(open)) if open.table.is_none() => need(false, "the table is not fixed"),
+            (E::WithdrawalStarted { .. }, Some(open)) => {
+                open.forward()?;
+                need(!open.crossed(), "the point of no return was passed")
+            }
+            (E::AttemptWithdrawn, Some(open)) => open.may_end_withdrawn(),
+            (E::AttemptCompleted, Some(open)) => open.may_complete(),
+            (E::GateAnswered { step, .. }, Some(open)) => {
+                open.forward()?;
+                open.place(step).map(|_| ())
+            }
+            (E::StepIntended { step, epoch, .. }, Some(open)) => {
+                self.current(*epoch)?;
+                open.may_intend(step)
+            }
+            (E::StepDone { step, .. } | E::StepFailed { step, .. }, Some(open)) => {
+                open.forward()?;
+                open.is_at(step, |status| {
+                    matches!(status, StepStatus::Intended | StepStatus::Failed { .. })
+                })
+            }
+            (E::UndoIntended { step, epoch }, Some(open)) => {
+                self.current(*epoch)?;
+                open.may_undo(step)
+            }
+            (E::UndoDone { step } | E::UndoFailed { step, .. }, Some(open)) => {
+                open.is_at(step, |status| {
+                    matches!(status, StepStatus::Undoing | StepStatus::UndoFailed { .. })
+                })
+            }
+        }
+    }
+
+    fn current(&self, epoch: Epoch) -> Legal {
+        need(epoch == self.epoch, "the epoch is not the current one")
+    }
+
+    /// A trigger fails back only what is watched; from `Confirmed` on it takes a person.
+    fn may_start(&self, attempt: Attempt, by: &Actor) -> Legal {
+        need(attempt == self.next_attempt(attempt.phase), "attempts are numbered without gaps")?;
+        let fits = match (attempt.phase, self.stage) {
+            (Phase::Sync, Stage::Fresh)
+            | (Phase::Prepare, Stage::Synced)
+            | (Phase::Cutover, Stage::Prepared)
+            | (Phase::Failback, Stage::Watching)
+            | (Phase::Settle, Stage::Confirmed) => true,
+            (Phase::Failback, Stage::Confirmed) => matches!(by, Actor::Person(_)),
+            _ => false,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(format!("`{}` does not follow stage {:?}", attempt.phase.as_str(), self.stage))
+    }
+}
+
+impl AttemptState {
+    fn forward(&self) -> Legal {
+        need(self.direction == Direction::Forward, "the attempt is being withdrawn")
+    }
+
+    fn place(&self, step: &StepName) -> Result<usize, String> {
+        let table = self.table.as_ref().ok_or("the table is not fixed")?;
+        table.position(step).ok_or_else(|| format!("the table has no step `{step}`"))
+    }
+
+    fn is_at(&self, step: &StepName, fits: impl Fn(&StepStatus) -> bool) -> Legal {
+        match self.status(step) {
+            Some(status) if fits(status) => Ok(()),
+            status => Err(format!("step `{step}` stands at {status:?}")),
+        }
+    }
+
+    fn may_fix(&self, table: &TableShape) -> Legal {
+        need(self.table.is_none(), "the table is fixed")?;
+        need(table.phase == self.attempt.phase, "the table is of another phase")?;
+        table.check()
+    }
+
+    /// The steps before it are done, and it has no intent that still stands.
+    fn may_intend(&self, step: &StepName) -> Legal {
+        self.forward()?;
+        let place = self.place(step)?;
+        let before = self.table.iter().flat_map(|table| &table.steps[..place]);
+        for earlier in before {
+            if self.status(&earlier.name) != Some(&StepStatus::Done) {
+                return Err(format!("step `{}` before it is not done", earlier.name));
+            }
+        }
+        match self.status(step) {
+            None | Some(StepStatus::Undone) => Ok(()),
+            Some(status) => Err(format!("step `{step}` stands at {status:?}")),
+        }
+    }
+
+    /// The steps after it are undone. A table that can turn round undoes only after it did;
+    /// one without a point of no return may undo its open step to run it afresh.
+    fn may_undo(&self, step: &StepName) -> Legal {
+        let place = self.place(step)?;
+        let table = self.table.as_ref().ok_or("the table is not fixed")?;
+        if self.direction == Direction::Forward {
+            need(table.no_return().is_none(), "the attempt is not being withdrawn")?;
+            need(self.status(step) != Some(&StepStatus::Done), "the step is done")?;
+        }
+        for later in &table.steps[place + 1..] {
+            if !matches!(self.status(&later.name), None | Some(StepStatus::Undone)) {
+                return Err(format!("step `{}` after it is not undone", later.name));
+            }
+        }
+        self.is_at(step, |status| {
+            matches!(status, StepStatus::Intended | StepStatus::Done | StepStatus::Failed { .. })
+        })
+    }
+
+    fn may_end_withdrawn(&self) -> Legal {
+        need(self.direction != Direction::Forward, "the attempt is not being withdrawn")?;
+        match self.steps.iter().find(|(_, step)| step.status != StepStatus::Undone) {
+            Some((name, _)) => Err(format!("step `{name}` is not undone")),
+            None => Ok(()),
+        }
+    }
+
+    fn may_complete(&self) -> Legal {
+        self.forward()?;
+        let steps = self.table.iter().flat_map(|table| &table.steps);
+        for step in steps {
+            if self.status(&step.name) != Some(&StepStatus::Done) {
+                return Err(format!("step `{}` is not done", step.name));
+            }
+        }
+        Ok(())
+    }
+}
