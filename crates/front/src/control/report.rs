@@ -1,0 +1,171 @@
+//! What a front tells about itself. Times are milliseconds of the boot clock.
+
+use super::HoldId;
+use segue_model::{Epoch, RunId, Side, Sides, UnitName};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Who a front is and in which state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Name of the front.
+    pub name: String,
+    /// The side at whose address it listens.
+    pub side: Side,
+    /// Process id.
+    pub pid: u32,
+    /// Version of the program.
+    pub version: String,
+    /// The address it serves.
+    pub listen: SocketAddr,
+    /// Whether it takes new connections; false from bypass on.
+    pub listening: bool,
+    /// Whether it stands before a live server on the same port.
+    pub taken_over: bool,
+    /// The run that claimed it.
+    pub claim: Option<RunId>,
+    /// Highest epoch seen since the claim.
+    pub epoch: Epoch,
+    /// Last generation in force.
+    pub generation: u64,
+    /// Now, by the boot clock.
+    pub boot_ms: u64,
+    /// Since when it runs.
+    pub started_ms: u64,
+    /// Its units.
+    pub units: Vec<UnitStatus>,
+}
+
+impl Hello {
+    /// Returns the state of a unit.
+    pub fn unit(&self, name: &UnitName) -> Option<&UnitStatus> {
+        self.units.iter().find(|u| &u.unit == name)
+    }
+}
+
+/// A unit as a front knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitStatus {
+    /// The unit.
+    pub unit: UnitName,
+    /// Its host names.
+    pub hosts: Vec<String>,
+    /// The application's address at each side.
+    pub backends: Sides<SocketAddr>,
+    /// The side that takes its requests.
+    pub write_side: Side,
+    /// Its hold.
+    pub hold: HoldStatus,
+    /// Requests now at a backend, streams not counted.
+    pub in_flight: usize,
+    /// Open streams.
+    pub streams: usize,
+    /// Requests that wait, because of a hold or to be released.
+    pub held: usize,
+}
+
+/// Whether and how a unit is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum HoldStatus {
+    /// Requests pass.
+    Open,
+    /// Requests wait until released or until the lease is over.
+    Leased {
+        /// The hold.
+        hold_id: HoldId,
+        /// What is left of the lease.
+        left_ms: u64,
+    },
+    /// Requests wait until released.
+    Sealed {
+        /// The hold.
+        hold_id: HoldId,
+    },
+    /// Requests that waited are being let through, newer ones behind them.
+    Releasing,
+}
+
+/// A request at a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its method.
+    pub method: String,
+    /// Its path, without query.
+    pub path: String,
+    /// How long it runs, milliseconds.
+    pub age_ms: u64,
+}
+
+/// Counters since the front started.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Requests answered.
+    pub requests: u64,
+    /// Those that failed in the client's view: 5xx (the 503 of a hold too) or cut off by the backend.
+    pub failed: u64,
+    /// Longest time from a request's head to the end of its answer, time held included.
+    pub longest_ms: f64,
+}
+
+/// One second of one side. The times are answer times of the side: from forwarding a
+/// request to the head of its answer, time held not included.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// The second, by the boot clock, in which the window ended.
+    pub second: u64,
+    /// Requests answered.
+    pub count: u64,
+    /// Those that failed in the client's view.
+    pub failed: u64,
+    /// Median.
+    pub p50_ms: f64,
+    /// 95th percentile.
+    pub p95_ms: f64,
+    /// Longest.
+    pub max_ms: f64,
+}
+
+/// One hold, past or present.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HoldRecord {
+    /// The unit.
+    pub unit: UnitName,
+    /// The hold.
+    pub hold_id: HoldId,
+    /// When it began.
+    pub began_ms: u64,
+    /// When it was released or lapsed; none while it lasts.
+    pub released_ms: Option<u64>,
+    /// Where it was released to.
+    pub released_to: Option<Side>,
+    /// Requests that waited.
+    pub held_count: u64,
+    /// Longest wait of a request that was let through.
+    pub held_max_ms: f64,
+    /// Requests answered 503 because they waited too long or were too many.
+    pub refused_503: u64,
+    /// Streams ended because of the hold.
+    pub closed_streams: u64,
+    /// Whether it ended by itself.
+    pub lapsed: bool,
+}
+
+/// Everything a front counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Now, by the boot clock.
+    pub boot_ms: u64,
+    /// Requests of units, by the side they were sent to.
+    pub sides: Sides<Totals>,
+    /// Requests for hosts that belong to no unit.
+    pub other: Totals,
+    /// The last 120 seconds of each side, oldest first.
+    pub windows: Sides<Vec<Window>>,
+    /// Holds since the front started, and those it knew before; oldest first.
+    pub holds: Vec<HoldRecord>,
+    /// Client connections now open.
+    pub connections: u64,
+    /// Client connections taken so far.
+    pub accepted: u64,
+}
