@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Traffic of a unit: the fronts, asked through their control sockets.
+//!
+//! **Invariant.** Requests never pass here; a controller that is gone stops no request.
+
+mod fronts;
+mod hold;
+mod insert;
+mod link;
+mod route;
+mod sampler;
+mod totals;
+
+pub use fronts::{FrontSettings, Fronts};
+pub use totals::TrafficTotals;

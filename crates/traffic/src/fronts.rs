@@ -1,0 +1,132 @@
+//! All fronts of a unit.
+
+use crate::link::Link;
+use futures_util::future::join_all;
+use segue_front::control::{HoldId, HoldStatus, Hello, Reply, Request};
+use segue_model::event::Attempt;
+use segue_model::plan::{FrontPlan, Policy, UnitPlan};
+use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
+use segue_port::Authority;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What the fronts of a unit need to know.
+pub struct FrontSettings {
+    /// The unit.
+    pub unit: UnitPlan,
+    /// What the operator allows.
+    pub policy: Policy,
+    /// The run.
+    pub run: RunId,
+    /// The program that runs a front: `<program> front ...`.
+    pub program: PathBuf,
+}
+
+/// The fronts of a unit and the hold they are under.
+pub struct Fronts {
+    pub(crate) settings: FrontSettings,
+    pub(crate) links: Vec<Arc<Link>>,
+    /// Renews the present hold; dropped when it is released or sealed.
+    pub(crate) renewal: Mutex<Option<tokio::task::AbortHandle>>,
+    /// Epoch of the lease, told by [`Fronts::take_epoch`].
+    epoch: AtomicU64,
+}
+
+impl Fronts {
+    /// Builds the fronts; touches nothing.
+    pub fn new(settings: FrontSettings) -> Arc<Self> {
+        let links = settings.unit.fronts.iter().cloned().map(|plan| Arc::new(Link::new(plan))).collect();
+        Arc::new(Self { settings, links, renewal: Mutex::new(None), epoch: AtomicU64::new(0) })
+    }
+
+    /// Tells the lease's number: every front that answers refuses older ones from now on.
+    ///
+    /// # Errors
+    /// If a front belongs to another run or has seen a newer epoch. A front that does
+    /// not run yet is claimed when it is inserted.
+    pub async fn take_epoch(&self, epoch: Epoch) -> Result<(), Fault> {
+        self.epoch.store(epoch.0, Ordering::Relaxed);
+        let run = self.settings.run.clone();
+        for link in &self.links {
+            if link.hello().await.is_ok() {
+                link.call(&Request::Claim { run: run.clone(), epoch }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the epoch last told.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Relaxed))
+    }
+
+    /// Returns the state of every front.
+    pub(crate) async fn hellos(&self) -> Vec<(Arc<Link>, Result<Hello, Fault>)> {
+        let all = self.links.iter().map(|link| async move { (Arc::clone(link), link.hello().await) });
+        join_all(all).await
+    }
+
+    /// Returns the requests of the unit that run now and count as slow.
+    ///
+    /// # Errors
+    /// If a front does not answer: then it is unknown whether one runs.
+    pub async fn slow_requests(&self, slow_paths: &[String]) -> Result<Vec<String>, Fault> {
+        let ask = Request::WaitIdle { unit: self.settings.unit.name.clone(), timeout_ms: 0 };
+        let mut slow = Vec::new();
+        for link in &self.links {
+            if let Reply::Busy { running, .. } = link.call_aside(&ask).await? {
+                slow.extend(
+                    running
+                        .into_iter()
+                        .filter(|r| slow_paths.iter().any(|path| r.path.starts_with(path)))
+                        .map(|r| format!("{} {} for {} ms", r.method, r.path, r.age_ms)),
+                );
+            }
+        }
+        Ok(slow)
+    }
+
+    /// Starts again every front that should run and does not. Its last routes stand on
+    /// disk, so it comes up as it was.
+    pub async fn tend(&self) {
+        for (link, hello) in self.hellos().await {
+            let Err(fault) = hello else { continue };
+            if fault.kind != FaultKind::Unreachable || !link.plan.state.exists() {
+                continue;
+            }
+            tracing::warn!(front = link.plan.name, %fault, "front is gone: starting it again");
+            if let Err(fault) = self.start(&link).await {
+                tracing::error!(front = link.plan.name, %fault, "front does not start");
+                continue;
+            }
+            let claim = Request::Claim { run: self.settings.run.clone(), epoch: self.epoch() };
+            if let Err(fault) = link.call(&claim).await {
+                tracing::error!(front = link.plan.name, %fault, "front refuses the claim");
+            }
+        }
+    }
+
+    /// Returns the front that stands on the address of `side`.
+    pub(crate) fn front_at(&self, side: Side) -> Option<&FrontPlan> {
+        self.settings.unit.fronts.iter().find(|front| front.side == side)
+    }
+}
+
+/// Returns the name of an attempt's hold: `<run>-<phase>-<number>`.
+pub(crate) fn hold_id(run: &RunId, attempt: Attempt) -> HoldId {
+    HoldId(format!("{run}-{}-{}", attempt.phase.as_str(), attempt.number))
+}
+
+/// Returns the hold of the attempt an authority speaks for.
+pub(crate) fn hold_of(authority: &Authority) -> HoldId {
+    hold_id(&authority.run, authority.attempt)
+}
+
+/// Tells whether a status is this very hold, leased or sealed.
+pub(crate) fn is_hold(status: &HoldStatus, wanted: &HoldId) -> bool {
+    match status {
+        HoldStatus::Leased { hold_id, .. } | HoldStatus::Sealed { hold_id } => hold_id == wanted,
+        HoldStatus::Open | HoldStatus::Releasing => false,
+    }
+}

@@ -1,0 +1,161 @@
+//! Insert: a front on every address that DNS names or will name; undo: bypass.
+
+use crate::fronts::Fronts;
+use crate::link::{Link, unexpected};
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use segue_front::control::{Hello, Reply, Request};
+use segue_model::{EffectLeft, Fault, FaultKind, Side, Sides};
+use segue_port::{Call, Effect, Observed, Outcome};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a front's process may take until it answers.
+const START_LIMIT: Duration = Duration::from_secs(5);
+
+impl Fronts {
+    /// Returns the effect that inserts every front.
+    pub fn insert(self: &Arc<Self>) -> Arc<dyn Effect> {
+        Arc::new(Insert { fronts: Arc::clone(self) })
+    }
+
+    /// Starts a front's process, detached from this one, and waits until it answers.
+    pub(crate) async fn start(&self, link: &Link) -> Outcome<()> {
+        let plan = &link.plan;
+        let backend = self.settings.unit.backends.get(plan.side);
+        let mut args = vec![
+            "front".to_owned(),
+            format!("--name={}", plan.name),
+            format!("--side={}", plan.side),
+            format!("--listen={}", plan.listen),
+            format!("--control={}", plan.control.display()),
+            format!("--state={}", plan.state.display()),
+            format!("--default-backend={}", backend.address),
+        ];
+        if plan.take_over {
+            args.push("--take-over".into());
+        }
+        if let Some(egress) = plan.egress {
+            args.push(format!("--egress={egress}"));
+        }
+        let log = plan.state.with_extension("log");
+        segue_doors::detached::spawn(&self.settings.program, &args, &log).map_err(|e| {
+            Fault::new("SG0151", FaultKind::Invalid, format!("start front `{}`", plan.name), e)
+                .hint("look at program and log folder")
+        })?;
+        let began = Instant::now();
+        loop {
+            match link.hello().await {
+                Ok(hello) if hello.listening => return Ok(()),
+                Ok(_) => {}
+                Err(fault) if began.elapsed() > START_LIMIT => {
+                    return Err(Fault::new(
+                        "SG0152",
+                        FaultKind::Timeout,
+                        format!("start front `{}`", plan.name),
+                        format!("no answer after {} s: {fault}", START_LIMIT.as_secs()),
+                    )
+                    .leaving(EffectLeft::Maybe)
+                    .hint(format!("its last words stand in `{}`", log.display())));
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn insert_one(&self, link: &Link, call: &Call) -> Outcome<Value> {
+        let running = link.hello().await.is_ok_and(|hello| hello.listening);
+        if !running {
+            self.start(link).await?;
+        }
+        let (run, epoch) = (call.authority.run.clone(), call.authority.epoch);
+        link.call(&Request::Claim { run: run.clone(), epoch }).await?;
+        let unit = &self.settings.unit;
+        let route = |mark| Request::SetRoute {
+            mark,
+            unit: unit.name.clone(),
+            hosts: unit.hosts.clone(),
+            backends: Sides { source: unit.backends.source.address, target: unit.backends.target.address },
+            write_side: Side::Source,
+            concurrency: Sides {
+                source: unit.backends.source.concurrency,
+                target: unit.backends.target.concurrency,
+            },
+        };
+        match link.change(&run, epoch, route).await? {
+            Reply::Done { .. } => Ok(json!({ "listen": link.plan.listen.to_string(), "started": !running })),
+            other => Err(unexpected("route", &link.plan.name, &other)),
+        }
+    }
+
+    fn in_place(&self, hello: &Hello, call: &Call) -> bool {
+        hello.listening
+            && hello.claim.as_ref() == Some(&call.authority.run)
+            && hello.unit(&self.settings.unit.name).is_some()
+    }
+}
+
+struct Insert {
+    fronts: Arc<Fronts>,
+}
+
+#[async_trait]
+impl Effect for Insert {
+    fn what(&self) -> String {
+        let lines: Vec<String> = self
+            .fronts
+            .links
+            .iter()
+            .map(|link| {
+                let how = if link.plan.take_over { "takes the live port over" } else { "serves" };
+                format!("front `{}` {how} {}", link.plan.name, link.plan.listen)
+            })
+            .collect();
+        lines.join("; ")
+    }
+
+    fn by_hand(&self) -> String {
+        "end the processes `segue front`: a port that was taken over returns to its server at once".into()
+    }
+
+    async fn run(&self, call: &Call) -> Outcome<Value> {
+        let all = self.fronts.links.iter().map(|link| self.fronts.insert_one(link, call));
+        let mut outputs = serde_json::Map::new();
+        for (link, result) in self.fronts.links.iter().zip(join_all(all).await) {
+            // Another front may stand already, so the whole is half done.
+            outputs.insert(link.plan.name.clone(), result.map_err(|f| f.leaving(EffectLeft::Maybe))?);
+        }
+        Ok(Value::Object(outputs))
+    }
+
+    async fn observe(&self, call: &Call) -> Outcome<Observed> {
+        let hellos = self.fronts.hellos().await;
+        let placed = hellos
+            .iter()
+            .all(|(_, hello)| hello.as_ref().is_ok_and(|hello| self.fronts.in_place(hello, call)));
+        Ok(if placed { Observed::Applied(json!({})) } else { Observed::NotApplied })
+    }
+
+    async fn undo(&self, call: &Call) -> Outcome<()> {
+        for (link, hello) in self.fronts.hellos().await {
+            match hello {
+                Ok(_) => {
+                    let (run, epoch) = (call.authority.run.clone(), call.authority.epoch);
+                    link.call(&Request::Claim { run: run.clone(), epoch }).await?;
+                    link.change(&run, epoch, |mark| Request::Bypass { mark }).await?;
+                }
+                Err(fault) if fault.kind == FaultKind::Unreachable => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(())
+    }
+
+    async fn quench(&self, _call: &Call) -> Outcome<()> {
+        // Whatever a former controller still sends carries a lower epoch, which the
+        // claim of this one made every front refuse.
+        self.fronts.take_epoch(self.fronts.epoch()).await
+    }
+}

@@ -1,0 +1,53 @@
+//! What all fronts counted, for the journal and the report.
+
+use crate::fronts::Fronts;
+use segue_front::control::{HoldRecord, Reply, Request, Totals};
+use segue_model::{Fault, Side, Sides};
+use serde::{Deserialize, Serialize};
+
+/// Totals over all fronts of a unit since they were inserted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrafficTotals {
+    /// Requests answered, both sides.
+    pub requests: u64,
+    /// Those that failed in the client's view.
+    pub failed: u64,
+    /// Longest request, time held included, milliseconds; slow pages of the site count too.
+    pub longest_ms: f64,
+    /// Requests answered by each side.
+    pub by_side: Option<Sides<u64>>,
+    /// Requests that arrived at each front: name and count.
+    pub by_front: Vec<(String, u64)>,
+    /// Every hold with what happened to the requests in it.
+    pub holds: Vec<HoldRecord>,
+}
+
+impl Fronts {
+    /// Reads the counters of every front.
+    ///
+    /// # Errors
+    /// If a front does not answer: a sum without it would be wrong, so there is none.
+    pub async fn totals(&self) -> Result<TrafficTotals, Fault> {
+        let mut sum = TrafficTotals::default();
+        let mut by_side = Sides { source: 0, target: 0 };
+        for link in &self.links {
+            let stats = match link.call_aside(&Request::Stats).await? {
+                Reply::Stats(stats) => stats,
+                other => return Err(crate::link::unexpected("count at", &link.plan.name, &other)),
+            };
+            let mut arrived = 0;
+            for side in [Side::Source, Side::Target] {
+                let Totals { requests, failed, longest_ms } = stats.sides.get(side);
+                arrived += requests;
+                *by_side.get_mut(side) += requests;
+                sum.failed += failed;
+                sum.longest_ms = sum.longest_ms.max(*longest_ms);
+            }
+            sum.requests += arrived;
+            sum.by_front.push((link.plan.name.clone(), arrived));
+            sum.holds.extend(stats.holds.into_iter().filter(|hold| hold.unit == self.settings.unit.name));
+        }
+        sum.by_side = Some(by_side);
+        Ok(sum)
+    }
+}
