@@ -1,1 +1,23 @@
-//! Placeholder.
+//! DNS zones: TTLs lowered and restored, owned record sets published as one atomic
+//! UPDATE (RFC 2136) and read back on every authoritative server.
+//!
+//! **Invariant.** Only the record sets that the plan owns are ever named in an UPDATE;
+//! the SOA's serial is the only other thing that moves. Every change carries the exact
+//! SOA and the exact former values as prerequisites, so that it happens to the zone
+//! that was read, or not at all.
+
+mod audit;
+mod change;
+mod codes;
+mod effects;
+mod exchange;
+mod message;
+mod preflight;
+mod sampler;
+mod sets;
+mod zone;
+
+pub use audit::{Audit, SetAudit};
+pub use effects::safe_after_gate_value;
+pub use sets::{RecordSet, SetKey};
+pub use zone::{Contents, Settings, Zone};

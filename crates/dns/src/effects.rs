@@ -1,0 +1,270 @@
+//! The three effects of a zone: TTLs lowered, data published, TTLs restored.
+//!
+//! All are one [`Change`] read in `prepare` and kept in the journal; they differ only in
+//! what shall stand there afterwards.
+
+use crate::change::{Change, Served, now_ms};
+use crate::codes;
+use crate::message::Soa;
+use crate::sets::RecordSet;
+use crate::zone::Zone;
+use async_trait::async_trait;
+use segue_model::{Fault, FaultKind, Side, Way};
+use segue_port::{Call, Effect, Observed, Outcome};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What an effect does to the owned sets.
+enum Aim {
+    /// TTLs down to the plan's lowered TTL.
+    LowerTtls,
+    /// The data of the side to which the write side moves.
+    Publish,
+    /// The TTLs that stand in the output of `lower_ttls`.
+    RestoreTtls(Value),
+}
+
+struct ZoneEffect {
+    zone: Arc<Zone>,
+    aim: Aim,
+}
+
+/// What stands in the journal before the first `run`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Prepared {
+    #[serde(flatten)]
+    change: Change,
+    /// The longest time a resolver may keep the absence of a set, seconds.
+    negative_ttl_s: u32,
+}
+
+impl Zone {
+    /// Returns the effect that lowers the TTLs of the owned sets (phase prepare).
+    ///
+    /// A TTL that is lower already stays. Output: `former` (the exact sets before),
+    /// `lowered_at` (wall clock at the last server, ms), `safe_after_wall_ms` and
+    /// `safe_after_boot_ms` (from then on no honest resolver holds an answer with a
+    /// former TTL), `serial`, `servers`.
+    pub fn lower_ttls(self: &Arc<Self>) -> Arc<dyn Effect> {
+        Arc::new(ZoneEffect { zone: self.clone(), aim: Aim::LowerTtls })
+    }
+
+    /// Returns the effect that publishes the data of the side that `Way::to` names, with
+    /// the lowered TTL (phases cutover and failback).
+    ///
+    /// Output: `former`, `published_at`, `safe_after_wall_ms` and `safe_after_boot_ms`
+    /// (from then on no honest resolver holds the former answer), `serial`, `servers`.
+    pub fn publish(self: &Arc<Self>) -> Arc<dyn Effect> {
+        Arc::new(ZoneEffect { zone: self.clone(), aim: Aim::Publish })
+    }
+
+    /// Returns the effect that gives the owned sets their TTLs back and leaves their data
+    /// (phase settle). `former` is the output of `lower_ttls`, or its `former` alone.
+    ///
+    /// A set that did not exist then gets the TTL of another owned set of its name, else
+    /// the lowest former TTL.
+    pub fn restore_ttls(self: &Arc<Self>, former: Value) -> Arc<dyn Effect> {
+        Arc::new(ZoneEffect { zone: self.clone(), aim: Aim::RestoreTtls(former) })
+    }
+}
+
+/// Returns from when on, by the wall clock in milliseconds, no honest resolver holds the
+/// former answer; `None` if the output does not say.
+pub fn safe_after_gate_value(output: &Value) -> Option<u64> {
+    output.get("safe_after_wall_ms").and_then(Value::as_u64)
+}
+
+impl ZoneEffect {
+    fn op(&self) -> String {
+        let (zone, count) = (&self.zone.plan.zone, self.zone.plan.records.len());
+        let sets = if count == 1 { "1 record set".into() } else { format!("{count} record sets") };
+        match self.aim {
+            Aim::LowerTtls => format!(
+                "lower the TTLs of {sets} of zone `{zone}` to {} s",
+                self.zone.plan.lowered_ttl_s
+            ),
+            Aim::Publish => format!("publish {sets} of zone `{zone}`"),
+            Aim::RestoreTtls(_) => format!("restore the TTLs of {sets} of zone `{zone}`"),
+        }
+    }
+
+    fn unreadable(&self, cause: impl std::fmt::Display) -> Fault {
+        Fault::new(codes::PREPARED, FaultKind::Bug, format!("{} from the journal", self.op()), cause)
+            .hint("the journal was written by another version; take that one to go on")
+    }
+
+    fn prepared(&self, call: &Call) -> Outcome<Prepared> {
+        Prepared::deserialize(&call.prepared).map_err(|e| self.unreadable(e))
+    }
+
+    /// Works out what shall stand there, from what stands there now.
+    fn wanted(&self, current: &[RecordSet], way: Way) -> Outcome<Vec<RecordSet>> {
+        let lowered = self.zone.plan.lowered_ttl_s;
+        match &self.aim {
+            Aim::LowerTtls => Ok(current.iter().map(|s| s.with_ttl(s.ttl.min(lowered))).collect()),
+            Aim::Publish => {
+                let data = self.zone.declared()?.data.get(way.to());
+                let keep_low = |(wanted, current): (&RecordSet, &RecordSet)| match current.exists() {
+                    true => wanted.with_ttl(current.ttl.min(lowered)),
+                    false => wanted.with_ttl(lowered),
+                };
+                Ok(data.iter().zip(current).map(keep_low).collect())
+            }
+            Aim::RestoreTtls(former) => {
+                let former = former.get("former").unwrap_or(former);
+                let former =
+                    Vec::<RecordSet>::deserialize(former).map_err(|e| self.unreadable(e))?;
+                Ok(current.iter().map(|set| restored(set, &former)).collect())
+            }
+        }
+    }
+
+    /// Refuses sets whose data is of neither side: somebody edited them.
+    fn check_planned(&self, current: &[RecordSet]) -> Outcome<()> {
+        let declared = self.zone.declared()?;
+        if declared.side_of(current).is_some() {
+            return Ok(());
+        }
+        let source = declared.data.get(Side::Source);
+        let odd = source.iter().zip(current).find(|(planned, found)| planned.data != found.data);
+        let odd = odd.map(|(planned, found)| format!("planned `{planned}`, found `{found}`"));
+        Err(Fault::new(
+            codes::CONFLICT,
+            FaultKind::Conflict,
+            self.op(),
+            format!(
+                "the owned record sets are neither the plan's source nor its target data: {}",
+                odd.unwrap_or_default()
+            ),
+        )
+        .hint("nothing was changed; put the set right by hand or correct the plan"))
+    }
+
+    async fn carry_out(&self, change: &Change, op: &str, until: Instant) -> Outcome<ReadBack> {
+        let serial = self.zone.apply(change, op, until).await?;
+        let servers = self.zone.read_back(&change.wanted, op, until).await?;
+        Ok(ReadBack { serial, servers })
+    }
+
+    /// Builds the output from what was read back.
+    fn output(&self, prepared: &Prepared, seen: &ReadBack) -> Value {
+        let change = &prepared.change;
+        let (wall, boot) = now_ms();
+        let last_wall = seen.servers.iter().map(|s| s.at_ms).max().unwrap_or(wall);
+        let last_boot = seen.servers.iter().map(|s| s.at_boot_ms).max().unwrap_or(boot);
+        let changed = change.former.iter().zip(&change.wanted).filter(|(a, b)| a != b);
+        let kept = changed.map(|(former, _)| match former.exists() {
+            true => former.ttl,
+            false => prepared.negative_ttl_s,
+        });
+        let kept_ms = u64::from(kept.max().unwrap_or(0)) * 1000;
+        let at = if matches!(self.aim, Aim::Publish) { "published_at" } else { "lowered_at" };
+        let at = if matches!(self.aim, Aim::RestoreTtls(_)) { "restored_at" } else { at };
+        json!({
+            "former": change.former,
+            at: last_wall,
+            "safe_after_wall_ms": last_wall + kept_ms,
+            "safe_after_boot_ms": last_boot + kept_ms,
+            "serial": seen.serial,
+            "servers": seen.servers,
+        })
+    }
+}
+
+/// What the read-back of a change saw.
+struct ReadBack {
+    serial: u32,
+    servers: Vec<Served>,
+}
+
+fn restored(set: &RecordSet, former: &[RecordSet]) -> RecordSet {
+    let existing = || former.iter().filter(|f| f.exists());
+    let own = existing().find(|f| f.key == set.key);
+    let ttl = own
+        .or_else(|| existing().find(|f| f.key.name == set.key.name))
+        .or_else(|| existing().min_by_key(|f| f.ttl))
+        .map_or(set.ttl, |f| f.ttl);
+    set.with_ttl(ttl)
+}
+
+#[async_trait]
+impl Effect for ZoneEffect {
+    fn what(&self) -> String {
+        self.op()
+    }
+
+    fn by_hand(&self) -> String {
+        let plan = &self.zone.plan;
+        let data: Vec<String> = plan
+            .records
+            .iter()
+            .map(|r| format!("{} {} [{}]", r.name, r.rtype, r.data.source.join(", ")))
+            .collect();
+        let how = format!(
+            "with nsupdate, key `{}`, server {}: in one update delete each owned set and add it \
+             again as the journal's `former` of this step shows it",
+            plan.key.name, plan.primary
+        );
+        match self.aim {
+            Aim::Publish => format!("{how} (source data of the plan: {})", data.join("; ")),
+            Aim::LowerTtls | Aim::RestoreTtls(_) => how,
+        }
+    }
+
+    async fn prepare(&self, call: &Call) -> Outcome<Value> {
+        let until = Instant::now() + call.time_allowed;
+        let mut channel = self.zone.open(&self.op(), until).await?;
+        let (soa, former): (Soa, _) = self.zone.primary_state(&mut channel, until).await?;
+        self.check_planned(&former)?;
+        let wanted = self.wanted(&former, call.authority.way())?;
+        let change = Change { former, wanted };
+        let prepared = Prepared { change, negative_ttl_s: soa.negative_ttl };
+        serde_json::to_value(prepared).map_err(|e| self.unreadable(e))
+    }
+
+    async fn run(&self, call: &Call) -> Outcome<Value> {
+        let until = Instant::now() + call.time_allowed;
+        let prepared = self.prepared(call)?;
+        let seen = self.carry_out(&prepared.change, &self.op(), until).await?;
+        Ok(self.output(&prepared, &seen))
+    }
+
+    /// Asks the primary first, then waits for the others like `run`: a server that stays
+    /// behind is a fault (`SG0312`), never a change in force. Sends NOTIFY, which changes
+    /// no content.
+    async fn observe(&self, call: &Call) -> Outcome<Observed> {
+        let until = Instant::now() + call.time_allowed;
+        let (op, prepared) = (self.op(), self.prepared(call)?);
+        let mut channel = self.zone.open(&op, until).await?;
+        let (soa, current) = self.zone.primary_state(&mut channel, until).await?;
+        let change = &prepared.change;
+        if current == change.wanted {
+            let servers = self.zone.read_back(&change.wanted, &op, until).await?;
+            let seen = ReadBack { serial: soa.serial, servers };
+            return Ok(Observed::Applied(self.output(&prepared, &seen)));
+        }
+        if current == change.former {
+            return Ok(Observed::NotApplied);
+        }
+        let found: Vec<String> = current.iter().map(ToString::to_string).collect();
+        Ok(Observed::Unknown(format!(
+            "the primary serves neither the former nor the wanted record sets: {}",
+            found.join("; ")
+        )))
+    }
+
+    async fn undo(&self, call: &Call) -> Outcome<()> {
+        let until = Instant::now() + call.time_allowed;
+        let inverse = self.prepared(call)?.change.inverse();
+        self.carry_out(&inverse, &format!("undo: {}", self.op()), until).await?;
+        Ok(())
+    }
+
+    async fn quench(&self, call: &Call) -> Outcome<()> {
+        let until = Instant::now() + call.time_allowed;
+        let op = format!("close off what was sent before: {}", self.op());
+        self.zone.close_off(&op, until).await
+    }
+}

@@ -1,0 +1,298 @@
+//! Messages: queries, NOTIFY, UPDATE, and what their answers say.
+//!
+//! **Invariant.** Pure: bytes in, values out; no socket and no clock.
+
+use crate::sets::{Data, Owner, RecordSet, SetKey, lower_case};
+use bytes::Bytes;
+use domain::base::iana::{Class, Opcode, Rcode};
+use domain::base::message_builder::{AdditionalBuilder, MessageBuilder, PushError};
+use domain::base::name::ToName;
+use domain::base::rdata::UnknownRecordData;
+use domain::base::{Message, ParsedName, Record, Rtype};
+use domain::rdata::{AllRecordData, Soa as SoaData};
+use std::collections::BTreeMap;
+
+/// A message being built.
+pub(crate) type Draft = AdditionalBuilder<Vec<u8>>;
+/// A message as it was received.
+pub(crate) type Answer = Message<Vec<u8>>;
+
+/// Most octets of a message over TCP.
+const MESSAGE_MAX: usize = 65_535;
+
+/// The start of authority of a zone as one server holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Soa {
+    /// The serial.
+    pub(crate) serial: u32,
+    /// TTL of the record itself, seconds.
+    pub(crate) ttl: u32,
+    /// How long resolvers keep that something does not exist, seconds (RFC 2308 section 5).
+    pub(crate) negative_ttl: u32,
+    /// The exact data.
+    pub(crate) data: Data,
+    /// The same data with the next serial.
+    next: Data,
+}
+
+/// Builds a query without RD: the question is for an authoritative server.
+pub(crate) fn query(name: &Owner, rtype: Rtype) -> Result<Draft, PushError> {
+    let mut draft = MessageBuilder::new_vec();
+    draft.header_mut().set_random_id();
+    let mut draft = draft.question();
+    draft.push((name, rtype))?;
+    Ok(draft.additional())
+}
+
+/// Builds a NOTIFY (RFC 1996) without the optional serial: the receiver asks for it.
+pub(crate) fn notify(zone: &Owner) -> Result<Draft, PushError> {
+    let mut draft = query(zone, Rtype::SOA)?;
+    draft.header_mut().set_opcode(Opcode::NOTIFY);
+    draft.header_mut().set_aa(true);
+    Ok(draft)
+}
+
+/// Builds the UPDATE (RFC 2136) that takes the sets `from` to `to`.
+///
+/// Prerequisites: the zone's SOA is exactly `soa`, and every set that changes still has
+/// exactly its data of `from`. A set is deleted whole and added whole: adding a record
+/// with another TTL alone is ignored by some servers. All deletions come first, so that
+/// a CNAME can take the place of addresses and the other way round.
+///
+/// # Errors
+/// If the message, with `reserve` octets for the signature, would exceed 64 KiB.
+pub(crate) fn update(
+    zone: &Owner,
+    soa: &Soa,
+    from: &[RecordSet],
+    to: &[RecordSet],
+    reserve: usize,
+) -> Result<Draft, PushError> {
+    let changes = || from.iter().zip(to).filter(|(from, to)| from != to);
+    let mut draft = start_update(zone, soa, reserve)?;
+    for (set, _) in changes() {
+        require(&mut draft, set)?;
+    }
+    let mut draft = draft.authority();
+    for (set, _) in changes().filter(|(set, _)| set.exists()) {
+        draft.push((&set.key.name, Class::ANY, 0, empty(set.key.rtype)?))?;
+    }
+    for (_, set) in changes() {
+        for data in &set.data {
+            draft.push((&set.key.name, Class::IN, set.ttl, raw(set.key.rtype, data)?))?;
+        }
+    }
+    Ok(draft.additional())
+}
+
+/// Builds the UPDATE that only moves the serial forward by one.
+///
+/// Every UPDATE built before it names the former SOA in its prerequisite and is refused
+/// from then on, however late it arrives.
+pub(crate) fn bump(zone: &Owner, soa: &Soa, reserve: usize) -> Result<Draft, PushError> {
+    let mut draft = start_update(zone, soa, reserve)?.authority();
+    draft.push((zone, Class::IN, soa.ttl, raw(Rtype::SOA, &soa.next)?))?;
+    Ok(draft.additional())
+}
+
+type Prerequisites = domain::base::message_builder::AnswerBuilder<Vec<u8>>;
+
+fn start_update(zone: &Owner, soa: &Soa, reserve: usize) -> Result<Prerequisites, PushError> {
+    let mut draft = MessageBuilder::new_vec();
+    draft.set_push_limit(MESSAGE_MAX.saturating_sub(reserve));
+    draft.header_mut().set_random_id();
+    draft.header_mut().set_opcode(Opcode::UPDATE);
+    let mut draft = draft.question();
+    draft.push((zone, Rtype::SOA))?;
+    let mut draft = draft.answer();
+    draft.push((zone, Class::IN, 0, raw(Rtype::SOA, &soa.data)?))?;
+    Ok(draft)
+}
+
+/// Adds the prerequisite that a set has exactly this data, or does not exist.
+fn require(draft: &mut Prerequisites, set: &RecordSet) -> Result<(), PushError> {
+    if !set.exists() {
+        return draft.push((&set.key.name, Class::NONE, 0, empty(set.key.rtype)?));
+    }
+    for data in &set.data {
+        draft.push((&set.key.name, Class::IN, 0, raw(set.key.rtype, data)?))?;
+    }
+    Ok(())
+}
+
+fn raw(rtype: Rtype, data: &Data) -> Result<UnknownRecordData<Bytes>, PushError> {
+    UnknownRecordData::from_octets(rtype, data.wire.clone()).map_err(|_| PushError::ShortBuf)
+}
+
+fn empty(rtype: Rtype) -> Result<UnknownRecordData<Bytes>, PushError> {
+    UnknownRecordData::from_octets(rtype, Bytes::new()).map_err(|_| PushError::ShortBuf)
+}
+
+/// A record of an answer.
+type Parsed<'a> = Record<ParsedName<&'a [u8]>, AllRecordData<&'a [u8], ParsedName<&'a [u8]>>>;
+
+/// Visits every record of a section; the reason why not, if it cannot be read.
+fn each<'a>(
+    section: Result<
+        domain::base::message::RecordSection<'a, Vec<u8>>,
+        domain::base::wire::ParseError,
+    >,
+    mut visit: impl FnMut(Parsed<'a>),
+) -> Result<(), String> {
+    for record in section.map_err(garbled)? {
+        visit(record.map_err(garbled)?.into_any_record().map_err(garbled)?);
+    }
+    Ok(())
+}
+
+fn garbled(cause: impl std::fmt::Display) -> String {
+    format!("the answer cannot be read: {cause}")
+}
+
+/// Reads a record set from the answer to its query.
+///
+/// A delegation (type NS below the zone's apex) is taken from the referral, which is
+/// how an authoritative server shows it.
+///
+/// # Errors
+/// Says why the answer cannot be believed: an error code, no authority, not readable.
+pub(crate) fn read_set(answer: &Answer, key: &SetKey) -> Result<RecordSet, String> {
+    let rcode = answer.header().rcode();
+    if rcode != Rcode::NOERROR && rcode != Rcode::NXDOMAIN {
+        return Err(format!("it answered {rcode}"));
+    }
+    let mut set = RecordSet::absent(key.clone());
+    let mut take = |record: Parsed<'_>| {
+        let same = record.owner().name_eq(&key.name) && record.rtype() == key.rtype;
+        if same && record.class() == Class::IN {
+            set.ttl = record.ttl().as_secs();
+            set.data.insert(Data::compose(record.data()));
+        }
+    };
+    each(answer.answer(), &mut take)?;
+    if !answer.header().aa() {
+        if key.rtype == Rtype::NS {
+            each(answer.authority(), &mut take)?;
+        }
+        if !set.exists() {
+            return Err("it is not authoritative for the zone".into());
+        }
+        if key.rtype != Rtype::NS {
+            return Err("it answered without authority (AA)".into());
+        }
+    }
+    Ok(set)
+}
+
+/// Reads the SOA from the answer to its query.
+///
+/// # Errors
+/// Says why the answer cannot be believed.
+pub(crate) fn read_soa(answer: &Answer, zone: &Owner) -> Result<Soa, String> {
+    let header = answer.header();
+    if header.rcode() != Rcode::NOERROR {
+        return Err(format!("it answered {}", header.rcode()));
+    }
+    if !header.aa() {
+        return Err("it is not authoritative for the zone".into());
+    }
+    let mut found = None;
+    each(answer.answer(), |record| {
+        if let AllRecordData::Soa(data) = record.data()
+            && record.owner().name_eq(zone)
+        {
+            found = Some(soa(record.ttl().as_secs(), data));
+        }
+    })?;
+    found.ok_or_else(|| "it answered without an SOA".into())
+}
+
+fn soa<N: ToName>(ttl: u32, data: &SoaData<N>) -> Soa {
+    let next = SoaData::new(
+        data.mname(),
+        data.rname(),
+        data.serial().add(1),
+        data.refresh(),
+        data.retry(),
+        data.expire(),
+        data.minimum(),
+    );
+    Soa {
+        serial: data.serial().into_int(),
+        ttl,
+        negative_ttl: ttl.min(data.minimum().as_secs()),
+        data: Data::compose(data),
+        next: Data::compose(&next),
+    }
+}
+
+/// Collects a zone transfer message by message.
+pub(crate) struct Transfer {
+    zone: Owner,
+    soa: Option<Soa>,
+    finished: bool,
+    sets: BTreeMap<SetKey, RecordSet>,
+}
+
+impl Transfer {
+    /// Starts an empty one.
+    pub(crate) fn new(zone: Owner) -> Self {
+        Self { zone, soa: None, finished: false, sets: BTreeMap::new() }
+    }
+
+    /// Takes the next message; returns whether the closing SOA has come (RFC 5936 section 2.2).
+    ///
+    /// # Errors
+    /// Says why the transfer cannot be believed.
+    pub(crate) fn take(&mut self, message: &Answer) -> Result<bool, String> {
+        let rcode = message.header().rcode();
+        if rcode != Rcode::NOERROR {
+            return Err(format!("it answered {rcode}"));
+        }
+        let (mut count, mut wrong) = (0, None);
+        each(message.answer(), |record| {
+            count += 1;
+            if let Err(cause) = self.record(&record) {
+                wrong = Some(cause);
+            }
+        })?;
+        match wrong {
+            Some(cause) => Err(cause),
+            None if count == 0 => Err("it sent a message without records".into()),
+            None => Ok(self.finished),
+        }
+    }
+
+    fn record(&mut self, record: &Parsed<'_>) -> Result<(), String> {
+        if self.finished {
+            return Err("records follow the closing SOA".into());
+        }
+        if let AllRecordData::Soa(data) = record.data()
+            && record.owner().name_eq(&self.zone)
+        {
+            let soa = soa(record.ttl().as_secs(), data);
+            match &self.soa {
+                None => self.soa = Some(soa),
+                Some(first) if *first == soa => self.finished = true,
+                Some(_) => return Err("the closing SOA differs from the first".into()),
+            }
+            return Ok(());
+        }
+        if self.soa.is_none() {
+            return Err("it does not begin with the zone's SOA".into());
+        }
+        let key = SetKey { name: lower_case(record.owner()), rtype: record.rtype() };
+        let set = self.sets.entry(key).or_insert_with_key(|key| RecordSet::absent(key.clone()));
+        set.ttl = record.ttl().as_secs();
+        set.data.insert(Data::compose(record.data()));
+        Ok(())
+    }
+
+    /// Returns the SOA and every other set, in order; `None` before the closing SOA.
+    pub(crate) fn finish(self) -> Option<(Soa, BTreeMap<SetKey, RecordSet>)> {
+        if !self.finished {
+            return None;
+        }
+        Some((self.soa?, self.sets))
+    }
+}

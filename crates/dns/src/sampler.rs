@@ -1,0 +1,71 @@
+//! What the servers of a zone serve now.
+
+use crate::sets::RecordSet;
+use crate::zone::Zone;
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use segue_model::{Sample, What};
+use segue_port::{Outcome, Sampler};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Time between two samples.
+const EVERY: Duration = Duration::from_secs(1);
+/// Longest wait for the answers of one sample.
+const ANSWERS_MAX: Duration = Duration::from_millis(900);
+
+struct ZoneSampler {
+    zone: Arc<Zone>,
+}
+
+impl Zone {
+    /// Returns the sampler of the owned sets, every second: `ZoneServersEqual` (share of
+    /// the plan's servers that answer exactly as the primary does) and `ZoneTtlMaxS`.
+    ///
+    /// A server that does not answer counts as not equal; a silent primary is a fault.
+    pub fn samplers(self: &Arc<Self>) -> Vec<Arc<dyn Sampler>> {
+        vec![Arc::new(ZoneSampler { zone: self.clone() })]
+    }
+}
+
+#[async_trait]
+impl Sampler for ZoneSampler {
+    fn name(&self) -> String {
+        format!("zone:{}", self.zone.plan.zone)
+    }
+
+    fn every(&self) -> Duration {
+        EVERY
+    }
+
+    async fn sample(&self, now_boot_ms: u64) -> Outcome<Vec<Sample>> {
+        let until = Instant::now() + ANSWERS_MAX;
+        let plan = &self.zone.plan;
+        let op = format!("sample zone `{}`", plan.zone);
+        let primary = async {
+            let mut channel = self.zone.open(&op, until).await?;
+            Ok(self.zone.primary_state(&mut channel, until).await?.1)
+        };
+        let others = join_all(plan.servers.iter().map(|s| self.zone.served(*s, until)));
+        let (primary, others): (Outcome<Vec<RecordSet>>, _) = tokio::join!(primary, others);
+        let primary = primary?;
+        let answers: Vec<_> = others.into_iter().flatten().collect();
+        let equal = answers.iter().filter(|sets| **sets == primary).count();
+        let ttl = answers.iter().chain([&primary]).flatten().map(|set| set.ttl).max();
+        let sample = |what, value, count| Sample {
+            what,
+            value,
+            count,
+            taken_at_ms: now_boot_ms,
+            from: self.name(),
+        };
+        let asked = plan.servers.len();
+        // No server to ask is no equality either: the share stays 0.
+        let share = equal as f64 / asked.max(1) as f64;
+        Ok(vec![
+            sample(What::ZoneServersEqual, share, asked as u64),
+            sample(What::ZoneTtlMaxS, f64::from(ttl.unwrap_or(0)), answers.len() as u64 + 1),
+        ])
+    }
+}
