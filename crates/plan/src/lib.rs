@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The plan file: read, checked, hashed, described.
+//!
+//! **Invariant.** Pure: text in, plan or problems out. Nothing here opens a file, a
+//! socket or a clock, so the same text gives the same plan and the same hash anywhere.
+//!
+//! ```text
+//! text --read--> file types --convert--> model::plan::Plan --check--> problems --hash--> approval
+//! ```
+
+pub mod check;
+pub mod defaults;
+pub mod file;
+mod hash;
+mod problem;
+mod read;
+mod template;
+
+pub use check::check;
+pub use hash::{canonical, hash, short};
+pub use problem::{PlanError, Problem};
+pub use read::parse;
+pub use template::template;
+
+/// Returns the JSON Schema of the plan file, as it stands in `docs/plan.schema.json`.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(file::PlanFile).to_value()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! What is refused in a plan, and what to write instead.
+//!
+//! **Invariant.** Only what can be told from the plan itself. Whether the world fits the
+//! plan is asked by each family's `preflight`.
+
+mod database;
+mod fronts;
+mod names;
+mod policy;
+mod trees;
+mod triggers;
+mod unit;
+mod zones;
+
+use crate::Problem;
+use segue_model::plan::Plan;
+use std::collections::BTreeSet;
+
+/// Returns everything in the plan that is refused, in the order of the file.
+pub fn check(plan: &Plan) -> Vec<Problem> {
+    let mut found = Found::default();
+    names::name(&mut found, "name", &plan.name);
+    unit::check(&mut found, &plan.unit);
+    fronts::check(&mut found, &plan.unit);
+    database::check(&mut found, plan.unit.database.as_ref());
+    trees::check(&mut found, &plan.unit.trees);
+    zones::check(&mut found, &plan.unit);
+    policy::check(&mut found, &plan.policy);
+    triggers::check(&mut found, plan);
+    found.problems
+}
+
+/// Collects problems.
+#[derive(Default)]
+struct Found {
+    problems: Vec<Problem>,
+}
+
+impl Found {
+    fn add(
+        &mut self,
+        code: &'static str,
+        key: impl Into<String>,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.problems.push(Problem {
+            code,
+            key: key.into(),
+            text: text.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// Adds SG0705 for every value that an earlier one of the same kind already had.
+    fn duplicates<'a>(&mut self, what: &str, values: impl Iterator<Item = (String, &'a str)>) {
+        let mut seen = BTreeSet::new();
+        for (key, value) in values {
+            if !seen.insert(value) {
+                self.add(
+                    "SG0705",
+                    key,
+                    format!("{what} `{value}` is there twice"),
+                    "give each its own",
+                );
+            }
+        }
+    }
+}
+
+/// Returns `list[name]`, or `list[#n]` counted from 1 where the name is empty.
+fn key(list: &str, index: usize, name: &str) -> String {
+    if name.is_empty() { format!("{list}[#{}]", index + 1) } else { format!("{list}[{name}]") }
+}

@@ -1,0 +1,125 @@
+//! Hosts, backends, workers and probe.
+
+use super::names::{absolute, domain, name, url_path};
+use super::{Found, key};
+use segue_model::Side;
+use segue_model::plan::{Backend, UnitPlan, WorkerPlan};
+use std::path::Path;
+
+pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
+    name(found, "unit.name", unit.name.as_str());
+    hosts(found, &unit.hosts);
+    for side in [Side::Source, Side::Target] {
+        backend(found, &format!("backend.{side}"), unit.backends.get(side));
+    }
+    if unit.backends.source.address == unit.backends.target.address {
+        found.add(
+            "SG0728",
+            "backend.target.address",
+            format!("both sides have the web server {}", unit.backends.target.address),
+            "name the server of the target",
+        );
+    }
+    workers(found, &unit.workers);
+    if let Some(probe) = &unit.probe {
+        url_path(found, "SG0724", "probe.path", &probe.path);
+        if probe.marker.is_empty() {
+            found.add(
+                "SG0724",
+                "probe.marker",
+                "the marker is empty, so every answer would count as right",
+                "write a text that only a right answer holds",
+            );
+        }
+        if !(1..=1000).contains(&probe.per_second) {
+            found.add(
+                "SG0724",
+                "probe.per_second",
+                format!("{} requests per second to each front", probe.per_second),
+                "write 1 to 1000",
+            );
+        }
+    }
+}
+
+fn hosts(found: &mut Found, hosts: &[String]) {
+    if hosts.is_empty() {
+        found.add(
+            "SG0704",
+            "unit.hosts",
+            "the unit has no host",
+            "name every host of the site: `hosts = [\"www.example.test\"]`",
+        );
+    }
+    for (at, host) in hosts.iter().enumerate() {
+        if let Some(text) = domain(host, false) {
+            found.add(
+                "SG0704",
+                format!("unit.hosts[#{}]", at + 1),
+                text,
+                "write each host in full, lower case, without dot at the end; no wildcard",
+            );
+        }
+    }
+    found.duplicates("host", hosts.iter().map(|host| ("unit.hosts".into(), host.as_str())));
+}
+
+fn backend(found: &mut Found, at: &str, backend: &Backend) {
+    if backend.address.port() == 0 || backend.address.ip().is_unspecified() {
+        found.add(
+            "SG0728",
+            format!("{at}.address"),
+            format!("{} is not an address that can be connected to", backend.address),
+            "write the web server's address and port",
+        );
+    }
+    url_path(found, "SG0728", &format!("{at}.health_path"), &backend.health_path);
+    if let Some(log) = &backend.access_log {
+        absolute(found, &format!("{at}.access_log"), log);
+    }
+    if !(1..=10_000).contains(&backend.concurrency) {
+        found.add(
+            "SG0728",
+            format!("{at}.concurrency"),
+            format!("{} requests at once", backend.concurrency),
+            "write 1 to 10000: what the server takes without queueing",
+        );
+    }
+}
+
+fn workers(found: &mut Found, workers: &[WorkerPlan]) {
+    for (index, worker) in workers.iter().enumerate() {
+        let at = key("worker", index, &worker.name);
+        name(found, &format!("{at}.name"), &worker.name);
+        for side in [Side::Source, Side::Target] {
+            let commands = worker.sides.get(side);
+            for (verb, words) in [
+                ("stop", &commands.stop),
+                ("start", &commands.start),
+                ("running", &commands.running),
+            ] {
+                command(found, &format!("{at}.{side}.{verb}"), words);
+            }
+        }
+    }
+    found.duplicates(
+        "worker name",
+        workers.iter().enumerate().map(|(i, w)| (key("worker", i, &w.name), w.name.as_str())),
+    );
+}
+
+fn command(found: &mut Found, at: &str, words: &[String]) {
+    let text = match words.first() {
+        None => "there is no command".to_owned(),
+        Some(program) if !Path::new(program).is_absolute() => {
+            format!("the program `{program}` is not an absolute path")
+        }
+        Some(_) => return,
+    };
+    found.add(
+        "SG0723",
+        at,
+        text,
+        "write a list of words that begins with the program's path from `/` on",
+    );
+}

@@ -1,0 +1,221 @@
+//! Zones and owned record sets.
+
+use super::Found;
+use super::names::{domain, secret};
+use segue_model::Side;
+use segue_model::plan::{OwnedSet, UnitPlan, ZonePlan};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// TSIG algorithms that Segue speaks (RFC 8945 section 6).
+const ALGORITHMS: [&str; 4] = ["hmac-sha1", "hmac-sha256", "hmac-sha384", "hmac-sha512"];
+
+/// Types that a unit may own. Others belong to the zone, to a signer or to nobody.
+const TYPES: [&str; 13] = [
+    "A", "AAAA", "CAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SRV", "SSHFP", "SVCB", "TLSA", "TXT",
+];
+
+pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
+    found.duplicates(
+        "zone",
+        unit.zones.iter().map(|zone| (format!("zone[{}]", zone.zone), zone.zone.as_str())),
+    );
+    for zone in &unit.zones {
+        let at = format!("zone[{}]", zone.zone);
+        servers(found, &at, zone);
+        key(found, &at, zone);
+        if zone.records.is_empty() {
+            found.add(
+                "SG0714",
+                format!("{at}.record"),
+                "the unit owns no record set in this zone",
+                "add a [[zone.record]], or take the zone away",
+            );
+        }
+        for set in &zone.records {
+            record(found, &at, zone, set, unit);
+        }
+        together(found, &at, zone);
+    }
+}
+
+fn servers(found: &mut Found, at: &str, zone: &ZonePlan) {
+    if let Some(text) = domain(&zone.zone, true) {
+        found.add(
+            "SG0711",
+            format!("{at}.zone"),
+            text,
+            "write the zone's name, lower case, without dot at the end",
+        );
+    }
+    if !zone.servers.contains(&zone.primary) {
+        found.add(
+            "SG0716",
+            format!("{at}.servers"),
+            format!("the primary {} is not among the servers", zone.primary),
+            "list every address of every authoritative server, the primary included",
+        );
+    }
+    let servers: Vec<_> = zone.servers.iter().map(ToString::to_string).collect();
+    found.duplicates("server", servers.iter().map(|s| (format!("{at}.servers"), s.as_str())));
+    if !(1..=3600).contains(&zone.lowered_ttl_s) {
+        found.add(
+            "SG0725",
+            format!("{at}.lowered_ttl_s"),
+            format!("{} seconds", zone.lowered_ttl_s),
+            "write 1 to 3600",
+        );
+    }
+}
+
+fn key(found: &mut Found, at: &str, zone: &ZonePlan) {
+    if !ALGORITHMS.contains(&zone.key.algorithm.as_str()) {
+        found.add(
+            "SG0717",
+            format!("{at}.key.algorithm"),
+            format!("`{}` is not known", zone.key.algorithm),
+            format!("write one of {}", ALGORITHMS.join(", ")),
+        );
+    }
+    if domain(&zone.key.name.to_ascii_lowercase(), true).is_some() {
+        found.add(
+            "SG0717",
+            format!("{at}.key.name"),
+            "this is not the name of a key",
+            "write it as in the server's configuration, without dot at the end",
+        );
+    }
+    secret(found, &format!("{at}.key.secret"), &zone.key.secret);
+}
+
+fn record(found: &mut Found, at: &str, zone: &ZonePlan, set: &OwnedSet, unit: &UnitPlan) {
+    let at = format!("{at}.record[{} {}]", set.name, set.rtype);
+    let inside = set.name == zone.zone || set.name.ends_with(&format!(".{}", zone.zone));
+    let text = domain(&set.name, true)
+        .or_else(|| (!inside).then(|| format!("`{}` is not in `{}`", set.name, zone.zone)));
+    if let Some(text) = text {
+        found.add(
+            "SG0711",
+            format!("{at}.name"),
+            text,
+            "write the owner name in full, lower case, without dot at the end",
+        );
+    }
+    if matches!(set.rtype.as_str(), "SOA" | "NS") && set.name == zone.zone {
+        found.add(
+            "SG0713",
+            &at,
+            format!("the {} of the zone itself does not switch with a unit", set.rtype),
+            "take it away: name servers are moved on their own",
+        );
+    } else if !TYPES.contains(&set.rtype.as_str()) {
+        found.add(
+            "SG0730",
+            format!("{at}.type"),
+            format!("`{}` is not a type that a unit owns", set.rtype),
+            format!("write one of {}", TYPES.join(", ")),
+        );
+    }
+    if set.rtype == "CNAME" && set.name == zone.zone {
+        found.add(
+            "SG0712",
+            &at,
+            "a CNAME cannot stand at the top of a zone (RFC 1034 section 3.6.2)",
+            "own the A and AAAA sets there instead",
+        );
+    }
+    for side in [Side::Source, Side::Target] {
+        data(found, &format!("{at}.{side}"), set, side, unit);
+    }
+}
+
+fn data(found: &mut Found, at: &str, set: &OwnedSet, side: Side, unit: &UnitPlan) {
+    let data = set.data.get(side);
+    if data.is_empty() || data.iter().any(|datum| datum.trim().is_empty()) {
+        found.add(
+            "SG0714",
+            at,
+            format!("the set has no data at the {side}"),
+            "write what the set says while the unit is on that side",
+        );
+    }
+    found.duplicates("datum", data.iter().map(|datum| (at.to_owned(), datum.as_str())));
+    if set.rtype == "CNAME" && data.len() > 1 {
+        found.add(
+            "SG0712",
+            at,
+            format!("a CNAME with {} targets", data.len()),
+            "a name has one CNAME at most (RFC 1034 section 3.6.2): keep one",
+        );
+    }
+    for datum in data {
+        let address = match set.rtype.as_str() {
+            "A" => datum.parse::<Ipv4Addr>().map(IpAddr::from),
+            "AAAA" => datum.parse::<Ipv6Addr>().map(IpAddr::from),
+            _ => continue,
+        };
+        match address {
+            Ok(address) => stands(found, at, address, side, unit),
+            Err(_) => found.add(
+                "SG0730",
+                at,
+                format!("{datum:?} is not the data of a record of type {}", set.rtype),
+                "write one address",
+            ),
+        }
+    }
+}
+
+/// Fronts first, DNS second: no address is published where no front stands.
+fn stands(found: &mut Found, at: &str, address: IpAddr, side: Side, unit: &UnitPlan) {
+    let mut here = unit.fronts.iter().filter(|front| front.listen.ip() == address).peekable();
+    match here.peek() {
+        None => found.add(
+            "SG0710",
+            at,
+            format!("DNS would name {address}, and no front stands there"),
+            format!("add a [[front]] at the {side} that listens on {address}"),
+        ),
+        Some(first) => {
+            let name = first.name.clone();
+            if !here.any(|front| front.side == side) {
+                found.add(
+                    "SG0709",
+                    at,
+                    format!(
+                        "{address} is data of the {side}, but front `{name}` there is the {}'s",
+                        side.other()
+                    ),
+                    "exchange the data of the two sides, or correct the front's `side`",
+                );
+            }
+        }
+    }
+}
+
+/// What several sets of one zone may not do together.
+fn together(found: &mut Found, at: &str, zone: &ZonePlan) {
+    let mut by_name: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for set in &zone.records {
+        let types = by_name.entry(&set.name).or_default();
+        if types.contains(&set.rtype.as_str()) {
+            found.add(
+                "SG0715",
+                format!("{at}.record[{} {}]", set.name, set.rtype),
+                "this record set is owned twice",
+                "put all its data into one [[zone.record]]",
+            );
+        }
+        types.push(&set.rtype);
+    }
+    for (name, types) in by_name {
+        if types.contains(&"CNAME") && types.iter().any(|rtype| *rtype != "CNAME") {
+            found.add(
+                "SG0712",
+                format!("{at}.record[{name}]"),
+                "a CNAME allows no other data at its name (RFC 1034 section 3.6.2)",
+                "keep the CNAME or the other sets",
+            );
+        }
+    }
+}

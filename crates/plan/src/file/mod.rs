@@ -1,0 +1,55 @@
+//! The plan file as it is written, version 1.
+//!
+//! **Invariant.** These types are for reading only; the rest of Segue sees
+//! [`segue_model::plan::Plan`]. Every default is said in the doc comment of its field,
+//! which is also the text of the JSON Schema.
+
+mod policy;
+mod secret;
+mod unit;
+
+pub use policy::{ActionFile, Measure, NoDataFile, PolicyFile, TriggerFile};
+pub use secret::SecretText;
+pub use unit::{
+    BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, KeyFile, ProbeFile,
+    RecordFile, ServerFile, SideFile, TreeFile, UnitFile, WorkerFile, ZoneFile,
+};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A migration plan for Segue.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Segue plan file")]
+pub struct PlanFile {
+    /// Name of the plan: letters, digits, `-`, `_` and `.`, at most 64.
+    pub name: String,
+    /// What moves.
+    pub unit: UnitFile,
+    /// The web servers behind the fronts.
+    pub backend: BackendsFile,
+    /// The fronts, one for every address that DNS names or will name.
+    pub front: Vec<FrontFile>,
+    /// The database. Default: none.
+    pub database: Option<DatabaseFile>,
+    /// Directory trees. Default: none.
+    #[serde(default)]
+    pub tree: Vec<TreeFile>,
+    /// DNS zones and the record sets that the unit owns in them. Default: none, which
+    /// means that DNS is changed by hand.
+    #[serde(default)]
+    pub zone: Vec<ZoneFile>,
+    /// Cron jobs and queue workers, which write without passing a front. Default: none.
+    #[serde(default)]
+    pub worker: Vec<WorkerFile>,
+    /// What the probes ask for. Default: no probes, and then no word on failed requests.
+    pub probe: Option<ProbeFile>,
+    /// What the operator allows. Default: every field has its own.
+    #[serde(default)]
+    pub policy: PolicyFile,
+    /// Conditions that start an action while the unit is watched. Default: the set that
+    /// `segue init` writes into a new plan, as far as the plan has what they measure.
+    /// An empty list switches every trigger off.
+    pub trigger: Option<Vec<TriggerFile>>,
+}

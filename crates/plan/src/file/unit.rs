@@ -1,0 +1,217 @@
+//! What moves, as written in the plan file.
+
+use super::SecretText;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// One of the two sets of servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SideFile {
+    /// Where the unit lives before the migration.
+    Source,
+    /// Where it shall live afterwards.
+    Target,
+}
+
+/// The smallest set that must switch together.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnitFile {
+    /// Name of the unit: letters, digits, `-`, `_` and `.`, at most 64.
+    pub name: String,
+    /// Host names of the site, lower case, without trailing dot. At least one.
+    pub hosts: Vec<String>,
+}
+
+/// The web servers that answer for the unit.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackendsFile {
+    /// The one at the source.
+    pub source: BackendFile,
+    /// The one at the target.
+    pub target: BackendFile,
+}
+
+/// A web server behind the fronts.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackendFile {
+    /// Its address with port, as the fronts reach it.
+    pub address: SocketAddr,
+    /// Path that answers 200 while the application is up and that touches no data.
+    pub health_path: String,
+    /// Its access log in common or combined format. Default: none, and then nobody can
+    /// tell whether requests reach it around the front.
+    pub access_log: Option<PathBuf>,
+    /// Most requests the front sends it at once when a hold is released. Default: 64.
+    #[serde(default = "concurrency")]
+    pub concurrency: usize,
+}
+
+fn concurrency() -> usize {
+    64
+}
+
+/// A front to run.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FrontFile {
+    /// Its name, as a rule that of its side.
+    pub name: String,
+    /// On whose address it stands.
+    pub side: SideFile,
+    /// The address that DNS names or will name, with port.
+    pub listen: SocketAddr,
+    /// Whether a live server listens there, from which the port is taken over.
+    /// Default: false.
+    #[serde(default)]
+    pub take_over: bool,
+    /// Address that the front's own connections to that live server come from. Needed
+    /// with `take_over`, and only then. Default: none.
+    pub egress: Option<IpAddr>,
+    /// Its control socket: an absolute path of at most 107 bytes.
+    pub control: PathBuf,
+    /// File in which it keeps its last routes: an absolute path.
+    pub state: PathBuf,
+}
+
+/// A database and the two servers that hold it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseFile {
+    /// The schema to move.
+    pub schema: String,
+    /// Logins of the application (the user part). At least one.
+    pub logins: Vec<String>,
+    /// The server at the source.
+    pub source: ServerFile,
+    /// The server at the target.
+    pub target: ServerFile,
+}
+
+/// One MariaDB server.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerFile {
+    /// Its address with port, as Segue and the other server reach it.
+    pub address: SocketAddr,
+    /// Administrator's login, used to create one login an epoch and to end former ones.
+    pub admin: String,
+    /// Where the administrator's password is: `file:/path` or `env:NAME`.
+    pub password: SecretText,
+}
+
+/// A directory tree.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TreeFile {
+    /// Its name in reports.
+    pub name: String,
+    /// Its root at the source: an absolute path.
+    pub source: PathBuf,
+    /// Its root at the target: an absolute path.
+    pub target: PathBuf,
+    /// Paths below the root that do not move, as rsync patterns. Default: none.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+}
+
+/// A DNS zone and the record sets that the unit owns in it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneFile {
+    /// The zone's name, lower case, without trailing dot.
+    pub zone: String,
+    /// The server that takes updates, with port.
+    pub primary: SocketAddr,
+    /// Every address of every authoritative server, the primary included.
+    pub servers: Vec<SocketAddr>,
+    /// TTL of the owned sets while the unit may move, seconds. Default: 60.
+    #[serde(default = "lowered_ttl_s")]
+    pub lowered_ttl_s: u32,
+    /// The TSIG key.
+    pub key: KeyFile,
+    /// The owned record sets. At least one.
+    pub record: Vec<RecordFile>,
+}
+
+fn lowered_ttl_s() -> u32 {
+    60
+}
+
+/// A TSIG key for UPDATE, AXFR and NOTIFY.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFile {
+    /// The key's name.
+    pub name: String,
+    /// `hmac-sha256`, `hmac-sha384`, `hmac-sha512` or `hmac-sha1`. Default: `hmac-sha256`.
+    #[serde(default = "algorithm")]
+    pub algorithm: String,
+    /// Where the secret is, in base64: `file:/path` or `env:NAME`.
+    pub secret: SecretText,
+}
+
+fn algorithm() -> String {
+    "hmac-sha256".to_owned()
+}
+
+/// A record set that the unit owns: data of one type at one name.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordFile {
+    /// Owner name in full, lower case, without trailing dot.
+    pub name: String,
+    /// Type in capitals, such as `A`.
+    #[serde(rename = "type")]
+    pub rtype: String,
+    /// Data while the unit is at the source, in presentation format.
+    pub source: Vec<String>,
+    /// Data while the unit is at the target.
+    pub target: Vec<String>,
+}
+
+/// A cron job or queue worker.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerFile {
+    /// Its name.
+    pub name: String,
+    /// Its commands at the source.
+    pub source: CommandsFile,
+    /// Its commands at the target.
+    pub target: CommandsFile,
+}
+
+/// Argument vectors. The first word is an absolute path; no shell reads them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandsFile {
+    /// Stops the worker and returns once its last job has ended.
+    pub stop: Vec<String>,
+    /// Starts it.
+    pub start: Vec<String>,
+    /// Exits 0 while it runs, 1 while it does not.
+    pub running: Vec<String>,
+}
+
+/// What the probes ask for, through every front.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeFile {
+    /// Path of a GET that reads the unit's data.
+    pub path: String,
+    /// Text that stands in every right answer.
+    pub marker: String,
+    /// Requests per second to each front, 1 to 1000. Default: 20.
+    #[serde(default = "per_second")]
+    pub per_second: u32,
+}
+
+fn per_second() -> u32 {
+    20
+}

@@ -1,0 +1,36 @@
+//! The plan's hash: what was approved is compared with what runs.
+
+use segue_model::plan::Plan;
+use serde_json::{Map, Value};
+
+/// Returns the plan as JSON with the keys of every object sorted.
+///
+/// Every default is spelt out in it, so that a release with another default gives
+/// another hash. Secrets stand in it as references only.
+pub fn canonical(plan: &Plan) -> Value {
+    sorted(serde_json::to_value(plan).expect("a plan consists of texts, numbers and lists"))
+}
+
+/// Returns the hash of a plan: 32 hex digits, the first 16 bytes of BLAKE3 over its
+/// canonical JSON.
+pub fn hash(plan: &Plan) -> String {
+    let text = canonical(plan).to_string();
+    blake3::hash(text.as_bytes()).to_hex()[..32].to_owned()
+}
+
+/// Returns the short form of a hash that people read and type: its first 8 characters.
+pub fn short(hash: &str) -> &str {
+    hash.get(..8).unwrap_or(hash)
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        Value::Object(entries) => {
+            let mut entries: Vec<_> = entries.into_iter().collect();
+            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(entries.into_iter().map(|(k, v)| (k, sorted(v))).collect::<Map<_, _>>())
+        }
+        other => other,
+    }
+}

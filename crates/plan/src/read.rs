@@ -1,0 +1,254 @@
+//! From text to plan.
+
+use crate::file::{
+    ActionFile, BackendFile, CommandsFile, DatabaseFile, FrontFile, Measure, NoDataFile, PlanFile,
+    PolicyFile, ServerFile, SideFile, TriggerFile, ZoneFile,
+};
+use crate::{PlanError, Problem, check, defaults};
+use segue_model::gate::{Bound, NoData, Trigger, TriggerAction};
+use segue_model::plan::{
+    Backend, DatabasePlan, DatabaseServer, FrontPlan, OwnedSet, Plan, Policy, ProbePlan, SecretRef,
+    TreePlan, TsigKey, UnitPlan, WorkerCommands, WorkerPlan, ZonePlan,
+};
+use segue_model::{Side, Sides, UnitName, What};
+
+/// Reads and checks a plan file; `name` stands in messages only.
+///
+/// # Errors
+/// `SG0701` if the text is not a plan file, `SG0702` with every [`Problem`] found if
+/// [`check`] refuses what it says.
+pub fn parse(text: &str, name: &str) -> Result<Plan, PlanError> {
+    let (plan, mut problems) = read(text, name)?;
+    problems.extend(check(&plan));
+    if problems.is_empty() {
+        Ok(plan)
+    } else {
+        Err(PlanError::Refused { name: name.to_owned(), problems })
+    }
+}
+
+/// Reads a plan file without judging what it says, except for triggers whose measure
+/// and side do not fit: they have no form in the model.
+pub(crate) fn read(text: &str, name: &str) -> Result<(Plan, Vec<Problem>), PlanError> {
+    let file: PlanFile = toml::from_str(text).map_err(|error| unreadable(&error, text, name))?;
+    let unit = UnitPlan {
+        name: UnitName(file.unit.name),
+        hosts: file.unit.hosts,
+        backends: Sides {
+            source: backend(file.backend.source),
+            target: backend(file.backend.target),
+        },
+        fronts: file.front.into_iter().map(front).collect(),
+        database: file.database.map(database),
+        trees: file
+            .tree
+            .into_iter()
+            .map(|tree| TreePlan {
+                name: tree.name,
+                roots: Sides { source: tree.source, target: tree.target },
+                exclude: tree.exclude,
+            })
+            .collect(),
+        zones: file.zone.into_iter().map(zone).collect(),
+        workers: file
+            .worker
+            .into_iter()
+            .map(|worker| WorkerPlan {
+                name: worker.name,
+                sides: Sides { source: commands(worker.source), target: commands(worker.target) },
+            })
+            .collect(),
+        probe: file.probe.map(|probe| ProbePlan {
+            path: probe.path,
+            marker: probe.marker,
+            per_second: probe.per_second,
+        }),
+    };
+    let mut problems = Vec::new();
+    let triggers = match file.trigger {
+        None => defaults::triggers(&unit),
+        Some(list) => list.into_iter().filter_map(|t| trigger(t, &mut problems)).collect(),
+    };
+    let policy = Policy { triggers, ..policy(file.policy) };
+    Ok((Plan { name: file.name, unit, policy }, problems))
+}
+
+fn unreadable(error: &toml::de::Error, text: &str, name: &str) -> PlanError {
+    let offset = error.span().map_or(0, |span| span.start);
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    PlanError::Unreadable {
+        name: name.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        cause: without_value(error.message()),
+    }
+}
+
+/// Cuts a quoted value out of a message about a wrong type: it may be a secret that
+/// stands where a table belongs.
+fn without_value(message: &str) -> String {
+    let message = message.trim().replace('\n', ", ");
+    match (message.find(": string \""), message.rfind("\", expected")) {
+        (Some(from), Some(to)) if from < to => {
+            format!("{}: text{}", &message[..from], &message[to + 1..])
+        }
+        _ => message,
+    }
+}
+
+fn side(side: SideFile) -> Side {
+    match side {
+        SideFile::Source => Side::Source,
+        SideFile::Target => Side::Target,
+    }
+}
+
+fn backend(file: BackendFile) -> Backend {
+    Backend {
+        address: file.address,
+        health_path: file.health_path,
+        access_log: file.access_log,
+        concurrency: file.concurrency,
+    }
+}
+
+fn front(file: FrontFile) -> FrontPlan {
+    FrontPlan {
+        name: file.name,
+        side: side(file.side),
+        listen: file.listen,
+        take_over: file.take_over,
+        egress: file.egress,
+        control: file.control,
+        state: file.state,
+    }
+}
+
+fn database(file: DatabaseFile) -> DatabasePlan {
+    DatabasePlan {
+        schema: file.schema,
+        servers: Sides { source: server(file.source), target: server(file.target) },
+        logins: file.logins,
+    }
+}
+
+fn server(file: ServerFile) -> DatabaseServer {
+    DatabaseServer {
+        address: file.address,
+        admin: file.admin,
+        password: SecretRef(file.password.0),
+    }
+}
+
+fn zone(file: ZoneFile) -> ZonePlan {
+    ZonePlan {
+        zone: file.zone,
+        primary: file.primary,
+        servers: file.servers,
+        key: TsigKey {
+            name: file.key.name,
+            algorithm: file.key.algorithm,
+            secret: SecretRef(file.key.secret.0),
+        },
+        records: file
+            .record
+            .into_iter()
+            .map(|record| OwnedSet {
+                name: record.name,
+                rtype: record.rtype,
+                data: Sides { source: record.source, target: record.target },
+            })
+            .collect(),
+        lowered_ttl_s: file.lowered_ttl_s,
+    }
+}
+
+fn commands(file: CommandsFile) -> WorkerCommands {
+    WorkerCommands { stop: file.stop, start: file.start, running: file.running }
+}
+
+fn policy(file: PolicyFile) -> Policy {
+    let silent = defaults::policy();
+    Policy {
+        pause_budget_ms: file.pause_budget_ms.unwrap_or(silent.pause_budget_ms),
+        seal_reserve_ms: file.seal_reserve_ms.unwrap_or(silent.seal_reserve_ms),
+        lease_ms: file.lease_ms.unwrap_or(silent.lease_ms),
+        hold_age_max_ms: file.hold_age_max_ms.unwrap_or(silent.hold_age_max_ms),
+        hold_count_max: file.hold_count_max.unwrap_or(silent.hold_count_max),
+        quiet_wait_ms: file.quiet_wait_ms.unwrap_or(silent.quiet_wait_ms),
+        slow_paths: file.slow_paths.unwrap_or(silent.slow_paths),
+        database_lag_max_ms: file.database_lag_max_ms.unwrap_or(silent.database_lag_max_ms),
+        files_lag_max_ms: file.files_lag_max_ms.unwrap_or(silent.files_lag_max_ms),
+        verified_within_s: file.verified_within_s.unwrap_or(silent.verified_within_s),
+        all_traffic_for_s: file.all_traffic_for_s.unwrap_or(silent.all_traffic_for_s),
+        gate_wait_s: file.gate_wait_s.unwrap_or(silent.gate_wait_s),
+        stable_for_s: file.stable_for_s.unwrap_or(silent.stable_for_s),
+        triggers: silent.triggers,
+    }
+}
+
+fn trigger(file: TriggerFile, problems: &mut Vec<Problem>) -> Option<Trigger> {
+    let what = match what(file.what, file.side.map(side)) {
+        Ok(what) => what,
+        Err((text, remedy)) => {
+            problems.push(Problem {
+                code: "SG0727",
+                key: format!("trigger[{}].side", file.name),
+                text: text.to_owned(),
+                remedy: remedy.to_owned(),
+            });
+            return None;
+        }
+    };
+    Some(Trigger {
+        name: file.name,
+        bound: Bound { what, max: file.max, min: file.min, fresh_for_ms: file.fresh_for_ms },
+        for_ms: file.for_ms,
+        min_samples: file.min_samples,
+        min_count: file.min_count,
+        no_data: match file.no_data {
+            NoDataFile::Ignore => NoData::Ignore,
+            NoDataFile::Violates => NoData::Violates,
+        },
+        action: match file.action {
+            ActionFile::FailBack => TriggerAction::FailBack,
+            ActionFile::HoldAndAsk => TriggerAction::HoldAndAsk,
+        },
+    })
+}
+
+fn what(measure: Measure, side: Option<Side>) -> Result<What, (&'static str, &'static str)> {
+    let of_side: fn(Side) -> What = match measure {
+        Measure::DatabaseLagMs => What::DatabaseLagMs,
+        Measure::FilesLagMs => What::FilesLagMs,
+        Measure::RequestsPerSecond => What::RequestsPerSecond,
+        Measure::FailedPerSecond => What::FailedPerSecond,
+        Measure::ResponseP50Ms => What::ResponseP50Ms,
+        Measure::ResponseP95Ms => What::ResponseP95Ms,
+        Measure::BackendHealthy => What::BackendHealthy,
+        Measure::DatabaseReadable => What::DatabaseReadable,
+        Measure::DatabaseDifferences => return of_both(What::DatabaseDifferences, side),
+        Measure::FilesDifferences => return of_both(What::FilesDifferences, side),
+        Measure::FrontsReady => return of_both(What::FrontsReady, side),
+        Measure::DirectRequests => return of_both(What::DirectRequests, side),
+        Measure::ProbeFailed => return of_both(What::ProbeFailed, side),
+        Measure::ProbeMaxMs => return of_both(What::ProbeMaxMs, side),
+        Measure::ProbeCount => return of_both(What::ProbeCount, side),
+        Measure::ZoneServersEqual => return of_both(What::ZoneServersEqual, side),
+        Measure::ZoneTtlMaxS => return of_both(What::ZoneTtlMaxS, side),
+        Measure::StragglersPerSecond => return of_both(What::StragglersPerSecond, side),
+        Measure::TargetDiskFreeBytes => return of_both(What::TargetDiskFreeBytes, side),
+    };
+    side.map(of_side).ok_or((
+        "this is measured on each side, and no side is named",
+        "add `side = \"source\"` or `side = \"target\"`",
+    ))
+}
+
+fn of_both(what: What, side: Option<Side>) -> Result<What, (&'static str, &'static str)> {
+    match side {
+        None => Ok(what),
+        Some(_) => Err(("this is measured once, not on a side", "take `side` away")),
+    }
+}

@@ -1,0 +1,43 @@
+use super::example;
+use crate::{canonical, hash, schema, short};
+use serde_json::Value;
+
+#[test]
+fn hash_changes_with_every_value() {
+    let base = hash(&example());
+    let mut other = example();
+    other.policy.stable_for_s += 1;
+    assert_ne!(hash(&other), base);
+    other = example();
+    other.unit.zones[0].records[0].data.target[0] = "203.0.113.21".into();
+    assert_ne!(hash(&other), base);
+}
+
+#[test]
+fn hash_is_the_same_after_a_way_through_the_journal() {
+    let stored = serde_json::to_string(&canonical(&example())).unwrap();
+    let restored = serde_json::from_str(&stored).unwrap();
+    assert_eq!(hash(&restored), hash(&example()));
+    assert_eq!(hash(&restored).len(), 32);
+    assert_eq!(short(&hash(&restored)).len(), 8);
+}
+
+#[test]
+fn canonical_form_has_sorted_keys_throughout() {
+    fn sorted(value: &Value) -> bool {
+        match value {
+            Value::Object(map) => map.keys().is_sorted() && map.values().all(sorted),
+            Value::Array(items) => items.iter().all(sorted),
+            _ => true,
+        }
+    }
+    assert!(sorted(&canonical(&example())));
+}
+
+#[test]
+fn committed_schema_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/plan.schema.json");
+    let committed = std::fs::read_to_string(path).unwrap();
+    let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    assert!(committed == current, "docs/plan.schema.json is stale: run `cargo xtask codegen`");
+}

@@ -1,0 +1,12 @@
+#![allow(clippy::unwrap_used)]
+
+mod hashes;
+mod reading;
+mod refusals;
+
+use segue_model::plan::Plan;
+
+/// The template's plan: the base that every test changes in one place.
+fn example() -> Plan {
+    crate::parse(crate::template(), "example.toml").unwrap()
+}
