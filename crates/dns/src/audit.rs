@@ -85,7 +85,8 @@ impl Zone {
         for set in contents.sets().filter(|set| !declared.keys.contains(&set.key)) {
             for data in &set.data {
                 let text = data.text(set.key.rtype);
-                if let Some(address) = addresses.iter().find(|a| mentions(set.key.rtype, &text, a)) {
+                if let Some(address) = addresses.iter().find(|a| mentions(set.key.rtype, &text, a))
+                {
                     findings.push(Finding::warn(
                         codes::UNOWNED,
                         format!("`{} {text}` names source address {address}", set.key),

@@ -152,7 +152,7 @@ impl Zone {
             let mut fault = trouble.fault(op, primary).leaving(left);
             if left == EffectLeft::Maybe {
                 fault.code = codes::UPDATE_LOST.to_owned();
-                fault.cause = format!("no answer to the update: {}", fault.cause);
+                fault.cause = format!("what became of the update is not known: {}", fault.cause);
             }
             fault
         })?;

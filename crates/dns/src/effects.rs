@@ -91,8 +91,13 @@ impl ZoneEffect {
     }
 
     fn unreadable(&self, cause: impl std::fmt::Display) -> Fault {
-        Fault::new(codes::PREPARED, FaultKind::Bug, format!("{} from the journal", self.op()), cause)
-            .hint("the journal was written by another version; take that one to go on")
+        Fault::new(
+            codes::PREPARED,
+            FaultKind::Bug,
+            format!("{} from the journal", self.op()),
+            cause,
+        )
+        .hint("the journal was written by another version; take that one to go on")
     }
 
     fn prepared(&self, call: &Call) -> Outcome<Prepared> {
@@ -106,7 +111,8 @@ impl ZoneEffect {
             Aim::LowerTtls => Ok(current.iter().map(|s| s.with_ttl(s.ttl.min(lowered))).collect()),
             Aim::Publish => {
                 let data = self.zone.declared()?.data.get(way.to());
-                let keep_low = |(wanted, current): (&RecordSet, &RecordSet)| match current.exists() {
+                let keep_low = |(wanted, current): (&RecordSet, &RecordSet)| match current.exists()
+                {
                     true => wanted.with_ttl(current.ttl.min(lowered)),
                     false => wanted.with_ttl(lowered),
                 };

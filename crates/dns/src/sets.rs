@@ -272,3 +272,73 @@ fn unambiguous(text: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn key(rtype: &str) -> SetKey {
+        let rtype = Rtype::from_str(rtype).unwrap();
+        SetKey { name: owner("Shop.example.test").unwrap(), rtype }
+    }
+
+    fn parsed(rtype: &str, text: &str) -> Result<RecordSet, Fault> {
+        parse(&key(rtype), 60, &[text.to_owned()])
+    }
+
+    #[test]
+    fn refuses_data_that_could_be_read_in_two_ways() {
+        for (rtype, text) in [
+            ("CNAME", "@"),
+            ("MX", "10 @"),
+            ("CNAME", "relative"),
+            ("MX", "10 mail.example.com"),
+            ("TXT", "v=DMARC1; p=none"),
+            ("TXT", "\"open"),
+            ("A", "127.0.0.1\nother A 127.0.0.2"),
+            ("A", "(127.0.0.1"),
+            ("A", "127.0.0.1 127.0.0.2"),
+            ("A", ""),
+            ("A", "::1"),
+        ] {
+            let fault = parsed(rtype, text).unwrap_err();
+            assert_eq!(fault.code, "SG0301", "{rtype} {text}");
+        }
+        let twice = ["127.0.0.1".to_owned(), "127.0.0.1".to_owned()];
+        assert!(parse(&key("A"), 60, &twice).is_err());
+    }
+
+    #[test]
+    fn takes_quoted_text_and_absolute_names() {
+        let quoted = parsed("TXT", "\"v=DMARC1; p=none (@)\" \"@\"").unwrap();
+        assert_eq!(quoted.texts(), ["\"v=DMARC1; p=none (@)\" \"@\""]);
+        assert_eq!(parsed("MX", "10 mail.example.com.").unwrap().texts(), ["10 mail.example.com."]);
+    }
+
+    #[test]
+    fn compares_names_in_data_without_case_and_text_with_case() {
+        assert_eq!(parsed("CNAME", "A.test.").unwrap(), parsed("CNAME", "a.TEST.").unwrap());
+        assert_ne!(parsed("TXT", "\"A\"").unwrap(), parsed("TXT", "\"a\"").unwrap());
+        let set = parsed("A", "127.0.0.1").unwrap();
+        assert_ne!(set, set.with_ttl(61));
+    }
+
+    #[test]
+    fn comes_back_from_the_journal_octet_by_octet() {
+        for (rtype, text) in [
+            ("TXT", "\"a\\\"b\\\\c\\200\" \"\""),
+            ("MX", "10 MAIL.test."),
+            ("TYPE65400", "\\# 2 abcd"),
+        ] {
+            let set = parsed(rtype, text).unwrap();
+            let written = serde_json::to_string(&set).unwrap();
+            let read: RecordSet = serde_json::from_str(&written).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), written);
+            assert_eq!(read, set);
+        }
+        let absent = RecordSet::absent(key("A"));
+        let written = serde_json::to_string(&absent).unwrap();
+        assert_eq!(serde_json::from_str::<RecordSet>(&written).unwrap(), absent);
+    }
+}

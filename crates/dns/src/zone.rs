@@ -53,9 +53,8 @@ impl Declared {
         let bad = |what: String, cause: String| {
             Fault::new(codes::PLAN, FaultKind::Invalid, what, cause).hint("correct the plan file")
         };
-        let named = |text: &str| {
-            sets::owner(text).map_err(|e| bad(format!("read the name `{text}`"), e))
-        };
+        let named =
+            |text: &str| sets::owner(text).map_err(|e| bad(format!("read the name `{text}`"), e));
         let apex = named(&plan.zone)?;
         let mut keys = Vec::new();
         let mut data = Sides { source: Vec::new(), target: Vec::new() };
@@ -204,14 +203,15 @@ impl Zone {
         let apex = &self.declared()?.apex;
         let mut channel = self.open(&op, until).await?;
         let mut transfer = Transfer::new(apex.clone());
-        let request = message::query(apex, Rtype::AXFR)
-            .map_err(|e| unbuilt(e).fault(&op, primary))?;
+        let request =
+            message::query(apex, Rtype::AXFR).map_err(|e| unbuilt(e).fault(&op, primary))?;
         if let Err(trouble) = channel.transfer(request, &mut transfer, until).await {
             let mut fault = trouble.fault(&op, primary);
             if fault.code == codes::BAD_ANSWER {
                 fault.code = codes::TRANSFER.to_owned();
-                fault.hint = "allow the key to transfer the zone (BIND: allow-transfer { key ..; })"
-                    .to_owned();
+                fault.hint =
+                    "allow the key to transfer the zone (BIND: allow-transfer { key ..; })"
+                        .to_owned();
             }
             return Err(fault);
         }
