@@ -1,0 +1,49 @@
+# make demo           a live shop moves from source to target under load, back, and again
+# make test           build, every test, and the rules of the repository
+# make lint           format, clippy and the rules of the repository
+# make crash          kill the controller everywhere; writes target/crash.json
+# make bench NAME=x   one benchmark; writes target/bench/x.json
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint crash setup build
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET_DIR)/debug
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup:
+	@scripts/setup
+
+# One profile serves the demo and the tests, so that the tree is compiled once.
+build: setup
+	cargo build --locked
+
+demo: build
+	$(BIN)/segue-demo
+
+test: build
+	cargo xtask tidy
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	    echo 'cargo nextest run --workspace'; \
+	    cargo nextest run --locked --workspace --no-tests=fail; \
+	else \
+	    echo 'cargo test --workspace'; \
+	    cargo test --locked --workspace --quiet; \
+	fi || { echo 'make test: FAILED'; exit 1; }
+	@echo 'make test: every test passed'
+
+lint: setup
+	cargo fmt --all -- --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo xtask tidy
+	@echo 'make lint: clean'
+
+crash: build
+	$(BIN)/segue-demo crash
+
+bench: setup
+	@test -n "$(NAME)" || { echo 'make bench NAME=front'; exit 2; }
+	cargo build --locked --release
+	cargo xtask bench $(NAME)
