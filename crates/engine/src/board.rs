@@ -1,0 +1,218 @@
+//! The board: polls every sampler, keeps what was measured, and keeps it for the report.
+//!
+//! ```text
+//! sampler -> ring of 120 s in memory -> gates, triggers
+//!                                    -> roll-up of each second -> samples.db -> report
+//! ```
+//!
+//! **Invariants.** Nothing else polls. A sampler that fails or hangs leaves its last samples
+//! to grow old; no value is made up for it. Samplers do not wait for each other.
+
+mod ring;
+mod store;
+
+use ring::{KEEP_MS, Ring};
+use segue_model::{Fault, FaultKind, Sample, What};
+use segue_port::{Clock, Outcome, Sampler};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+pub use store::{RollUp, samples};
+
+/// Longest time a sampler may take for one turn, unless it samples more rarely.
+const MOST_TIME: Duration = Duration::from_secs(2);
+const SECOND: Duration = Duration::from_secs(1);
+/// How far back the board remembers, milliseconds; a trigger cannot look further.
+pub const REMEMBERED_MS: u64 = KEEP_MS;
+
+#[derive(Default)]
+struct Seen {
+    rings: BTreeMap<(What, String), Ring>,
+    faults: BTreeMap<String, Fault>,
+}
+
+struct Inner {
+    seen: Mutex<Seen>,
+    clock: Arc<dyn Clock>,
+    /// Ends the samplers with the last handle.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// A handle to the board; clones share it. Sampling ends with the last one.
+#[derive(Clone)]
+pub struct Board {
+    inner: Arc<Inner>,
+}
+
+impl Board {
+    /// Starts polling `samplers`, and writes roll-ups to `samples.db` in `dir`.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// `SG0630` if `samples.db` cannot be opened.
+    pub fn start(
+        samplers: Vec<Arc<dyn Sampler>>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+    ) -> Outcome<Self> {
+        let writer = store::Writer::open(dir)?;
+        let (batches, inbox) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("samples".into())
+            .spawn(move || writer.serve(&inbox))
+            .map_err(|error| {
+                Fault::new("SG0630", FaultKind::Bug, "start the thread of `samples.db`", error)
+            })?;
+        let board = Self::without_samplers(clock);
+        for sampler in samplers {
+            board.add(sampler);
+        }
+        let weak = Arc::downgrade(&board.inner);
+        let clock = Arc::clone(&board.inner.clock);
+        board.tasks().spawn(async move {
+            loop {
+                clock.sleep(SECOND).await;
+                let Some(inner) = weak.upgrade() else { return };
+                let batch = Self { inner }.roll_up();
+                // The thread ends only with this sender.
+                if !batch.is_empty() && batches.send(batch).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(board)
+    }
+
+    /// Builds a board that only remembers what is [`put`](Self::put) on it.
+    pub fn without_samplers(clock: Arc<dyn Clock>) -> Self {
+        let seen = Mutex::new(Seen::default());
+        Self { inner: Arc::new(Inner { seen, clock, tasks: Mutex::new(JoinSet::new()) }) }
+    }
+
+    /// Starts polling one more sampler. Must be called within a tokio runtime.
+    pub fn add(&self, sampler: Arc<dyn Sampler>) {
+        let weak = Arc::downgrade(&self.inner);
+        let clock = Arc::clone(&self.inner.clock);
+        self.tasks().spawn(async move {
+            let name = sampler.name();
+            let every = sampler.every();
+            let most = every.max(MOST_TIME);
+            loop {
+                let began_ms = clock.boot_ms();
+                let turn = tokio::select! {
+                    biased;
+                    turn = sampler.sample(began_ms) => turn,
+                    () = clock.sleep(most) => Err(Fault::new(
+                        "SG0631",
+                        FaultKind::Timeout,
+                        format!("sample `{name}`"),
+                        format!("no answer within {} ms", most.as_millis()),
+                    )),
+                };
+                let Some(inner) = weak.upgrade() else { return };
+                Self { inner }.take(&name, turn);
+                let used = Duration::from_millis(clock.boot_ms().saturating_sub(began_ms));
+                clock.sleep(every.saturating_sub(used).max(Duration::from_millis(1))).await;
+            }
+        });
+    }
+
+    /// Puts one sample on the board.
+    pub fn put(&self, sample: Sample) {
+        let now_ms = self.inner.clock.boot_ms();
+        let mut seen = self.seen();
+        let key = (sample.what, sample.from.clone());
+        seen.rings.entry(key).or_default().push(sample, now_ms);
+    }
+
+    fn take(&self, name: &str, turn: Outcome<Vec<Sample>>) {
+        match turn {
+            Ok(samples) => {
+                self.seen().faults.remove(name);
+                for sample in samples {
+                    self.put(sample);
+                }
+            }
+            Err(fault) => {
+                let former = self.seen().faults.insert(name.to_owned(), fault.clone());
+                if former.is_none_or(|former| former.code != fault.code) {
+                    tracing::warn!(sampler = name, %fault, "sampler failed");
+                }
+            }
+        }
+    }
+
+    /// Returns the newest sample of `what`, whoever took it.
+    pub fn latest(&self, what: What) -> Option<Sample> {
+        self.latest_of_each(what).into_iter().max_by_key(|sample| sample.taken_at_ms)
+    }
+
+    /// Returns the newest sample of `what` from every origin of the last 120 s.
+    pub fn latest_of_each(&self, what: What) -> Vec<Sample> {
+        let oldest = self.inner.clock.boot_ms().saturating_sub(KEEP_MS);
+        let seen = self.seen();
+        let rings = seen.rings.iter().filter(|((of, _), _)| *of == what);
+        rings
+            .filter_map(|(_, ring)| ring.newest().cloned())
+            .filter(|sample| sample.taken_at_ms >= oldest)
+            .collect()
+    }
+
+    /// Returns the samples of `what` of the last `ms` milliseconds, oldest first.
+    pub fn window(&self, what: What, ms: u64) -> Vec<Sample> {
+        let after = self.inner.clock.boot_ms().saturating_sub(ms);
+        let seen = self.seen();
+        let rings = seen.rings.iter().filter(|((of, _), _)| *of == what);
+        let mut samples: Vec<Sample> =
+            rings.flat_map(|(_, ring)| ring.since(after)).cloned().collect();
+        samples.sort_by_key(|sample| sample.taken_at_ms);
+        samples
+    }
+
+    /// Returns every newest sample, for people.
+    pub fn all_latest(&self) -> Vec<Sample> {
+        self.seen().rings.values().filter_map(|ring| ring.newest().cloned()).collect()
+    }
+
+    /// Returns the samplers that failed at their last turn, with the fault.
+    pub fn faults(&self) -> BTreeMap<String, Fault> {
+        self.seen().faults.clone()
+    }
+
+    /// Takes the roll-ups of all seconds that are over.
+    fn roll_up(&self) -> Vec<RollUp> {
+        let clock = &self.inner.clock;
+        let (now_ms, wall_ms) = (clock.boot_ms(), clock.wall_ms());
+        let mut seen = self.seen();
+        let mut batch = Vec::new();
+        for ((what, from), ring) in &mut seen.rings {
+            ring.roll_up(now_ms, |second| {
+                batch.push(RollUp {
+                    what: *what,
+                    from: from.clone(),
+                    at_ms: wall_ms.saturating_sub(now_ms - second.boot_ms),
+                    boot_ms: second.boot_ms,
+                    min: second.min,
+                    max: second.max,
+                    avg: second.sum / second.samples as f64,
+                    samples: second.samples,
+                    count: second.count,
+                });
+            });
+        }
+        batch
+    }
+
+    // A panic while the lock was held leaves samples, not invariants, behind.
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.inner.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

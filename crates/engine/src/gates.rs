@@ -1,0 +1,176 @@
+//! Gates: questions before a step, answered from samples with their numbers.
+
+use crate::board::Board;
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use segue_model::Sample;
+use segue_model::gate::{Answer, Bound, Verdict};
+use segue_model::state::RunState;
+use segue_port::{Clock, Facts};
+use std::sync::Arc;
+
+/// What a gate may look at.
+#[derive(Clone)]
+pub struct GateContext {
+    /// Samples.
+    pub board: Board,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Outputs of earlier steps of the attempt.
+    pub facts: Arc<Facts>,
+    /// What the journal says.
+    pub state: Arc<RunState>,
+}
+
+/// A question before a step. It changes nothing and may be asked again and again.
+#[async_trait]
+pub trait Gate: Send + Sync {
+    /// Its name, unique within its step.
+    fn name(&self) -> String;
+
+    /// Answers with the numbers the verdict rests on.
+    async fn ask(&self, context: &GateContext) -> Answer;
+}
+
+/// Says whether one sample keeps a bound; `None` if the bound has no limit or the value is
+/// no number.
+pub(crate) fn keeps(bound: &Bound, value: f64) -> Option<bool> {
+    if value.is_nan() || (bound.max.is_none() && bound.min.is_none()) {
+        return None;
+    }
+    let below = bound.max.is_none_or(|max| value <= max);
+    let above = bound.min.is_none_or(|min| value >= min);
+    Some(below && above)
+}
+
+/// Returns a bound in words: `at most 1000`.
+pub(crate) fn allowed(bound: &Bound) -> String {
+    match (bound.min, bound.max) {
+        (Some(min), Some(max)) => format!("{min} to {max}"),
+        (None, Some(max)) => format!("at most {max}"),
+        (Some(min), None) => format!("at least {min}"),
+        (None, None) => "nothing".to_owned(),
+    }
+}
+
+/// Passes while the newest sample of every origin is fresh and keeps the bound; waits while
+/// one does not; Unknown without a fresh one.
+pub struct BoundGate {
+    name: String,
+    bound: Bound,
+}
+
+impl BoundGate {
+    /// Builds the gate.
+    pub fn new(name: impl Into<String>, bound: Bound) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), bound })
+    }
+
+    fn judge(&self, samples: &[Sample], now_ms: u64) -> (Verdict, String) {
+        let what = self.bound.what;
+        let allowed = allowed(&self.bound);
+        if samples.is_empty() {
+            return (Verdict::Unknown, format!("{what}: no sample yet, allowed {allowed}"));
+        }
+        let mut verdict = Verdict::Pass;
+        let mut numbers = Vec::new();
+        for sample in samples {
+            let age_ms = now_ms.saturating_sub(sample.taken_at_ms);
+            numbers.push(format!("{} from {}, {age_ms} ms old", sample.value, sample.from));
+            let kept = keeps(&self.bound, sample.value);
+            if age_ms > self.bound.fresh_for_ms || kept.is_none() {
+                verdict = Verdict::Unknown;
+            } else if kept == Some(false) && verdict == Verdict::Pass {
+                verdict = Verdict::Wait;
+            }
+        }
+        let fresh = self.bound.fresh_for_ms;
+        let because =
+            format!("{what}: {}; allowed {allowed}, fresh for {fresh} ms", numbers.join(", "));
+        (verdict, because)
+    }
+}
+
+#[async_trait]
+impl Gate for BoundGate {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    async fn ask(&self, context: &GateContext) -> Answer {
+        let samples = context.board.latest_of_each(self.bound.what);
+        let (verdict, because) = self.judge(&samples, context.clock.boot_ms());
+        Answer { gate: self.name.clone(), verdict, because }
+    }
+}
+
+type Judge = dyn Fn(&GateContext) -> (Verdict, String) + Send + Sync;
+
+/// A gate that is a function of its context.
+pub struct FnGate {
+    name: String,
+    judge: Box<Judge>,
+}
+
+impl FnGate {
+    /// Builds the gate; `judge` returns the verdict with its numbers and must not block.
+    pub fn new(
+        name: impl Into<String>,
+        judge: impl Fn(&GateContext) -> (Verdict, String) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), judge: Box::new(judge) })
+    }
+}
+
+#[async_trait]
+impl Gate for FnGate {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    async fn ask(&self, context: &GateContext) -> Answer {
+        let (verdict, because) = (self.judge)(context);
+        Answer { gate: self.name.clone(), verdict, because }
+    }
+}
+
+/// Several gates as one: the worst verdict counts, with the reasons of all that did not pass.
+pub struct AllOf {
+    name: String,
+    gates: Vec<Arc<dyn Gate>>,
+}
+
+/// Returns one gate that passes when every one of `gates` does.
+pub fn all_of(name: impl Into<String>, gates: Vec<Arc<dyn Gate>>) -> Arc<AllOf> {
+    Arc::new(AllOf { name: name.into(), gates })
+}
+
+fn weight(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Pass => 0,
+        Verdict::Wait => 1,
+        Verdict::Unknown => 2,
+        Verdict::Fail => 3,
+    }
+}
+
+#[async_trait]
+impl Gate for AllOf {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    async fn ask(&self, context: &GateContext) -> Answer {
+        let answers = join_all(self.gates.iter().map(|gate| gate.ask(context))).await;
+        let worst = answers.iter().map(|answer| &answer.verdict).max_by_key(|v| weight(v));
+        let verdict = worst.cloned().unwrap_or(Verdict::Pass);
+        let shown = answers.iter().filter(|answer| {
+            verdict == Verdict::Pass || answer.verdict != Verdict::Pass
+        });
+        let because = shown
+            .map(|answer| format!("{}: {}", answer.gate, answer.because))
+            .collect::<Vec<_>>()
+            .join("; ");
+        Answer { gate: self.name.clone(), verdict, because }
+    }
+}

@@ -1,0 +1,252 @@
+//! Where records stand: one row each in SQLite, chained by checksums.
+
+use super::head::{Head, HeadFile};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use segue_model::event::{Event, Record};
+use segue_model::{EffectLeft, Fault, FaultKind};
+use segue_port::Outcome;
+use std::path::Path;
+use std::time::Duration;
+
+/// BLAKE3 over the former checksum and the record.
+pub(super) type Checksum = [u8; 32];
+
+const FILE: &str = "journal.db";
+const VERSION: u32 = 1;
+const NO_RECORD: Head = Head { seq: 0, checksum: [0; 32] };
+
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS journal (
+    seq INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL,
+    boot_ms INTEGER NOT NULL,
+    wall_ms INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    checksum BLOB NOT NULL
+) STRICT";
+const INSERT: &str = "INSERT INTO journal (seq, version, boot_ms, wall_ms, payload, checksum)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const SELECT: &str =
+    "SELECT seq, version, boot_ms, wall_ms, payload, checksum FROM journal ORDER BY seq";
+
+pub(super) struct Store {
+    connection: Connection,
+    head: Head,
+    head_file: HeadFile,
+}
+
+impl Store {
+    /// Opens the store in `dir`, creates it if needed, and returns its checked records.
+    pub(super) fn open(dir: &Path) -> Outcome<(Self, Vec<Record>)> {
+        std::fs::create_dir_all(dir).map_err(|error| {
+            let op = format!("create run directory `{}`", dir.display());
+            Fault::new("SG0601", FaultKind::Denied, op, error)
+        })?;
+        let witness = Head::read(dir)?;
+        let fault = |error| open_fault(dir, &error);
+        let connection = Connection::open(dir.join(FILE)).map_err(fault)?;
+        connection.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
+        // FULL syncs the write-ahead log at every commit; NORMAL would lose the last records
+        // when the machine loses power.
+        connection
+            .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
+            .map_err(fault)?;
+        connection.execute_batch(CREATE).map_err(fault)?;
+        let (records, head) = read(&connection, dir)?;
+        if witness.is_none() && !records.is_empty() {
+            let op = format!("open journal in `{}`", dir.display());
+            return Err(Fault::new("SG0605", FaultKind::Invalid, op, "its head file is missing")
+                .hint("restore `journal.head` beside `journal.db`; both belong together"));
+        }
+        check_tail(dir, &connection, witness, &records)?;
+        let head_file = HeadFile::open(dir, head)?;
+        Ok((Self { connection, head, head_file }, records))
+    }
+
+    /// Reads the checked records in `dir` without changing anything.
+    pub(super) fn read_all(dir: &Path) -> Outcome<Vec<Record>> {
+        // Before the records: a writer may append in between, and more is no loss.
+        let witness = Head::read(dir)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let fault = |error| open_fault(dir, &error);
+        let connection = Connection::open_with_flags(dir.join(FILE), flags).map_err(fault)?;
+        connection.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
+        let (records, _) = read(&connection, dir)?;
+        check_tail(dir, &connection, witness, &records)?;
+        Ok(records)
+    }
+
+    /// Writes one record durably.
+    ///
+    /// `Busy` means that nothing was written and a later try may succeed (no space); after
+    /// any other fault the content is uncertain.
+    pub(super) fn append(&mut self, record: &Record) -> Outcome<()> {
+        let payload = serde_json::to_string(&record.event).map_err(|error| {
+            let op = format!("encode `{}`", record.event.name());
+            Fault::new("SG0607", FaultKind::Bug, op, error)
+        })?;
+        let row = Row {
+            seq: record.seq,
+            version: VERSION,
+            boot_ms: record.boot_ms,
+            wall_ms: record.at_ms,
+            payload,
+        };
+        let head = Head { seq: row.seq, checksum: row.checksum(&self.head.checksum) };
+        self.connection
+            .prepare_cached(INSERT)
+            .and_then(|mut insert| {
+                insert.execute(params![
+                    row.seq as i64,
+                    row.version,
+                    row.boot_ms as i64,
+                    row.wall_ms as i64,
+                    row.payload,
+                    head.checksum.as_slice(),
+                ])
+            })
+            .map_err(|error| append_fault(record, &error))?;
+        self.head = head;
+        self.head_file.write(head).map_err(|error| {
+            Fault::new("SG0608", FaultKind::Denied, "write `journal.head`", error)
+                .leaving(EffectLeft::Done)
+                .hint("check the disk of the run directory, then start Segue again")
+        })
+    }
+}
+
+struct Row {
+    seq: u64,
+    version: u32,
+    boot_ms: u64,
+    wall_ms: u64,
+    payload: String,
+}
+
+impl Row {
+    fn checksum(&self, former: &Checksum) -> Checksum {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(former);
+        hasher.update(&self.seq.to_le_bytes());
+        hasher.update(&self.version.to_le_bytes());
+        hasher.update(&self.boot_ms.to_le_bytes());
+        hasher.update(&self.wall_ms.to_le_bytes());
+        hasher.update(self.payload.as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+}
+
+/// Reads and checks all rows; returns the records and the head they end with.
+fn read(connection: &Connection, dir: &Path) -> Outcome<(Vec<Record>, Head)> {
+    let unreadable = |error: rusqlite::Error| damaged(dir, 0, &error);
+    let mut select = connection.prepare(SELECT).map_err(unreadable)?;
+    let rows = select
+        .query_map([], |row| {
+            let integer = |at: usize| row.get::<_, i64>(at).map(|value| value as u64);
+            let found = Row {
+                seq: integer(0)?,
+                version: row.get(1)?,
+                boot_ms: integer(2)?,
+                wall_ms: integer(3)?,
+                payload: row.get(4)?,
+            };
+            Ok((found, row.get::<_, Vec<u8>>(5)?))
+        })
+        .map_err(unreadable)?;
+    let mut head = NO_RECORD;
+    let mut records = Vec::new();
+    for row in rows {
+        let (row, stored) = row.map_err(|error| damaged(dir, head.seq + 1, &error))?;
+        let checksum = row.checksum(&head.checksum);
+        records.push(check(dir, &row, head, stored == checksum)?);
+        head = Head { seq: row.seq, checksum };
+    }
+    Ok((records, head))
+}
+
+fn check(dir: &Path, row: &Row, head: Head, matches: bool) -> Outcome<Record> {
+    let op = format!("read journal in `{}`", dir.display());
+    if row.seq != head.seq + 1 {
+        let cause = format!("record {} follows record {}", row.seq, head.seq);
+        return Err(Fault::new("SG0604", FaultKind::Invalid, op, cause)
+            .hint("records are missing: restore the run directory from a copy"));
+    }
+    if row.version != VERSION {
+        let cause = format!(
+            "record {} has version {}, this program knows version {VERSION}",
+            row.seq, row.version
+        );
+        return Err(Fault::new("SG0603", FaultKind::Unsupported, op, cause)
+            .hint("use the version of Segue that wrote the journal"));
+    }
+    if !matches {
+        return Err(damaged(dir, row.seq, &"its checksum does not match"));
+    }
+    let event: Event = serde_json::from_str(&row.payload).map_err(|error| {
+        let cause = format!("record {} is not understood: {error}", row.seq);
+        Fault::new("SG0603", FaultKind::Unsupported, op, cause)
+            .hint("use the version of Segue that wrote the journal")
+    })?;
+    Ok(Record { seq: row.seq, at_ms: row.wall_ms, boot_ms: row.boot_ms, event })
+}
+
+/// Refuses a journal that ends before the head file says.
+fn check_tail(
+    dir: &Path,
+    connection: &Connection,
+    witness: Option<Head>,
+    records: &[Record],
+) -> Outcome<()> {
+    let Some(witness) = witness.filter(|witness| witness.seq > 0) else { return Ok(()) };
+    let op = format!("read journal in `{}`", dir.display());
+    let hint = "the storage lost acknowledged records: restore the run directory from a copy, \
+                or go by the by-hand sheet of the plan";
+    if (records.len() as u64) < witness.seq {
+        let cause = format!("it ends at record {}, but {} were written", records.len(), witness.seq);
+        return Err(Fault::new("SG0605", FaultKind::Invalid, op, cause).hint(hint));
+    }
+    let stored: Vec<u8> = connection
+        .query_row("SELECT checksum FROM journal WHERE seq = ?1", [witness.seq as i64], |row| {
+            row.get(0)
+        })
+        .map_err(|error| damaged(dir, witness.seq, &error))?;
+    if stored != witness.checksum {
+        let cause = format!("record {} is not the one that was written", witness.seq);
+        return Err(Fault::new("SG0605", FaultKind::Invalid, op, cause).hint(hint));
+    }
+    Ok(())
+}
+
+fn damaged(dir: &Path, seq: u64, cause: &dyn std::fmt::Display) -> Fault {
+    let op = format!("read record {seq} of the journal in `{}`", dir.display());
+    Fault::new("SG0602", FaultKind::Invalid, op, cause)
+        .hint("the journal is damaged: restore the run directory from a copy")
+}
+
+fn open_fault(dir: &Path, error: &rusqlite::Error) -> Fault {
+    if matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    ) {
+        return damaged(dir, 0, error);
+    }
+    let op = format!("open journal in `{}`", dir.display());
+    Fault::new("SG0601", FaultKind::Denied, op, error)
+        .hint("check that the run directory exists and is yours to write")
+}
+
+fn append_fault(record: &Record, error: &rusqlite::Error) -> Fault {
+    let op = format!("append record {} `{}`", record.seq, record.event.name());
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => {
+            Fault::new("SG0608", FaultKind::Busy, op, error)
+                .hint("make space on the disk of the run directory")
+        }
+        Some(ErrorCode::ConstraintViolation) => {
+            Fault::new("SG0609", FaultKind::LeaseLost, op, "another controller wrote this journal")
+                .hint("let one controller run; this one has stopped")
+        }
+        _ => Fault::new("SG0608", FaultKind::Denied, op, error)
+            .leaving(EffectLeft::Maybe)
+            .hint("check the disk of the run directory, then start Segue again"),
+    }
+}
