@@ -5,13 +5,13 @@
 # make bench NAME=x   one benchmark; writes target/bench/x.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint crash setup build
+.PHONY: help demo test checks bench lint crash setup build
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET_DIR)/debug
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 setup:
 	@scripts/setup
@@ -23,16 +23,16 @@ build: setup
 demo: build
 	$(BIN)/segue-demo
 
-test: build
+test:
+	@$(MAKE) --no-print-directory checks && echo 'make test: passed' || { echo 'make test: FAILED'; exit 1; }
+
+checks: build
 	cargo xtask tidy
 	@if cargo nextest --version >/dev/null 2>&1; then \
-	    echo 'cargo nextest run --workspace'; \
-	    cargo nextest run --locked --workspace --no-tests=fail; \
+	    set -x; cargo nextest run --locked --workspace; \
 	else \
-	    echo 'cargo test --workspace'; \
-	    cargo test --locked --workspace --quiet; \
-	fi || { echo 'make test: FAILED'; exit 1; }
-	@echo 'make test: every test passed'
+	    set -x; cargo test --locked --workspace --quiet; \
+	fi
 
 lint: setup
 	cargo fmt --all -- --check

@@ -3,6 +3,7 @@
 
 mod bench;
 mod codegen;
+mod tidy;
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[String]) -> Result<()> {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["tidy"] => tidy::run(&root()?),
         ["codegen"] => codegen::write(&root()?),
         ["bench", name] => bench::run(name),
         _ => bail!(USAGE),

@@ -1,0 +1,107 @@
+use super::refused;
+use segue_model::Side;
+
+#[test]
+fn refuses_fronts() {
+    refused(&[
+        (
+            "no front at the target",
+            |p| drop(p.unit.fronts.remove(1)),
+            &[
+                "SG0706 front",
+                "SG0710 zone[example.test].record[www.example.test A].target",
+                "SG0710 zone[example.test].record[example.test A].target",
+            ],
+        ),
+        (
+            "no front at the source",
+            |p| {
+                p.unit.fronts.remove(0);
+                p.unit.zones.clear();
+            },
+            &["SG0706 front"],
+        ),
+        ("one name", |p| p.unit.fronts[1].name = "source".into(), &["SG0705 front[source].name"]),
+        ("no name", |p| p.unit.fronts[1].name.clear(), &["SG0703 front[#2].name"]),
+        (
+            "one address",
+            |p| {
+                p.unit.zones.clear();
+                p.unit.backends.target.address.set_port(81);
+                p.unit.fronts[0].listen = "203.0.113.20:80".parse().unwrap();
+            },
+            &["SG0705 front[target].listen"],
+        ),
+        (
+            "one control socket",
+            |p| p.unit.fronts[1].control = p.unit.fronts[0].control.clone(),
+            &["SG0705 front[target].control"],
+        ),
+        (
+            "one state file",
+            |p| p.unit.fronts[1].state = p.unit.fronts[0].state.clone(),
+            &["SG0705 front[target].state"],
+        ),
+        (
+            "relative state",
+            |p| p.unit.fronts[0].state = "state.json".into(),
+            &["SG0729 front[source].state"],
+        ),
+        (
+            "long socket path",
+            |p| p.unit.fronts[0].control = format!("/{}", "a".repeat(107)).into(),
+            &["SG0729 front[source].control"],
+        ),
+    ]);
+}
+
+#[test]
+fn refuses_fronts_at_the_wrong_address() {
+    refused(&[
+        ("no egress", |p| p.unit.fronts[0].egress = None, &["SG0707 front[source].egress"]),
+        (
+            "egress without take over",
+            |p| p.unit.fronts[1].egress = Some("203.0.113.21".parse().unwrap()),
+            &["SG0707 front[target].egress"],
+        ),
+        (
+            "egress is the listen address",
+            |p| p.unit.fronts[0].egress = Some("192.0.2.10".parse().unwrap()),
+            &["SG0708 front[source].egress"],
+        ),
+        (
+            "egress of another family",
+            |p| p.unit.fronts[0].egress = Some("2001:db8::1".parse().unwrap()),
+            &["SG0708 front[source].egress"],
+        ),
+        (
+            "live port not taken over",
+            |p| {
+                p.unit.fronts[0].take_over = false;
+                p.unit.fronts[0].egress = None;
+            },
+            &["SG0709 front[source].listen"],
+        ),
+        (
+            "every address of the machine",
+            |p| {
+                p.unit.zones.clear();
+                p.unit.fronts[1].listen = "0.0.0.0:80".parse().unwrap();
+            },
+            &["SG0728 front[target].listen"],
+        ),
+        (
+            "sides exchanged",
+            |p| {
+                p.unit.fronts[0].side = Side::Target;
+                p.unit.fronts[1].side = Side::Source;
+                p.unit.zones[0].records.truncate(1);
+            },
+            &[
+                "SG0709 front[source].listen",
+                "SG0709 zone[example.test].record[www.example.test A].source",
+                "SG0709 zone[example.test].record[www.example.test A].target",
+            ],
+        ),
+    ]);
+}

@@ -1,0 +1,64 @@
+//! One row for every reason to refuse a plan.
+
+mod data;
+mod fronts;
+mod policy;
+mod unit;
+mod zones;
+
+use super::example;
+use crate::check;
+use segue_model::Sides;
+use segue_model::plan::{OwnedSet, Plan};
+
+type Change = fn(&mut Plan);
+
+/// Applies the change and expects exactly these `code key` pairs.
+fn refused(rows: &[(&str, Change, &[&str])]) {
+    for (claim, change, expected) in rows {
+        let mut plan = example();
+        change(&mut plan);
+        let problems = check(&plan);
+        let got: Vec<_> = problems.iter().map(|p| format!("{} {}", p.code, p.key)).collect();
+        assert_eq!(got, *expected, "{claim}: {problems:#?}");
+        for problem in &problems {
+            assert!(problem.text.len() > 8 && problem.remedy.len() > 8, "{claim}: {problem}");
+        }
+    }
+}
+
+fn set(name: &str, rtype: &str, source: &[&str], target: &[&str]) -> OwnedSet {
+    let list = |data: &[&str]| data.iter().map(|&datum| datum.to_owned()).collect();
+    OwnedSet {
+        name: name.into(),
+        rtype: rtype.into(),
+        data: Sides { source: list(source), target: list(target) },
+    }
+}
+
+fn own(plan: &mut Plan, owned: OwnedSet) {
+    plan.unit.zones[0].records.push(owned);
+}
+
+#[test]
+fn accepts_the_example() {
+    assert_eq!(check(&example()), []);
+}
+
+#[test]
+fn accepts_what_looks_unusual_and_is_right() {
+    let rows: [Change; 7] = [
+        |p| own(p, set("*.example.test", "A", &["192.0.2.10"], &["203.0.113.20"])),
+        |p| own(p, set("_acme._tcp.example.test", "TXT", &["\"a\""], &["\"b\""])),
+        |p| own(p, set("sub.example.test", "NS", &["ns.example.net."], &["ns.example.org."])),
+        |p| p.unit.zones.clear(),
+        |p| p.unit.trees.clear(),
+        |p| p.policy.hold_age_max_ms = p.policy.pause_budget_ms,
+        |p| p.unit.backends.target.access_log = Some("/var/log/a.log".into()),
+    ];
+    for (nth, change) in rows.into_iter().enumerate() {
+        let mut plan = example();
+        change(&mut plan);
+        assert_eq!(check(&plan), [], "row {nth}");
+    }
+}

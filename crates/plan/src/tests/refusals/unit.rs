@@ -1,0 +1,84 @@
+use super::refused;
+
+#[test]
+fn refuses_names_and_hosts() {
+    refused(&[
+        ("empty plan name", |p| p.name.clear(), &["SG0703 name"]),
+        ("slash", |p| p.name = "a/b".into(), &["SG0703 name"]),
+        ("dots", |p| p.name = "..".into(), &["SG0703 name"]),
+        ("long", |p| p.name = "a".repeat(65), &["SG0703 name"]),
+        ("empty unit name", |p| p.unit.name = "".into(), &["SG0703 unit.name"]),
+        ("space", |p| p.unit.name = "my shop".into(), &["SG0703 unit.name"]),
+        ("no host", |p| p.unit.hosts.clear(), &["SG0704 unit.hosts"]),
+        ("dot", |p| p.unit.hosts[0] = "a.test.".into(), &["SG0704 unit.hosts[#1]"]),
+        ("capitals", |p| p.unit.hosts[1] = "A.test".into(), &["SG0704 unit.hosts[#2]"]),
+        ("wildcard", |p| p.unit.hosts[0] = "*.a.test".into(), &["SG0704 unit.hosts[#1]"]),
+        ("label", |p| p.unit.hosts[0] = "a..test".into(), &["SG0704 unit.hosts[#1]"]),
+        ("hyphen", |p| p.unit.hosts[0] = "-a.test".into(), &["SG0704 unit.hosts[#1]"]),
+        ("port", |p| p.unit.hosts[0] = "a.test:80".into(), &["SG0704 unit.hosts[#1]"]),
+        ("a host twice", |p| p.unit.hosts[1] = p.unit.hosts[0].clone(), &["SG0705 unit.hosts"]),
+    ]);
+}
+
+#[test]
+fn refuses_backends_and_probes() {
+    refused(&[
+        (
+            "one server for both",
+            |p| p.unit.backends.target.address = p.unit.backends.source.address,
+            &["SG0728 backend.target.address", "SG0709 front[source].listen"],
+        ),
+        (
+            "no port",
+            |p| p.unit.backends.target.address.set_port(0),
+            &["SG0728 backend.target.address"],
+        ),
+        (
+            "relative health path",
+            |p| p.unit.backends.source.health_path = "healthz".into(),
+            &["SG0728 backend.source.health_path"],
+        ),
+        (
+            "relative log",
+            |p| p.unit.backends.source.access_log = Some("access.log".into()),
+            &["SG0729 backend.source.access_log"],
+        ),
+        (
+            "no request at once",
+            |p| p.unit.backends.source.concurrency = 0,
+            &["SG0728 backend.source.concurrency"],
+        ),
+        ("path", |p| p.unit.probe.as_mut().unwrap().path = "a".into(), &["SG0724 probe.path"]),
+        ("marker", |p| p.unit.probe.as_mut().unwrap().marker.clear(), &["SG0724 probe.marker"]),
+        ("none", |p| p.unit.probe.as_mut().unwrap().per_second = 0, &["SG0724 probe.per_second"]),
+        (
+            "flood",
+            |p| p.unit.probe.as_mut().unwrap().per_second = 1001,
+            &["SG0724 probe.per_second"],
+        ),
+    ]);
+}
+
+#[test]
+fn refuses_workers() {
+    refused(&[
+        (
+            "no command",
+            |p| p.unit.workers[0].sides.source.stop.clear(),
+            &["SG0723 worker[cron].source.stop"],
+        ),
+        (
+            "relative program",
+            |p| p.unit.workers[0].sides.target.running[0] = "systemctl".into(),
+            &["SG0723 worker[cron].target.running"],
+        ),
+        (
+            "one name",
+            |p| {
+                let again = p.unit.workers[0].clone();
+                p.unit.workers.push(again);
+            },
+            &["SG0705 worker[cron]"],
+        ),
+    ]);
+}

@@ -1,0 +1,168 @@
+//! Words and calls that are kept to their place, or kept out.
+
+use super::tree::{File, Tree};
+use super::{Finding, mask};
+
+/// A piece of code, and the crates or files that may hold it.
+struct Kept {
+    call: &'static str,
+    places: &'static [&'static str],
+    reason: &'static str,
+}
+
+const PROGRAMS: &[&str] = &["crates/cli/", "crates/testkit/", "crates/oracle/", "xtask/"];
+const NOWHERE: &[&str] = &[];
+
+const CODE: [Kept; 9] = [
+    Kept { call: "println!", places: PROGRAMS, reason: "libraries log, programs print" },
+    Kept { call: "print!", places: PROGRAMS, reason: "libraries log, programs print" },
+    Kept { call: "eprintln!", places: PROGRAMS, reason: "libraries log, programs print" },
+    Kept { call: "eprint!", places: PROGRAMS, reason: "libraries log, programs print" },
+    Kept {
+        call: "unsafe",
+        places: &["crates/doors/src/takeover.rs"],
+        reason: "one file holds what the system offers no safe call for",
+    },
+    Kept { call: "todo!", places: NOWHERE, reason: "write it or leave it out" },
+    Kept { call: "unimplemented!", places: NOWHERE, reason: "write it or leave it out" },
+    Kept { call: "dbg!", places: NOWHERE, reason: "it is for the moment only" },
+    Kept { call: "#[ignore", places: NOWHERE, reason: "a test runs or is not there" },
+];
+
+/// Words that the glossary replaces, and where another project's language needs them.
+const WORDS: [(&str, &[&str], &str); 5] = [
+    ("compensat", &["docs/glossary.md"], "say undo, withdraw, rollback or failback"),
+    ("legacy_", &["docs/glossary.md"], "say source"),
+    ("slave", SERVERS, "say source and target, or primary and secondary"),
+    ("master", SERVERS, "say source and target, or primary and secondary"),
+    ("fixme", &[], "mend it or say in plain words what does not work"),
+];
+
+/// MariaDB's and BIND's own words for replication.
+const SERVERS: &[&str] = &[
+    "docs/glossary.md",
+    "crates/database/",
+    "crates/dns/tests/",
+    "crates/testkit/",
+    "crates/oracle/",
+    "crates/doors/src/sql",
+];
+
+/// Paths of one machine only.
+const MACHINE: [&str; 3] = ["/work/", "/root/", "/tmp/t-"];
+
+/// The rule book itself names what it forbids.
+const RULES: &str = "xtask/src/tidy/";
+
+pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (file, masked) in tree.rust() {
+        for (number, line) in mask::numbered(&masked.code) {
+            for kept in CODE.iter().filter(|kept| holds(line, kept.call)) {
+                if !kept.places.iter().any(|place| file.path.starts_with(place)) {
+                    let text = format!("`{}` does not belong here: {}", kept.call, kept.reason);
+                    findings.push(Finding::fail(&file.path, number, text));
+                }
+            }
+        }
+    }
+    let readable = |file: &&File| !file.path.starts_with(RULES) && spoken(&file.path);
+    for file in tree.files().iter().filter(readable) {
+        findings.extend(text(file));
+    }
+    findings
+}
+
+fn spoken(path: &str) -> bool {
+    !matches!(path, "Cargo.lock" | "LICENSE" | "docs/plan.schema.json")
+}
+
+fn text(file: &File) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (number, line) in mask::numbered(&file.text) {
+        let lower = line.to_lowercase();
+        for (word, places, instead) in WORDS {
+            if lower.contains(word) && !places.iter().any(|place| file.path.starts_with(place)) {
+                let text = format!("`{word}` is not our word: {instead}");
+                findings.push(Finding::fail(&file.path, number, text));
+            }
+        }
+        for path in MACHINE.iter().filter(|path| line.contains(*path)) {
+            let text = format!("`{path}` is a path of one machine");
+            findings.push(Finding::fail(&file.path, number, text));
+        }
+        if line.ends_with([' ', '\t']) {
+            findings.push(Finding::fail(&file.path, number, "ends with a blank"));
+        }
+    }
+    if !file.text.is_empty() && !file.text.ends_with('\n') {
+        findings.push(Finding::fail(&file.path, 0, "does not end with a line break"));
+    }
+    findings
+}
+
+/// Returns whether the line holds the call as a word of its own.
+fn holds(line: &str, call: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(call).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + call.len()..].chars().next();
+        let open = call.ends_with(|c: char| !word(c)) || call.starts_with('#');
+        !before.is_some_and(word) && (open || !after.is_some_and(word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str, text: &str) -> Vec<String> {
+        check(&Tree::planted(&[(path, text)])).into_iter().map(|f| f.text).collect()
+    }
+
+    #[test]
+    fn refuses_calls_outside_their_place() {
+        for (path, line) in [
+            ("crates/dns/src/lib.rs", "println!(\"x\");\n"),
+            ("crates/server/src/lib.rs", "eprintln!(\"x\");\n"),
+            ("crates/dns/src/lib.rs", "unsafe { f() }\n"),
+            ("crates/doors/src/lib.rs", "unsafe { f() }\n"),
+            ("crates/cli/src/main.rs", "todo!()\n"),
+            ("crates/cli/src/main.rs", "dbg!(x);\n"),
+            ("crates/cli/tests/it/main.rs", "#[ignore = \"slow\"]\n"),
+        ] {
+            assert_eq!(found(path, line).len(), 1, "{path}: {line}");
+        }
+    }
+
+    #[test]
+    fn allows_calls_in_their_place_and_in_words() {
+        for (path, line) in [
+            ("crates/cli/src/main.rs", "println!(\"x\");\n"),
+            ("crates/doors/src/takeover.rs", "unsafe { f() }\n"),
+            ("crates/dns/src/lib.rs", "// println! is not for libraries\n"),
+            ("crates/dns/src/lib.rs", "let x = \"unsafe\"; unsafe_code();\n"),
+            ("crates/dns/src/lib.rs", "writeln!(f); not_dbg!(x);\n"),
+        ] {
+            assert_eq!(found(path, line), [""; 0], "{path}: {line}");
+        }
+    }
+
+    #[test]
+    fn refuses_words_that_are_not_ours() {
+        for line in [
+            "// the Compensating step\n",
+            "let legacy_host = 1;\n",
+            "// the slave\n",
+            "// reads /root/.my.cnf\n",
+            "// in /tmp/t-front\n",
+            "let a = 1; \n",
+            "no line break",
+        ] {
+            assert_eq!(found("crates/dns/src/lib.rs", line).len(), 1, "{line}");
+            assert_eq!(found("docs/page.md", line).len(), 1, "{line}");
+        }
+        assert_eq!(found("crates/database/src/stream.rs", "\"STOP SLAVE\";\n"), [""; 0]);
+        assert_eq!(found("docs/page.md", "the workers of /workers\n"), [""; 0]);
+    }
+}
