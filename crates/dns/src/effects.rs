@@ -166,8 +166,11 @@ impl ZoneEffect {
             false => prepared.negative_ttl_s,
         });
         let kept_ms = u64::from(kept.max().unwrap_or(0)) * 1000;
-        let at = if matches!(self.aim, Aim::Publish) { "published_at" } else { "lowered_at" };
-        let at = if matches!(self.aim, Aim::RestoreTtls(_)) { "restored_at" } else { at };
+        let at = match self.aim {
+            Aim::LowerTtls => "lowered_at",
+            Aim::Publish => "published_at",
+            Aim::RestoreTtls(_) => "restored_at",
+        };
         json!({
             "former": change.former,
             at: last_wall,
