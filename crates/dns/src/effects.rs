@@ -14,6 +14,7 @@ use segue_port::{Call, Effect, Observed, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What an effect does to the owned sets.
@@ -182,6 +183,13 @@ impl ZoneEffect {
     }
 }
 
+/// Returns when to give up: a little before the caller does, so that the fault that names
+/// the server reaches it.
+fn deadline(call: &Call) -> Instant {
+    let margin = (call.time_allowed / 10).min(Duration::from_millis(100));
+    Instant::now() + (call.time_allowed - margin)
+}
+
 /// What the read-back of a change saw.
 struct ReadBack {
     serial: u32,
@@ -223,7 +231,7 @@ impl Effect for ZoneEffect {
     }
 
     async fn prepare(&self, call: &Call) -> Outcome<Value> {
-        let until = Instant::now() + call.time_allowed;
+        let until = deadline(call);
         let mut channel = self.zone.open(&self.op(), until).await?;
         let (soa, former): (Soa, _) = self.zone.primary_state(&mut channel, until).await?;
         self.check_planned(&former)?;
@@ -234,7 +242,7 @@ impl Effect for ZoneEffect {
     }
 
     async fn run(&self, call: &Call) -> Outcome<Value> {
-        let until = Instant::now() + call.time_allowed;
+        let until = deadline(call);
         let prepared = self.prepared(call)?;
         let seen = self.carry_out(&prepared.change, &self.op(), until).await?;
         Ok(self.output(&prepared, &seen))
@@ -244,7 +252,7 @@ impl Effect for ZoneEffect {
     /// behind is a fault (`SG0312`), never a change in force. Sends NOTIFY, which changes
     /// no content.
     async fn observe(&self, call: &Call) -> Outcome<Observed> {
-        let until = Instant::now() + call.time_allowed;
+        let until = deadline(call);
         let (op, prepared) = (self.op(), self.prepared(call)?);
         let mut channel = self.zone.open(&op, until).await?;
         let (soa, current) = self.zone.primary_state(&mut channel, until).await?;
@@ -265,14 +273,14 @@ impl Effect for ZoneEffect {
     }
 
     async fn undo(&self, call: &Call) -> Outcome<()> {
-        let until = Instant::now() + call.time_allowed;
+        let until = deadline(call);
         let inverse = self.prepared(call)?.change.inverse();
         self.carry_out(&inverse, &format!("undo: {}", self.op()), until).await?;
         Ok(())
     }
 
     async fn quench(&self, call: &Call) -> Outcome<()> {
-        let until = Instant::now() + call.time_allowed;
+        let until = deadline(call);
         let op = format!("close off what was sent before: {}", self.op());
         self.zone.close_off(&op, until).await
     }
