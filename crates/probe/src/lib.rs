@@ -1,1 +1,27 @@
-//! Placeholder.
+//! Independent measurements: what a client sees, whether a backend is healthy, and whether
+//! requests reach a backend around its front.
+//!
+//! A probe sends at intended times, whatever happened to the request before, and counts every
+//! answer's time from the *intended* moment, so that a stall is not hidden by the probe
+//! waiting for it. It never retries. *Failed* is: another status than 200, reset, end of file,
+//! no answer 5 s after the intended time, wrong marker in the body.
+//!
+//! **Invariant.** Nothing here changes anything: only GET, only reading.
+
+mod access_log;
+mod client;
+mod health;
+mod http_probe;
+mod tally;
+
+pub use access_log::AccessLogSampler;
+pub use health::HealthProbe;
+pub use http_probe::{Connection, HttpProbe, ProbeSettings};
+pub use tally::{Interruption, ProbeSecond, ProbeSummary};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks; a panic of another holder does not spoil plain numbers.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
