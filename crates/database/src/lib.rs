@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The MariaDB family: one schema with its logins, copied, kept up by native replication
+//! in both directions, fenced, promoted and compared.
+//!
+//! Other schemas of the same servers stay, and may be written all the time: no global lock
+//! is taken, no server is set read-only, and nothing of them travels.
+//!
+//! **Invariants.** Every change is made under the epoch's login, which the servers shut out
+//! as soon as a higher epoch is taken. Everything Segue leaves at a server lies in the
+//! schema `segue`, in logins that begin with `segue_`, and in one replication connection.
+//! What Segue writes about itself is not in the binary log, but for heartbeat and marker.
+
+mod copy;
+mod digest;
+mod effects;
+mod epoch;
+mod fault;
+mod gtid;
+mod link;
+mod locks;
+mod logins;
+mod own;
+mod preflight;
+mod replica;
+mod sampler;
+mod schema;
+mod settings;
+mod stream;
+mod way_back;
+
+pub use digest::{Comparison, Difference, TableDigest};
+pub use replica::MariaReplica;
+pub use settings::Settings;
+pub use way_back::WayBack;

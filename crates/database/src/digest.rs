@@ -1,0 +1,324 @@
+//! Whether both sides hold the same: one digest a table, computed by the servers.
+//!
+//! Each row becomes a text: which columns are NULL, then every column's length and bytes.
+//! Its hash is `CRC32(text) * (CRC32C(text) | 1)`; a table's digest is the number of rows,
+//! the sum of the hashes and their exclusive or.
+//!
+//! **What it sees.** A missing, additional or changed row; values exchanged between rows
+//! (the product is not affine, as a CRC alone is); a NULL moved to another column (the NULL
+//! map) or a border moved between columns (the lengths); a pair of equal rows against
+//! another pair (the sum: an exclusive or alone cancels them); a row whose text would not
+//! fit into a packet (its hash is NULL and fails the digest). Two different tables agree by
+//! accident in about one of 2^64 cases; a forger could make them agree.
+//! **What it does not see.** Nothing below the values: page layout, index order, counters.
+
+use crate::copy::{Column, columns};
+use crate::fault::Explain;
+use crate::link::{Link, Wire};
+use crate::schema::{self, Object};
+use segue_doors::sql::{Ident, Literal};
+use segue_model::{Fault, FaultKind};
+use segue_port::Outcome;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Longest time one table's digest may take.
+const DIGEST_LIMIT: Duration = Duration::from_secs(3_600);
+
+/// Digest of one table at one side.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableDigest {
+    /// Number of rows.
+    pub rows: u64,
+    /// Sum of the rows' hashes, decimal.
+    pub sum: String,
+    /// Exclusive or of the rows' hashes, decimal.
+    pub xor: String,
+}
+
+/// Something that is not the same on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Kind and name of the object: ``table `orders` ``.
+    pub object: String,
+    /// What differs: `rows`, `definition`, `missing at source`, `missing at target`.
+    pub what: String,
+    /// The source's side of it; empty if there is nothing to show.
+    pub source: String,
+    /// The target's side of it.
+    pub target: String,
+}
+
+/// Outcome of a full comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Tables compared.
+    pub tables: u64,
+    /// Rows compared, at the source.
+    pub rows: u64,
+    /// Everything that differs; empty if both sides are equal.
+    pub differences: Vec<Difference>,
+    /// One digest over all tables and definitions of the source, hexadecimal.
+    pub digest: String,
+    /// How long writers were kept waiting for it, milliseconds.
+    pub stall_ms: u64,
+    /// How long it took, milliseconds.
+    pub ms: u64,
+}
+
+/// Returns the text of a row as an SQL expression.
+fn row_text(columns: &[Column]) -> String {
+    let mut parts = Vec::new();
+    let nulls: Vec<String> =
+        columns.iter().map(|c| format!("ISNULL({})", Ident::new(c.name.as_str()))).collect();
+    parts.push(nulls.join(", "));
+    for column in columns {
+        let name = Ident::new(column.name.as_str());
+        let value = match column.kind.as_str() {
+            // As text a FLOAT has six digits.
+            "float" => format!("CAST(CAST({name} AS DOUBLE) AS BINARY)"),
+            "bit" | "enum" => format!("CAST(CAST({name} AS UNSIGNED) AS BINARY)"),
+            // Long values enter by their digest, so that the row's text stays short.
+            "mediumtext" | "longtext" | "mediumblob" | "longblob" | "json" | "geometry"
+            | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
+            | "multipolygon" | "geometrycollection" => {
+                format!("CONCAT(LENGTH({name}), ' ', MD5({name}))")
+            }
+            _ => format!("CAST({name} AS BINARY)"),
+        };
+        parts.push(format!("'|', COALESCE(LENGTH({value}), 0), ':', COALESCE({value}, '')"));
+    }
+    format!("CONCAT({})", parts.join(", "))
+}
+
+/// Returns the query for one table's digest.
+fn digest_query(table: &str, columns: &[Column]) -> String {
+    let text = row_text(columns);
+    format!(
+        "SELECT COUNT(*), COUNT(h), CAST(COALESCE(SUM(h), 0) AS CHAR), CAST(BIT_XOR(h) AS CHAR) \
+         FROM (SELECT CAST(CRC32({text}) AS UNSIGNED) * (CRC32C({text}) | 1) AS h FROM {table}) hashed"
+    )
+}
+
+async fn digest(link: &Link, wire: &mut Wire, table: &str, columns: &[Column]) -> Outcome<TableDigest> {
+    let op = format!("digest table `{table}` at the {}", wire.side());
+    let limit = crate::link::CALL_LIMIT;
+    wire.set_limit(DIGEST_LIMIT);
+    let answer = wire
+        .one::<(u64, u64, String, String)>(digest_query(&link.names.table(table), columns))
+        .await;
+    wire.set_limit(limit);
+    let (rows, hashed, sum, xor) = answer.reading(&op)?;
+    if rows != hashed {
+        return Err(Fault::new(
+            "SG0223",
+            FaultKind::Unsupported,
+            op,
+            format!("{} rows are longer than the server's max_allowed_packet", rows - hashed),
+        )
+        .hint("raise max_allowed_packet at both servers"));
+    }
+    Ok(TableDigest { rows, sum, xor })
+}
+
+/// Sessions that see one moment: the same one on both sides.
+#[derive(Debug)]
+pub(crate) struct Snapshots {
+    /// Pairs of sessions, source and target.
+    pairs: Vec<(Wire, Wire)>,
+    /// How long writers waited while they were opened, milliseconds.
+    pub(crate) stall_ms: u64,
+}
+
+/// Opens a snapshot; the session's isolation keeps it until it ends.
+pub(crate) async fn freeze(wire: &mut Wire) -> Outcome<()> {
+    wire.run(
+        "SET SESSION tx_isolation = 'REPEATABLE-READ', wait_timeout = 28800; \
+         START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    )
+    .await
+    .reading(&format!("open a snapshot at the {}", wire.side()))
+}
+
+impl Snapshots {
+    /// Opens pairs of snapshots. The caller sees to it that nothing is written to the
+    /// schema at either side meanwhile.
+    pub(crate) async fn open(link: &Link) -> Outcome<Self> {
+        use segue_model::Side::{Source, Target};
+        let one = || async {
+            let (mut source, mut target) = tokio::try_join!(link.take(Source), link.take(Target))?;
+            tokio::try_join!(freeze(&mut source), freeze(&mut target))?;
+            Ok((source, target))
+        };
+        let (first, second) = tokio::try_join!(one(), one())?;
+        Ok(Self { pairs: vec![first, second], stall_ms: 0 })
+    }
+
+    /// Compares everything and ends the snapshots.
+    pub(crate) async fn compare(self, link: &Link) -> Outcome<Comparison> {
+        let begun = Instant::now();
+        let stall_ms = self.stall_ms;
+        let mut pairs = self.pairs;
+        let Some((source, target)) = pairs.first_mut() else {
+            return Err(Fault::new("SG0219", FaultKind::Bug, "compare", "no snapshot is open"));
+        };
+        let (at_source, at_target) =
+            tokio::try_join!(definitions(link, source), definitions(link, target))?;
+        let mut differences = different_definitions(&at_source, &at_target);
+        let both: VecDeque<String> = at_source
+            .keys()
+            .filter(|(kind, _)| *kind == schema::Kind::Table)
+            .filter(|key| at_target.contains_key(*key))
+            .map(|(_, name)| name.clone())
+            .collect();
+        let waiting = Mutex::new(both);
+        let done = Mutex::new(BTreeMap::new());
+        futures_util::future::try_join_all(
+            pairs.iter_mut().map(|(source, target)| carry(link, source, target, &waiting, &done)),
+        )
+        .await?;
+        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut hasher = blake3::Hasher::new();
+        for ((kind, name), definition) in &at_source {
+            hasher.update(format!("{kind} {name}\n").as_bytes());
+            hasher.update(definition);
+        }
+        for (table, (source, target)) in &done {
+            hasher.update(format!("{table} {} {} {}\n", source.rows, source.sum, source.xor).as_bytes());
+            if source != target {
+                differences.push(Difference {
+                    object: format!("table `{table}`"),
+                    what: "rows".into(),
+                    source: format!("{} rows, sum {}", source.rows, source.sum),
+                    target: format!("{} rows, sum {}", target.rows, target.sum),
+                });
+            }
+        }
+        for (source, target) in pairs {
+            source.close().await;
+            target.close().await;
+        }
+        Ok(Comparison {
+            tables: done.len() as u64,
+            rows: done.values().map(|(source, _)| source.rows).sum(),
+            differences,
+            digest: hasher.finalize().to_hex().to_string(),
+            stall_ms,
+            ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Ends the snapshots.
+    pub(crate) async fn close(self) {
+        for (source, target) in self.pairs {
+            source.close().await;
+            target.close().await;
+        }
+    }
+}
+
+type Done = Mutex<BTreeMap<String, (TableDigest, TableDigest)>>;
+
+async fn carry(
+    link: &Link,
+    source: &mut Wire,
+    target: &mut Wire,
+    waiting: &Mutex<VecDeque<String>>,
+    done: &Done,
+) -> Outcome<()> {
+    loop {
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(table) = next else { return Ok(()) };
+        // Columns by name: equal definitions mean equal columns, others are reported.
+        let columns = columns(link, source, &table).await?;
+        let (at_source, at_target) = tokio::join!(
+            digest(link, source, &table, &columns),
+            digest(link, target, &table, &columns)
+        );
+        let at_target = match at_target {
+            // 1054: a column is missing there, which the definitions have shown already.
+            Err(fault) if fault.cause.contains("1054") => TableDigest::default(),
+            other => other?,
+        };
+        done.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(table, (at_source?, at_target));
+    }
+}
+
+type Definitions = BTreeMap<(schema::Kind, String), Vec<u8>>;
+
+async fn definitions(link: &Link, wire: &mut Wire) -> Outcome<Definitions> {
+    let names = crate::locks::base_tables(link, wire).await?;
+    let mut objects: Vec<Object> = schema::tables(link, wire, &names).await?;
+    objects.extend(schema::others(link, wire).await?);
+    Ok(objects.into_iter().map(|o| ((o.kind, o.name.clone()), o.normal())).collect())
+}
+
+fn different_definitions(source: &Definitions, target: &Definitions) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    for ((kind, name), here) in source {
+        let object = format!("{kind} `{name}`");
+        match target.get(&(*kind, name.clone())) {
+            None => found.push(Difference {
+                object,
+                what: "missing at target".into(),
+                source: text(here),
+                target: String::new(),
+            }),
+            Some(there) if there != here => found.push(Difference {
+                object,
+                what: "definition".into(),
+                source: text(here),
+                target: text(there),
+            }),
+            Some(_) => {}
+        }
+    }
+    for ((kind, name), there) in target {
+        if !source.contains_key(&(*kind, name.clone())) {
+            found.push(Difference {
+                object: format!("{kind} `{name}`"),
+                what: "missing at source".into(),
+                source: String::new(),
+                target: text(there),
+            });
+        }
+    }
+    found
+}
+
+/// Returns a short text that changes with the shape of any table: cheap enough for the
+/// pause, where a full comparison is not.
+pub(crate) async fn shape(link: &Link, wire: &mut Wire) -> Outcome<String> {
+    let schema: Literal = link.names.schema_literal();
+    wire.one(format!(
+        "SELECT CAST(CONCAT(COUNT(*), ' ', COALESCE(SUM(CAST(CRC32(CONCAT_WS('|', TABLE_NAME, COLUMN_NAME, \
+         ORDINAL_POSITION, COLUMN_TYPE, IS_NULLABLE, COALESCE(COLLATION_NAME, '-'), EXTRA)) AS UNSIGNED)), 0)) AS CHAR) \
+         FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {schema}"
+    ))
+    .await
+    .reading(&format!("read the shape of the tables at the {}", wire.side()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_enters_with_its_length_and_whether_it_is_null() {
+        let columns = [
+            Column { name: "a".into(), kind: "int".into(), generated: false },
+            Column { name: "f".into(), kind: "float".into(), generated: false },
+        ];
+        assert_eq!(
+            row_text(&columns),
+            "CONCAT(ISNULL(`a`), ISNULL(`f`), \
+             '|', COALESCE(LENGTH(CAST(`a` AS BINARY)), 0), ':', COALESCE(CAST(`a` AS BINARY), ''), \
+             '|', COALESCE(LENGTH(CAST(CAST(`f` AS DOUBLE) AS BINARY)), 0), ':', COALESCE(CAST(CAST(`f` AS DOUBLE) AS BINARY), ''))"
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! Arm: the way back is proven in this very attempt.
+
+use super::BOTH;
+use crate::fault::{Deadline, Explain};
+use crate::replica::MariaReplica;
+use crate::{epoch, own, stream};
+use async_trait::async_trait;
+use segue_model::{Fault, FaultKind};
+use segue_port::{Call, Effect, Observed, Outcome};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Sends a marker from the side that will be promoted to the one that will be fenced.
+pub(crate) struct Arm(pub(crate) Arc<MariaReplica>);
+
+#[async_trait]
+impl Effect for Arm {
+    fn what(&self) -> String {
+        format!("prove the way back of schema `{}` with a marker", self.0.link.names.schema)
+    }
+
+    fn by_hand(&self) -> String {
+        "nothing to undo: the marker is overwritten by the next one".into()
+    }
+
+    async fn run(&self, call: &Call) -> Outcome<Value> {
+        let link = &self.0.link;
+        let (from, to) = (call.authority.way().from(), call.authority.way().to());
+        let deadline = Deadline::of(call);
+        let op = format!("send a marker from the {to} to the {from}");
+        let mut there = link.open(to).await?;
+        let mut here = link.open(from).await?;
+        own::travelling(&mut there).await?;
+        stream::need_running(link, &mut here, &op).await?;
+        let token = format!(
+            "{}-{}-{:016x}",
+            call.authority.attempt.number,
+            call.authority.epoch,
+            rand::random::<u64>()
+        );
+        let begun = Instant::now();
+        own::mark(link, &mut there, &token).await?;
+        while own::mark_of(link, &mut here, to).await? != token {
+            if deadline.over() {
+                return Err(Fault::new("SG0213", FaultKind::Timeout, op, "it has not arrived")
+                    .hint("see the stream at that server: SHOW ALL SLAVES STATUS"));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let took = begun.elapsed();
+        let at_to: String =
+            there.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(&op)?;
+        let at_from: String =
+            here.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(&op)?;
+        there.close().await;
+        here.close().await;
+        // What follows happens in a pause: no session is opened there.
+        link.warm().await?;
+        Ok(json!({
+            "effect": "database.arm",
+            "token": token,
+            "returned_ms": took.as_secs_f64() * 1000.0,
+            "position": { to.as_str(): at_to, from.as_str(): at_from },
+        }))
+    }
+
+    async fn observe(&self, _call: &Call) -> Outcome<Observed> {
+        // A proof is worth nothing to a process that has not seen it: it is run again.
+        Ok(Observed::NotApplied)
+    }
+
+    async fn undo(&self, _call: &Call) -> Outcome<()> {
+        self.0.link.cool().await;
+        Ok(())
+    }
+
+    async fn quench(&self, _call: &Call) -> Outcome<()> {
+        epoch::quench(&self.0.link, &BOTH).await
+    }
+}

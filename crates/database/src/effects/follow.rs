@@ -1,0 +1,163 @@
+//! Follow and reverse: a stream in each direction.
+
+use super::BOTH;
+use crate::fault::{Deadline, Explain, fact, text};
+use crate::replica::MariaReplica;
+use crate::{epoch, own, stream};
+use async_trait::async_trait;
+use segue_model::{EffectLeft, Fault, FaultKind, Side};
+use segue_port::{Call, Effect, Observed, Outcome};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Establishes the stream that one server reads from the other.
+pub(crate) struct Follow {
+    replica: Arc<MariaReplica>,
+    /// The server that reads.
+    side: Side,
+    stamp: &'static str,
+}
+
+impl Follow {
+    /// The target reads from the source.
+    pub(crate) fn forward(replica: Arc<MariaReplica>) -> Self {
+        Self { replica, side: Side::Target, stamp: "database.follow" }
+    }
+
+    /// The source reads from the target: the way back.
+    pub(crate) fn back(replica: Arc<MariaReplica>) -> Self {
+        Self { replica, side: Side::Source, stamp: "database.reverse" }
+    }
+
+    fn name(&self) -> String {
+        self.replica.link.names.connection(self.side)
+    }
+
+    /// Returns where the copied state ends in the origin's binary log.
+    async fn begin(&self, call: &Call) -> Outcome<String> {
+        let link = &self.replica.link;
+        let op = format!("find where stream `{}` begins", self.name());
+        match self.side {
+            Side::Target => {
+                if let Some(seed) = fact(call, "database.seed") {
+                    return text(&seed, "gtid", &op);
+                }
+                let mut wire = link.open(Side::Target).await?;
+                let mark = super::seed::mark(link, &mut wire).await?;
+                wire.close().await;
+                match mark {
+                    Some(mark) if mark.state == "done" => text(&mark.output, "gtid", &op),
+                    _ => Err(Fault::new("SG0221", FaultKind::Invalid, op, "the schema was not seeded")
+                        .hint("run the seed first")),
+                }
+            }
+            // The copy is not in the target's binary log: whatever is in it by now is
+            // either no business of the unit, or was there before the copy.
+            Side::Source => {
+                let mut wire = link.open(Side::Target).await?;
+                let position = wire.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(&op)?;
+                wire.close().await;
+                Ok(position)
+            }
+        }
+    }
+
+    /// Waits until a heartbeat written now at the origin has arrived.
+    async fn wait_for_beat(&self, deadline: Deadline) -> Outcome<()> {
+        let link = &self.replica.link;
+        let origin = self.side.other();
+        let op = format!("wait for a heartbeat over stream `{}`", self.name());
+        let mut there = link.open(origin).await?;
+        let mut here = link.open(self.side).await?;
+        own::travelling(&mut there).await?;
+        let beat = own::beat_of(link, &mut there, origin).await? + 1;
+        own::beat(link, &mut there, beat).await?;
+        loop {
+            if own::beat_of(link, &mut here, origin).await? >= beat {
+                there.close().await;
+                here.close().await;
+                return Ok(());
+            }
+            stream::need_running(link, &mut here, &op).await.or_else(|fault| {
+                // A thread may be between two states; only lasting errors end the wait.
+                if deadline.over() { Err(fault) } else { Ok(()) }
+            })?;
+            if deadline.over() {
+                return Err(Fault::new("SG0216", FaultKind::Timeout, op, "it has not arrived")
+                    .leaving(EffectLeft::Maybe)
+                    .hint("the stream runs but is far behind; allow more time"));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn output(&self, gtid: &str) -> Value {
+        json!({ "effect": self.stamp, "stream": self.name(), "at": self.side.as_str(), "gtid": gtid })
+    }
+}
+
+#[async_trait]
+impl Effect for Follow {
+    fn what(&self) -> String {
+        format!(
+            "start stream `{}` at the {}: schema `{}` follows the {}",
+            self.name(),
+            self.side,
+            self.replica.link.names.schema,
+            self.side.other()
+        )
+    }
+
+    fn by_hand(&self) -> String {
+        format!("at the {0}: STOP SLAVE '{1}'; RESET SLAVE '{1}' ALL", self.side, self.name())
+    }
+
+    async fn prepare(&self, call: &Call) -> Outcome<Value> {
+        let mut wire = self.replica.link.open(self.side).await?;
+        let begun = stream::begun_at(&self.replica.link, &mut wire).await?;
+        wire.close().await;
+        let from = match begun {
+            Some(gtid) => gtid,
+            None => self.begin(call).await?,
+        };
+        Ok(json!({ "from": from }))
+    }
+
+    async fn run(&self, call: &Call) -> Outcome<Value> {
+        let deadline = Deadline::of(call);
+        let from = match call.prepared.get("from").and_then(Value::as_str) {
+            Some(from) => from.to_owned(),
+            None => self.begin(call).await?,
+        };
+        stream::establish(&self.replica.link, self.side, &from, deadline).await?;
+        self.wait_for_beat(deadline).await?;
+        Ok(self.output(&from))
+    }
+
+    async fn observe(&self, _call: &Call) -> Outcome<Observed> {
+        let link = &self.replica.link;
+        let mut wire = link.open(self.side).await?;
+        let begun = stream::begun_at(link, &mut wire).await?;
+        let status = stream::status(link, &mut wire).await?;
+        wire.close().await;
+        Ok(match (begun, status) {
+            (Some(gtid), Some(status)) if status.runs() && status.filtered(link) => {
+                Observed::Applied(self.output(&gtid))
+            }
+            // Half made is not made: `run` completes it.
+            _ => Observed::NotApplied,
+        })
+    }
+
+    async fn undo(&self, _call: &Call) -> Outcome<()> {
+        let mut wire = self.replica.link.open(self.side).await?;
+        stream::remove(&self.replica.link, &mut wire).await?;
+        wire.close().await;
+        Ok(())
+    }
+
+    async fn quench(&self, _call: &Call) -> Outcome<()> {
+        epoch::quench(&self.replica.link, &BOTH).await
+    }
+}

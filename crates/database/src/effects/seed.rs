@@ -1,0 +1,392 @@
+//! Seed: the first copy, consistent at one position of the source's binary log.
+
+use super::{BOTH, ms_since};
+use crate::copy::{self, Tally, Work};
+use crate::digest::freeze;
+use crate::fault::{Deadline, Explain};
+use crate::link::{Link, Wire};
+use crate::logins::{self, Account, Definition};
+use crate::replica::MariaReplica;
+use crate::settings::own;
+use crate::{epoch, locks, schema};
+use async_trait::async_trait;
+use segue_doors::sql::Literal;
+use segue_model::{EffectLeft, Fault, FaultKind, Side};
+use segue_port::{Call, Effect, Observed, Outcome};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Longest time in which the tables must be locked for the copy's first moment.
+const LOCKING: Duration = Duration::from_secs(30);
+
+/// Copies schema and logins to the target.
+pub(crate) struct Seed(pub(crate) Arc<MariaReplica>);
+
+/// The mark that a seed leaves at the target, so that a later process knows whose the
+/// schema is.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    /// Whose.
+    run: String,
+    /// `copying` or `done`.
+    pub(crate) state: String,
+    /// Logins that it creates.
+    logins: Vec<Account>,
+    /// What the finished seed gave.
+    pub(crate) output: Value,
+}
+
+/// Reads the mark at the target.
+pub(crate) async fn mark(link: &Link, wire: &mut Wire) -> Outcome<Option<Mark>> {
+    let op = format!("read the seed's mark at the {}", wire.side());
+    let found = wire
+        .first::<(String, String, String, String)>(format!(
+            "SELECT run, state, logins, output FROM {} WHERE unit = {}",
+            own("seed"),
+            link.names.unit_literal()
+        ))
+        .await;
+    let row = match found {
+        Err(error) if matches!(error.code(), Some(1146 | 1049)) => None,
+        other => other.reading(&op)?,
+    };
+    let Some((run, state, logins, output)) = row else { return Ok(None) };
+    let wrong = |e: serde_json::Error| Fault::new("SG0204", FaultKind::Invalid, op.clone(), e);
+    Ok(Some(Mark {
+        run,
+        state,
+        logins: serde_json::from_str(&logins).map_err(wrong)?,
+        output: serde_json::from_str(&output).map_err(wrong)?,
+    }))
+}
+
+async fn schema_exists(link: &Link, wire: &mut Wire) -> Outcome<bool> {
+    let count: u64 = wire
+        .one(format!(
+            "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
+            link.names.schema_literal()
+        ))
+        .await
+        .reading(&format!("look for schema `{}` at the {}", link.names.schema, wire.side()))?;
+    Ok(count > 0)
+}
+
+/// The moment the copy shows: position, sessions that see it, definitions.
+struct Moment {
+    gtid: String,
+    readers: Vec<Wire>,
+    tables: Vec<schema::Object>,
+    stall_ms: u64,
+}
+
+impl Seed {
+    fn link(&self) -> &Link {
+        &self.0.link
+    }
+
+    /// Takes the moment: tables locked just long enough to open the snapshots.
+    async fn moment(&self, deadline: Deadline) -> Outcome<Moment> {
+        let link = self.link();
+        let mut locker = link.open(Side::Source).await?;
+        // Should this process die here, the server frees the tables soon.
+        locker.run("SET SESSION wait_timeout = 2").await.reading("prepare the copy")?;
+        let mut readers = vec![link.open(Side::Source).await?, link.open(Side::Source).await?];
+        let mut helper = link.open(Side::Source).await?;
+        let begun = Instant::now();
+        let (names, _attempts) =
+            locks::lock_schema(link, &mut locker, Deadline::after(deadline.left().min(LOCKING)))
+                .await?;
+        let standing = Instant::now();
+        let place = locks::position(&mut locker).await?;
+        for reader in &mut readers {
+            freeze(reader).await?;
+        }
+        // No definition changes while the tables are locked.
+        let tables = schema::tables(link, &mut helper, &names).await?;
+        locks::unlock(&mut locker).await?;
+        let stall_ms = ms_since(standing);
+        tracing::info!(gtid = place.gtid, stall_ms, waited_ms = ms_since(begun), "copy begins");
+        locker.close().await;
+        helper.close().await;
+        Ok(Moment { gtid: place.gtid, readers, tables, stall_ms })
+    }
+
+    /// Reads the plan's logins at the source and makes sure that none exists at the target.
+    async fn definitions(&self, source: &mut Wire, target: &mut Wire) -> Outcome<Vec<Definition>> {
+        let link = self.link();
+        let accounts = logins::planned(link, source).await?;
+        if let Some((there, _)) = logins::planned(link, target).await?.first() {
+            return Err(Fault::new(
+                "SG0209",
+                FaultKind::Conflict,
+                format!("copy the logins of unit `{}`", link.names.unit),
+                format!("login {there} exists at the target already"),
+            )
+            .hint("rename or drop it there; Segue copies the source's with its password"));
+        }
+        let mut all = Vec::new();
+        for (account, _) in accounts {
+            all.push(logins::define(link, source, &account).await?);
+        }
+        Ok(all)
+    }
+
+    async fn copy(&self, call: &Call, target: &mut Wire) -> Outcome<Value> {
+        let link = self.link();
+        let deadline = Deadline::of(call);
+        let begun = Instant::now();
+        let mut source = link.open(Side::Source).await?;
+        let definitions = self.definitions(&mut source, target).await?;
+        self.set_mark(target, "copying", &definitions, &Value::Null).await?;
+        let options: (String, String) = source
+            .one(format!(
+                "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME \
+                 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
+                link.names.schema_literal()
+            ))
+            .await
+            .reading("read the schema's character set")?;
+        let op = format!("create schema `{}` at the target", link.names.schema);
+        target
+            .run(format!(
+                "CREATE SCHEMA {} CHARACTER SET {} COLLATE {}",
+                link.names.schema_ident(),
+                options.0,
+                options.1
+            ))
+            .await
+            .changing(&op)?;
+        target.run(format!("USE {}", link.names.schema_ident())).await.changing(&op)?;
+        for definition in &definitions {
+            logins::create_locked(target, definition).await?;
+        }
+        let moment = self.moment(deadline).await?;
+        target.run("SET SESSION foreign_key_checks = 0").await.changing(&op)?;
+        for table in &moment.tables {
+            schema::create(target, table)
+                .await
+                .changing(&format!("create table `{}` at the target", table.name))?;
+        }
+        let (gtid, stall_ms, tables) = (moment.gtid.clone(), moment.stall_ms, moment.tables.len());
+        let tally = self.rows(call, moment, deadline).await?;
+        let others = schema::others(link, &mut source).await?;
+        let objects = others.len();
+        schema::create_all(target, others).await?;
+        source.close().await;
+        let output = json!({
+            "effect": "database.seed",
+            "gtid": gtid,
+            "tables": tables,
+            "objects": objects,
+            "logins": definitions.len(),
+            "rows": tally.rows.load(Ordering::Relaxed),
+            "bytes": tally.bytes.load(Ordering::Relaxed),
+            "warnings": tally.warnings.load(Ordering::Relaxed),
+            "stall_ms": stall_ms,
+            "ms": ms_since(begun),
+        });
+        self.set_mark(target, "done", &definitions, &output).await?;
+        Ok(output)
+    }
+
+    /// Copies the rows of all tables, by as many carriers as there are snapshots.
+    async fn rows(&self, call: &Call, moment: Moment, deadline: Deadline) -> Outcome<Tally> {
+        let link = self.link();
+        let mut readers = moment.readers;
+        let Some(first) = readers.first_mut() else {
+            return Err(Fault::new("SG0210", FaultKind::Bug, "copy rows", "no snapshot is open"));
+        };
+        let estimates: BTreeMap<String, u64> = first
+            .rows(format!(
+                "SELECT TABLE_NAME, COALESCE(TABLE_ROWS, 0) FROM information_schema.TABLES \
+                 WHERE TABLE_SCHEMA = {}",
+                link.names.schema_literal()
+            ))
+            .await
+            .reading("estimate the rows")?
+            .into_iter()
+            .collect();
+        let mut tables: Vec<(u64, &str)> = moment
+            .tables
+            .iter()
+            .map(|table| (estimates.get(&table.name).copied().unwrap_or(0), table.name.as_str()))
+            .collect();
+        // The biggest first, so that no carrier is left alone with it at the end.
+        tables.sort_by(|one, other| other.cmp(one));
+        let mut parts = VecDeque::new();
+        for (rows, table) in &tables {
+            parts.extend(copy::parts(link, first, table, *rows).await?);
+        }
+        let work = Work {
+            parts: Mutex::new(parts),
+            tally: Tally::default(),
+            expected: tables.iter().map(|(rows, _)| rows).sum(),
+            progress: call.progress.as_ref(),
+            deadline,
+        };
+        let mut carriers = Vec::new();
+        for mut reader in readers {
+            let mut loader = link.open(Side::Target).await?;
+            copy::prepare(&mut reader, &mut loader).await?;
+            carriers.push((reader, loader));
+        }
+        futures_util::future::try_join_all(
+            carriers.iter_mut().map(|(reader, loader)| copy::carry(reader, loader, &work)),
+        )
+        .await?;
+        for (reader, loader) in carriers {
+            reader.close().await;
+            loader.close().await;
+        }
+        Ok(work.tally)
+    }
+
+    async fn set_mark(
+        &self,
+        target: &mut Wire,
+        state: &str,
+        definitions: &[Definition],
+        output: &Value,
+    ) -> Outcome<()> {
+        let link = self.link();
+        let accounts: Vec<&Account> = definitions.iter().map(|d| &d.account).collect();
+        target
+            .run(format!(
+                "REPLACE INTO {} (unit, run, state, logins, output) VALUES ({}, {}, '{state}', {}, {})",
+                own("seed"),
+                link.names.unit_literal(),
+                Literal::new(link.settings.run.as_str()),
+                Literal::new(json!(accounts).to_string()),
+                Literal::new(output.to_string())
+            ))
+            .await
+            .changing("write the seed's mark at the target")
+    }
+
+    /// Removes a copy that carries this run's mark, its logins included.
+    async fn remove(&self, target: &mut Wire) -> Outcome<()> {
+        let link = self.link();
+        let op = format!("remove the copy of schema `{}` at the target", link.names.schema);
+        let Some(mark) = mark(link, target).await? else { return Ok(()) };
+        if mark.run != link.settings.run.as_str() {
+            return Err(foreign(link, &op, &format!("run {} copied it", mark.run)));
+        }
+        let known = logins::of_users(target, &logins::users(&mark.logins)).await?;
+        let ours: Vec<(Account, bool)> =
+            known.into_iter().filter(|(account, _)| mark.logins.contains(account)).collect();
+        // Open logins mean that the target is, or was, the side that is written to.
+        if mark.state == "done" && ours.iter().any(|(_, locked)| !locked) {
+            return Err(Fault::new("SG0208", FaultKind::Conflict, op, "its logins are open: it may hold writes of users")
+                .hint("fail back first"));
+        }
+        target
+            .run(format!("DROP SCHEMA IF EXISTS {}", link.names.schema_ident()))
+            .await
+            .changing(&op)?;
+        let accounts: Vec<Account> = ours.into_iter().map(|(account, _)| account).collect();
+        if !accounts.is_empty() {
+            target
+                .run(format!("DROP USER IF EXISTS {}", logins::joined(&accounts)))
+                .await
+                .changing(&op)?;
+        }
+        // The mark last: without it nobody would know whose the rest is.
+        target
+            .run(format!(
+                "DELETE FROM {} WHERE unit = {}",
+                own("seed"),
+                link.names.unit_literal()
+            ))
+            .await
+            .changing(&op)
+    }
+}
+
+fn foreign(link: &Link, op: &str, cause: &str) -> Fault {
+    Fault::new("SG0208", FaultKind::Conflict, op, cause).hint(format!(
+        "schema `{}` at the target is not Segue's: move it away, or choose another target",
+        link.names.schema
+    ))
+}
+
+#[async_trait]
+impl Effect for Seed {
+    fn what(&self) -> String {
+        format!(
+            "copy schema `{}` and its logins (locked) to the target",
+            self.link().names.schema
+        )
+    }
+
+    fn by_hand(&self) -> String {
+        format!(
+            "at the target, if its logins are locked: DROP SCHEMA {}; DROP USER for the plan's logins; DELETE FROM segue.seed WHERE unit = {}",
+            self.link().names.schema_ident(),
+            self.link().names.unit_literal()
+        )
+    }
+
+    async fn prepare(&self, _call: &Call) -> Outcome<Value> {
+        let link = self.link();
+        let mut target = link.open(Side::Target).await?;
+        let marked = mark(link, &mut target).await?.is_some();
+        let op = format!("copy schema `{}` to the target", link.names.schema);
+        if !marked && schema_exists(link, &mut target).await? {
+            return Err(foreign(link, &op, "a schema of that name exists there"));
+        }
+        target.close().await;
+        Ok(json!({ "schema": link.names.schema, "undo": "drop the copy" }))
+    }
+
+    async fn run(&self, call: &Call) -> Outcome<Value> {
+        let link = self.link();
+        let op = format!("copy schema `{}` to the target", link.names.schema);
+        let mut target = link.open(Side::Target).await?;
+        match mark(link, &mut target).await? {
+            Some(mark) if mark.state == "done" && mark.run == link.settings.run.as_str() => {
+                return Ok(mark.output);
+            }
+            Some(_) => self.remove(&mut target).await?,
+            None if schema_exists(link, &mut target).await? => {
+                return Err(foreign(link, &op, "a schema of that name exists there"));
+            }
+            None => {}
+        }
+        let limit = call.time_allowed.max(crate::link::CALL_LIMIT);
+        target.set_limit(limit);
+        let copied = self.copy(call, &mut target).await;
+        target.close().await;
+        copied.map_err(|fault| fault.leaving(EffectLeft::Maybe))
+    }
+
+    async fn observe(&self, _call: &Call) -> Outcome<Observed> {
+        let link = self.link();
+        let mut target = link.open(Side::Target).await?;
+        let mark = mark(link, &mut target).await?;
+        let exists = schema_exists(link, &mut target).await?;
+        target.close().await;
+        Ok(match mark {
+            Some(mark) if mark.state == "done" && mark.run == link.settings.run.as_str() && exists => {
+                Observed::Applied(mark.output)
+            }
+            // A part of a copy is none: `run` drops it and begins again.
+            _ => Observed::NotApplied,
+        })
+    }
+
+    async fn undo(&self, call: &Call) -> Outcome<()> {
+        let mut target = self.link().open(Side::Target).await?;
+        target.set_limit(call.time_allowed.max(crate::link::CALL_LIMIT));
+        self.remove(&mut target).await?;
+        target.close().await;
+        Ok(())
+    }
+
+    async fn quench(&self, _call: &Call) -> Outcome<()> {
+        epoch::quench(self.link(), &BOTH).await
+    }
+}

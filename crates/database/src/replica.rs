@@ -1,0 +1,172 @@
+//! The replica: what its effects share, and how it begins and ends.
+
+use crate::digest::{Comparison, Snapshots};
+use crate::effects;
+use crate::effects::fence::Fence;
+use crate::fault::Deadline;
+use crate::link::{Link, Wire};
+use crate::{epoch, locks, logins, preflight, sampler, stream, way_back};
+use segue_model::{Epoch, Finding, Side};
+use segue_port::{Effect, Outcome, ReplicaEffects, Sampler};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// How long a comparison may wait until the tables could be locked.
+const ALIGN: Duration = Duration::from_secs(20);
+
+/// How long writers may wait while both sides are brought to the same moment.
+const STALL: Duration = Duration::from_millis(400);
+
+/// One schema with its logins at two MariaDB servers.
+#[derive(Debug)]
+pub struct MariaReplica {
+    pub(crate) link: Link,
+    /// The fence that stands, if one does.
+    pub(crate) fence: Mutex<Option<Fence>>,
+    /// What `verify` opened for `compare`.
+    pub(crate) snapshots: Mutex<Option<Snapshots>>,
+    /// The session that `promote` uses, proven alive when it was prepared.
+    pub(crate) promoting: Mutex<Option<Wire>>,
+}
+
+impl MariaReplica {
+    /// Builds the replica; opens nothing.
+    pub fn new(settings: crate::Settings) -> Arc<Self> {
+        Arc::new(Self {
+            link: Link::new(settings),
+            fence: Mutex::new(None),
+            snapshots: Mutex::new(None),
+            promoting: Mutex::new(None),
+        })
+    }
+
+    /// Returns everything about both servers that stands against the plan, or is worth
+    /// knowing. Changes nothing; uses the plan's administrator.
+    pub async fn preflight(&self) -> Vec<Finding> {
+        preflight::run(&self.link).await
+    }
+
+    /// Makes this process the one that acts at both servers: ends the sessions and logins
+    /// of lower epochs and creates this one's.
+    ///
+    /// # Errors
+    /// `SG0206` if a higher epoch acts there; else what connecting and creating give.
+    pub async fn take_epoch(&self, epoch: Epoch) -> Outcome<()> {
+        epoch::take(&self.link, epoch).await
+    }
+
+    /// Returns the effects by the step that uses them. `follow` and `reverse` name their
+    /// streams themselves; all others ask the call for its way.
+    pub fn effects(self: &Arc<Self>) -> ReplicaEffects {
+        let shared = || Arc::clone(self);
+        let some = |effect: Arc<dyn Effect>| Some(effect);
+        ReplicaEffects {
+            claim: some(Arc::new(effects::claim::Claim(shared()))),
+            seed: some(Arc::new(effects::seed::Seed(shared()))),
+            follow: some(Arc::new(effects::follow::Follow::forward(shared()))),
+            reverse: some(Arc::new(effects::follow::Follow::back(shared()))),
+            arm: some(Arc::new(effects::arm::Arm(shared()))),
+            fence: some(Arc::new(effects::fence::Raise(shared()))),
+            drain: some(Arc::new(effects::drain::Drain(shared()))),
+            verify: some(Arc::new(effects::verify::Verify(shared()))),
+            seal: some(Arc::new(effects::seal::Seal(shared()))),
+            promote: some(Arc::new(effects::promote::Promote(shared()))),
+            compare: some(Arc::new(effects::verify::Compare(shared()))),
+            end: some(Arc::new(effects::end::End(shared()))),
+        }
+    }
+
+    /// Returns the samplers: the lag of each direction and the readability of each side.
+    pub fn samplers(self: &Arc<Self>) -> Vec<Arc<dyn Sampler>> {
+        let mut all: Vec<Arc<dyn Sampler>> = Vec::new();
+        for side in [Side::Source, Side::Target] {
+            all.push(Arc::new(sampler::Lag::new(Arc::clone(self), side)));
+            all.push(Arc::new(sampler::Readable::new(Arc::clone(self), side)));
+        }
+        all
+    }
+
+    /// Returns whether a way back would lose nothing, and how far it has come.
+    ///
+    /// # Errors
+    /// Only if the source cannot be asked; an unreadable target is part of the answer.
+    pub async fn way_back(&self) -> Outcome<crate::WayBack> {
+        way_back::look(&self.link).await
+    }
+
+    /// Compares both sides while they are in use.
+    ///
+    /// Writers of the schema wait some milliseconds, until both sides stand at the same
+    /// moment; everything else happens in snapshots.
+    ///
+    /// # Errors
+    /// `SG0214` if the tables cannot be locked, `SG0216` if the other side does not come
+    /// up with the write side within a moment.
+    pub async fn compare_live(&self) -> Outcome<Comparison> {
+        let deadline = Deadline::after(ALIGN);
+        let write_side = self.write_side().await?;
+        self.link.warm().await?;
+        loop {
+            match self.align(write_side, deadline).await {
+                Ok(snapshots) => return snapshots.compare(&self.link).await,
+                Err(fault) if fault.code == "SG0216" && !deadline.over() => {
+                    // Lag grew for a moment; the writers go on before the next attempt.
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Returns the side whose logins are open: the one that is written to.
+    async fn write_side(&self) -> Outcome<Side> {
+        let mut target = self.link.take(Side::Target).await?;
+        let open =
+            logins::planned(&self.link, &mut target).await?.iter().any(|(_, locked)| !locked);
+        target.close().await;
+        Ok(if open { Side::Target } else { Side::Source })
+    }
+
+    async fn align(&self, write_side: Side, deadline: Deadline) -> Outcome<Snapshots> {
+        let mut locked = self.link.take(write_side).await?;
+        // Should this process die here, the server frees the tables after a second.
+        locked
+            .run("SET SESSION wait_timeout = 1")
+            .await
+            .map_err(|error| segue_model::Fault::new("SG0204", segue_model::FaultKind::Invalid, "prepare a lock", error))?;
+        let begun = Instant::now();
+        locks::lock_schema(&self.link, &mut locked, deadline).await?;
+        let standing = Instant::now();
+        let opened = async {
+            let place = locks::position(&mut locked).await?;
+            let wanted = stream::parse(&place.gtid, "align both sides")?;
+            effects::drain::reach(&self.link, write_side.other(), &wanted, Deadline::after(STALL))
+                .await?;
+            Snapshots::open(&self.link).await
+        }
+        .await;
+        locks::unlock(&mut locked).await?;
+        let stall = standing.elapsed();
+        tracing::debug!(waited = ?begun.elapsed(), ?stall, "both sides aligned for a comparison");
+        locked.close().await;
+        let mut snapshots = opened?;
+        snapshots.stall_ms = u64::try_from(stall.as_millis()).unwrap_or(u64::MAX);
+        Ok(snapshots)
+    }
+
+    /// Ends this process's own sessions: a fence that stands is released, snapshots are
+    /// given up. Logins, claims and streams stay.
+    pub async fn close(&self) {
+        if let Some(fence) = self.fence.lock().await.take() {
+            fence.release().await;
+        }
+        if let Some(snapshots) = self.snapshots.lock().await.take() {
+            snapshots.close().await;
+        }
+        if let Some(wire) = self.promoting.lock().await.take() {
+            wire.close().await;
+        }
+        self.link.cool().await;
+    }
+}
