@@ -1,4 +1,33 @@
 //! The front: a reverse proxy that can hold a unit's requests and send them to the
 //! other side, without losing one.
+//!
+//! Fronts are processes of their own. They keep serving when the controller is gone,
+//! with the routes they had last; what a controller wants of them it says over the
+//! [`control`] socket. A front stands at every address that DNS names for the unit: in
+//! place of the site's server ([`segue_doors::takeover`]) or at an address of its own.
+//!
+//! A request's way: [`listen`] takes its connection, [`proxy`] finds its unit in
+//! [`routes`], the unit's [`gate`] lets it pass or holds it, [`upstream`] carries it to
+//! the backend, [`stats`] counts it. A controller's request: [`desk`] checks who asks,
+//! changes the gate or the routes and has [`store`] write them down.
+//!
+//! **Invariant.** A request is either answered by a backend, exactly once, or by the
+//! front with a 4xx or 5xx; none is sent twice unless it is safe to.
 
+mod clock;
 pub mod control;
+mod desk;
+mod front;
+mod gate;
+mod limits;
+mod listen;
+mod proxy;
+mod routes;
+mod run;
+mod socket;
+mod stats;
+mod store;
+mod upstream;
+
+pub use limits::Limits;
+pub use run::{FrontOptions, run, run_until};

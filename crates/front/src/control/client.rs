@@ -105,6 +105,11 @@ async fn exchange(lines: &mut Lines, request: &Request) -> Result<Reply, String>
 }
 
 fn unreachable(path: &Path, what: &str, cause: impl std::fmt::Display) -> Fault {
-    Fault::new("SG0101", FaultKind::Unreachable, format!("{what} front at `{}`", path.display()), cause)
-        .hint("start the front (`segue front`), or correct `control` in the plan")
+    Fault::new(
+        "SG0101",
+        FaultKind::Unreachable,
+        format!("{what} front at `{}`", path.display()),
+        cause,
+    )
+    .hint("start the front (`segue front`), or correct `control` in the plan")
 }

@@ -12,6 +12,7 @@
 //! that whatever a former controller still had under way cannot land later.
 
 mod client;
+pub(crate) use client::LINE_MAX;
 mod report;
 
 pub use client::Client;

@@ -1,0 +1,375 @@
+//! Carries out what controllers ask: one change at a time, on disk before it is answered.
+
+mod rules;
+mod serve;
+
+pub(crate) use serve::{ControlSocket, serve};
+
+use crate::clock;
+use crate::control::{Hello, HoldId, Reply, Request, Stats, UnitStatus};
+use crate::front::Front;
+use crate::gate::{Begin, Change, Gate, Hold};
+use crate::listen::Door;
+use crate::routes::{Routes, Unit};
+use crate::store::{Saved, SavedHold, SavedUnit, Store};
+use rules::{conflict, next_state, refused};
+use segue_model::{EffectLeft, Fault, Side, Sides, UnitName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// The front as its controllers see it.
+pub(crate) struct Desk {
+    front: Arc<Front>,
+    door: Door,
+    store: Store,
+    books: Mutex<Books>,
+}
+
+/// What is on disk, and the units that live by it.
+struct Books {
+    saved: Saved,
+    units: BTreeMap<UnitName, Arc<Unit>>,
+}
+
+impl Desk {
+    /// Builds the desk from what a former process left: its routes, and a sealed hold
+    /// still in force. A leased hold ended with the process that kept it.
+    pub(crate) fn restore(front: Arc<Front>, door: Door, store: Store) -> Result<Self, Fault> {
+        let saved = store.read()?;
+        let mut units = BTreeMap::new();
+        for (name, unit) in &saved.units {
+            let gate = Gate::new(name.clone(), unit.write_side, unit.concurrency.clone());
+            if let Some(hold) = &unit.hold {
+                rules::restore(&gate, name, hold, unit.write_side);
+            }
+            let backends = Sides::from_fn(|side| front.pool(*unit.backends.get(side)));
+            units.insert(name.clone(), Arc::new(Unit { gate, backends }));
+        }
+        let desk = Self { front, door, store, books: Mutex::new(Books { saved, units }) };
+        Ok(desk)
+    }
+
+    /// Puts the restored routes in force.
+    pub(crate) async fn publish(&self) {
+        self.books.lock().await.publish(&self.front);
+    }
+
+    /// Carries out one request.
+    pub(crate) async fn answer(&self, request: &Request) -> Reply {
+        let outcome = match request {
+            Request::Hello => Ok(Reply::Hello(self.hello().await)),
+            Request::Stats => Ok(Reply::Stats(self.stats().await)),
+            Request::WaitIdle { unit, timeout_ms } => self.wait_idle(unit, *timeout_ms).await,
+            Request::Renew { run, epoch, unit, hold_id } => {
+                let books = self.books.lock().await;
+                match rules::may_act(&books.saved, run, *epoch, &request.what()) {
+                    Ok(()) => self.renew(&books, unit, hold_id, &request.what()),
+                    Err(fault) => Err(fault),
+                }
+            }
+            _ => self.change(request).await,
+        };
+        outcome.unwrap_or_else(|fault| Reply::Refused { fault })
+    }
+
+    async fn change(&self, request: &Request) -> Result<Reply, Fault> {
+        let mut books = self.books.lock().await;
+        let mut next = next_state(&books.saved, request)?;
+        match request {
+            Request::SetRoute { unit, hosts, backends, write_side, concurrency, .. } => {
+                let hold = books.saved.units.get(unit).and_then(|u| u.hold.clone());
+                let route = SavedUnit {
+                    hosts: hosts.iter().map(|h| crate::routes::canonical(h)).collect(),
+                    backends: backends.clone(),
+                    write_side: *write_side,
+                    concurrency: concurrency.clone(),
+                    hold,
+                };
+                self.set_route(&mut books, next, unit, route).await
+            }
+            Request::Hold { .. } => self.hold(&mut books, next, request).await,
+            Request::SealHold { unit, hold_id, .. } => {
+                self.seal(&mut books, next, unit, hold_id).await
+            }
+            Request::Unseal { unit, hold_id, lease_ms, .. } => {
+                if let Some(hold) = next.units.get_mut(unit).and_then(|u| u.hold.as_mut()) {
+                    hold.sealed = false;
+                    hold.lease_ms = *lease_ms;
+                }
+                let gate = books.gate(unit, &request.what())?;
+                match gate.unseal(hold_id, *lease_ms) {
+                    Change::Done => self.keep(&mut books, next, EffectLeft::Done).await,
+                    other => over(other, hold_id, &request.what()),
+                }
+            }
+            Request::Release { unit, hold_id, to, .. } => {
+                self.release(&mut books, next, unit, hold_id, *to).await
+            }
+            Request::Unclaim { .. } => {
+                if books.units.values().any(|u| u.gate.is_held()) {
+                    return Err(conflict(&request.what(), "a unit is held", "release it first"));
+                }
+                self.keep(&mut books, next, EffectLeft::None).await
+            }
+            Request::Bypass { .. } => {
+                if books.units.values().any(|u| u.gate.is_sealed()) {
+                    let cause = "a hold is sealed: what lies behind the front refuses writes";
+                    return Err(conflict(&request.what(), cause, "release the hold first"));
+                }
+                let done = self.keep(&mut books, next, EffectLeft::None).await?;
+                drop(books);
+                self.door.leave().await;
+                Ok(done)
+            }
+            _ => self.keep(&mut books, next, EffectLeft::None).await,
+        }
+    }
+
+    /// Writes the next state and makes it the present one. `left` says what a failed
+    /// write leaves behind: what was changed in memory before stays.
+    async fn keep(&self, books: &mut Books, next: Saved, left: EffectLeft) -> Result<Reply, Fault> {
+        let written = self.store.write(&next).await;
+        if written.is_ok() || left == EffectLeft::Done {
+            books.saved = next;
+        }
+        written.map_err(|fault| fault.leaving(left))?;
+        Ok(Reply::Done { generation: books.saved.generation })
+    }
+
+    async fn set_route(
+        &self,
+        books: &mut Books,
+        mut next: Saved,
+        name: &UnitName,
+        route: SavedUnit,
+    ) -> Result<Reply, Fault> {
+        let op = format!("set route of unit `{name}`");
+        rules::check_route(&next, name, &route, &op)?;
+        let known = books.units.get(name).cloned();
+        if known.as_ref().is_some_and(|u| u.gate.is_held()) {
+            return Err(conflict(&op, "the unit is held", "release it: that sets the route too"));
+        }
+        next.units.insert(name.clone(), route.clone());
+        let done = self.keep(books, next, EffectLeft::None).await?;
+        let backends = Sides::from_fn(|side| {
+            let address = *route.backends.get(side);
+            let same = known.as_ref().map(|u| u.backends.get(side));
+            match same.filter(|pool| pool.address() == address) {
+                Some(pool) => pool.clone(),
+                None => self.front.pool(address),
+            }
+        });
+        let gate = known.map_or_else(
+            || Gate::new(name.clone(), route.write_side, route.concurrency.clone()),
+            |unit| unit.gate.clone(),
+        );
+        gate.set_route(route.write_side, route.concurrency);
+        books.units.insert(name.clone(), Arc::new(Unit { gate, backends }));
+        books.publish(&self.front);
+        Ok(done)
+    }
+
+    async fn hold(
+        &self,
+        books: &mut Books,
+        mut next: Saved,
+        request: &Request,
+    ) -> Result<Reply, Fault> {
+        let Request::Hold { unit, hold_id, lease_ms, age_max_ms, count_max, .. } = request else {
+            return Err(refused("hold", "not a hold"));
+        };
+        let op = request.what();
+        let (Some(quiet), gate) = (rules::quiet(request), books.gate(unit, &op)?) else {
+            return Err(refused(&op, "not a hold"));
+        };
+        if gate.history().iter().any(|r| &r.hold_id == hold_id) {
+            let cause = format!("hold `{hold_id}` was used before");
+            return Err(conflict(&op, &cause, "give every hold a name of its own"));
+        }
+        // Looked at before anything is written, so that asking again and again is cheap.
+        let (running, count) = gate.loud(&quiet);
+        if count > 0 {
+            return Ok(Reply::Busy { running, count });
+        }
+        let began_ms = clock::now_ms();
+        if let Some(saved) = next.units.get_mut(unit) {
+            saved.hold = Some(SavedHold {
+                id: hold_id.clone(),
+                sealed: false,
+                lease_ms: *lease_ms,
+                age_max_ms: *age_max_ms,
+                count_max: *count_max,
+                began_ms,
+            });
+        }
+        // Written first: fsync would lengthen the pause. A leased hold on disk holds nothing.
+        self.store.write(&next).await?;
+        let hold = Hold {
+            id: hold_id.clone(),
+            lease_ms: *lease_ms,
+            ends_ms: Some(clock::now_ms() + lease_ms),
+            age_max_ms: *age_max_ms,
+            count_max: *count_max,
+        };
+        match gate.begin(hold, &quiet) {
+            Begin::Began => {
+                books.saved = next;
+                Ok(Reply::Done { generation: books.saved.generation })
+            }
+            Begin::Busy(running, count) => Ok(Reply::Busy { running, count }),
+            Begin::Held(other) => {
+                let cause = format!("hold `{other}` is in force");
+                Err(conflict(&op, &cause, "release it first"))
+            }
+        }
+    }
+
+    async fn seal(
+        &self,
+        books: &mut Books,
+        mut next: Saved,
+        unit: &UnitName,
+        hold_id: &HoldId,
+    ) -> Result<Reply, Fault> {
+        let op = format!("seal hold `{hold_id}`");
+        let gate = books.gate(unit, &op)?;
+        let lease_ms = gate.held().map_or(0, |h| h.lease_ms);
+        // In memory first: while the disk is written no lease may run out.
+        let change = gate.seal(hold_id);
+        if change != Change::Done {
+            return over(change, hold_id, &op);
+        }
+        if let Some(hold) = next.units.get_mut(unit).and_then(|u| u.hold.as_mut()) {
+            hold.sealed = true;
+        }
+        let kept = self.keep(books, next, EffectLeft::None).await;
+        if kept.is_err() {
+            gate.unseal(hold_id, lease_ms);
+        }
+        kept
+    }
+
+    async fn release(
+        &self,
+        books: &mut Books,
+        mut next: Saved,
+        unit: &UnitName,
+        hold_id: &HoldId,
+        to: Side,
+    ) -> Result<Reply, Fault> {
+        let op = format!("release unit `{unit}` to {to}");
+        let gate = books.gate(unit, &op)?;
+        // In memory first: the pause ends here. After a crash before the disk is written
+        // the unit is sealed again, which is safe, and the controller asks again.
+        let change = gate.release(hold_id, to);
+        if change != Change::Done {
+            return over(change, hold_id, &op);
+        }
+        if let Some(saved) = next.units.get_mut(unit) {
+            saved.write_side = to;
+            saved.hold = None;
+        }
+        self.keep(books, next, EffectLeft::Done).await
+    }
+
+    fn renew(
+        &self,
+        books: &Books,
+        unit: &UnitName,
+        hold_id: &HoldId,
+        op: &str,
+    ) -> Result<Reply, Fault> {
+        match books.gate(unit, op)?.renew(hold_id) {
+            Change::Done => Ok(Reply::Done { generation: books.saved.generation }),
+            other => over(other, hold_id, op),
+        }
+    }
+
+    async fn wait_idle(&self, unit: &UnitName, timeout_ms: u64) -> Result<Reply, Fault> {
+        let gate = self.books.lock().await.gate(unit, "wait for requests")?;
+        Ok(match gate.wait_idle(Duration::from_millis(timeout_ms)).await {
+            Ok(waited) => Reply::Idle { waited_ms: waited.as_millis() as u64 },
+            Err((running, count)) => Reply::Busy { running, count },
+        })
+    }
+
+    async fn hello(&self) -> Hello {
+        let books = self.books.lock().await;
+        let options = self.front.options();
+        Hello {
+            name: options.name.clone(),
+            side: options.side,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listen: options.listen,
+            listening: self.door.is_open(),
+            taken_over: options.take_over,
+            claim: books.saved.claim.clone(),
+            epoch: books.saved.epoch,
+            generation: books.saved.generation,
+            boot_ms: clock::now_ms(),
+            started_ms: self.front.started_ms(),
+            units: books.status(),
+        }
+    }
+
+    async fn stats(&self) -> Stats {
+        let books = self.books.lock().await;
+        let mut holds: Vec<_> = books.units.values().flat_map(|u| u.gate.history()).collect();
+        drop(books);
+        holds.sort_by_key(|h| h.began_ms);
+        let (connections, accepted) = self.front.connection_counts();
+        Stats {
+            boot_ms: clock::now_ms(),
+            sides: Sides::from_fn(|side| self.front.lane(side).totals()),
+            other: self.front.other_lane().totals(),
+            windows: Sides::from_fn(|side| self.front.lane(side).windows()),
+            holds,
+            connections,
+            accepted,
+        }
+    }
+}
+
+impl Books {
+    fn gate(&self, unit: &UnitName, op: &str) -> Result<Arc<Gate>, Fault> {
+        match self.units.get(unit) {
+            Some(unit) => Ok(unit.gate.clone()),
+            None => Err(rules::no_such_unit(unit, op)),
+        }
+    }
+
+    fn publish(&self, front: &Front) {
+        let units = self.saved.units.iter().filter_map(|(name, saved)| {
+            self.units.get(name).map(|unit| (saved.hosts.as_slice(), unit.clone()))
+        });
+        front.set_routes(Routes::new(units));
+    }
+
+    fn status(&self) -> Vec<UnitStatus> {
+        let both = self.saved.units.iter().filter_map(|(name, saved)| {
+            self.units.get(name).map(|unit| (name, saved, unit.gate.view()))
+        });
+        both.map(|(name, saved, view)| UnitStatus {
+            unit: name.clone(),
+            hosts: saved.hosts.clone(),
+            backends: saved.backends.clone(),
+            write_side: view.side,
+            hold: view.hold,
+            in_flight: view.running,
+            streams: view.streams,
+            held: view.held,
+        })
+        .collect()
+    }
+}
+
+/// Answers for a hold that cannot be changed.
+fn over(change: Change, hold_id: &HoldId, op: &str) -> Result<Reply, Fault> {
+    match change {
+        Change::Lapsed(at_ms) => Ok(Reply::Lapsed { hold_id: hold_id.clone(), at_ms }),
+        Change::Done | Change::NoSuchHold => Err(rules::no_such_hold(hold_id, op)),
+    }
+}

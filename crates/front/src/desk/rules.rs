@@ -1,0 +1,150 @@
+//! Who may change a front, and what a valid change is.
+
+use crate::clock;
+use crate::control::{HoldId, HoldRecord, Request};
+use crate::gate::{Gate, Hold, Quiet};
+use crate::routes::canonical;
+use crate::store::{Saved, SavedHold, SavedUnit};
+use segue_model::{Epoch, Fault, FaultKind, RunId, Side, UnitName};
+use std::sync::Arc;
+
+/// Checks that a run may act under an epoch.
+///
+/// # Errors
+/// `SG0110` if another run has the front or none, `SG0111` if a newer epoch acts.
+pub(super) fn may_act(saved: &Saved, run: &RunId, epoch: Epoch, op: &str) -> Result<(), Fault> {
+    match &saved.claim {
+        Some(claim) if claim == run => {}
+        Some(claim) => {
+            let cause = format!("run `{claim}` has this front");
+            return Err(Fault::new("SG0110", FaultKind::Conflict, op, cause)
+                .hint("finish or withdraw that run, or use another front"));
+        }
+        None => {
+            return Err(Fault::new("SG0110", FaultKind::Conflict, op, "no run has claimed it")
+                .hint("claim the front first"));
+        }
+    }
+    if epoch < saved.epoch {
+        let cause = format!("epoch {epoch} was superseded by {}", saved.epoch);
+        return Err(Fault::new("SG0111", FaultKind::LeaseLost, op, cause)
+            .hint("another controller has taken over: leave the front to it"));
+    }
+    Ok(())
+}
+
+/// Checks who asks and returns the state with the request's epoch and generation.
+///
+/// # Errors
+/// Those of [`may_act`]; `SG0112` if the generation is not above the last one.
+pub(super) fn next_state(saved: &Saved, request: &Request) -> Result<Saved, Fault> {
+    let op = request.what();
+    let mut next = saved.clone();
+    if let Request::Claim { run, epoch } = request {
+        if saved.claim.is_some() {
+            may_act(saved, run, *epoch, &op)?;
+        }
+        next.claim = Some(run.clone());
+        next.epoch = *epoch;
+        return Ok(next);
+    }
+    let Some(mark) = request.mark() else { return Err(refused(&op, "it changes nothing")) };
+    may_act(saved, &mark.run, mark.epoch, &op)?;
+    if mark.generation <= saved.generation {
+        let cause = format!("generation {} came after {}", mark.generation, saved.generation);
+        return Err(Fault::new("SG0112", FaultKind::Conflict, op, cause)
+            .hint("ask the front for its generation and state, then decide again"));
+    }
+    next.epoch = mark.epoch;
+    next.generation = mark.generation;
+    if let Request::Unclaim { .. } = request {
+        next.claim = None;
+        next.epoch = Epoch(0);
+    }
+    Ok(next)
+}
+
+/// Checks a route.
+///
+/// # Errors
+/// `SG0115` if it has no host, no room for requests, or a host of another unit.
+pub(super) fn check_route(
+    saved: &Saved,
+    name: &UnitName,
+    route: &SavedUnit,
+    op: &str,
+) -> Result<(), Fault> {
+    if route.hosts.is_empty() || route.hosts.iter().any(String::is_empty) {
+        return Err(invalid(op, "a unit needs host names", "name them in the plan"));
+    }
+    if route.concurrency.source == 0 || route.concurrency.target == 0 {
+        return Err(invalid(op, "concurrency is 0", "allow at least one request at once"));
+    }
+    for (other, unit) in saved.units.iter().filter(|(other, _)| *other != name) {
+        if let Some(host) = unit.hosts.iter().find(|h| route.hosts.contains(&canonical(h))) {
+            let cause = format!("host `{host}` belongs to unit `{other}`");
+            return Err(invalid(op, &cause, "give every host to one unit"));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the condition under which a hold begins; none for other requests.
+pub(super) fn quiet(request: &Request) -> Option<Quiet<'_>> {
+    match request {
+        Request::Hold { quiet_age_ms, slow_paths, .. } => {
+            Some(Quiet { age_us: quiet_age_ms.saturating_mul(1_000), slow_paths })
+        }
+        _ => None,
+    }
+}
+
+/// Brings back what a former process left of a hold.
+pub(super) fn restore(gate: &Arc<Gate>, unit: &UnitName, saved: &SavedHold, side: Side) {
+    if saved.sealed {
+        gate.restore_sealed(Hold {
+            id: saved.id.clone(),
+            lease_ms: saved.lease_ms,
+            ends_ms: None,
+            age_max_ms: saved.age_max_ms,
+            count_max: saved.count_max,
+        });
+        return;
+    }
+    gate.restore_lapsed(HoldRecord {
+        unit: unit.clone(),
+        hold_id: saved.id.clone(),
+        began_ms: saved.began_ms,
+        released_ms: Some(clock::now_ms()),
+        released_to: Some(side),
+        held_count: 0,
+        held_max_ms: 0.0,
+        refused_503: 0,
+        closed_streams: 0,
+        lapsed: true,
+    });
+}
+
+pub(super) fn no_such_unit(unit: &UnitName, op: &str) -> Fault {
+    let cause = format!("unit `{unit}` has no route here");
+    Fault::new("SG0113", FaultKind::NotFound, op, cause).hint("set the unit's route first")
+}
+
+pub(super) fn no_such_hold(hold_id: &HoldId, op: &str) -> Fault {
+    let cause = format!("hold `{hold_id}` is not in force");
+    Fault::new("SG0114", FaultKind::NotFound, op, cause)
+        .hint("ask the front which hold is in force")
+}
+
+pub(super) fn conflict(op: &str, cause: &str, hint: &str) -> Fault {
+    Fault::new("SG0116", FaultKind::Conflict, op, cause).hint(hint)
+}
+
+pub(super) fn refused(op: &str, cause: &str) -> Fault {
+    Fault::new("SG0103", FaultKind::Invalid, op, cause)
+        .hint("use a controller of the front's version")
+}
+
+fn invalid(op: &str, cause: &str, hint: &str) -> Fault {
+    Fault::new("SG0115", FaultKind::Invalid, op, cause).hint(hint)
+}

@@ -1,0 +1,157 @@
+//! What all parts of a running front share.
+
+use crate::FrontOptions;
+use crate::clock;
+use crate::limits::Limits;
+use crate::routes::{Routes, Unit};
+use crate::stats::Lane;
+use crate::upstream::Pool;
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use segue_model::{Fault, FaultKind, Side, Sides};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio_util::task::TaskTracker;
+
+/// A running front.
+pub(crate) struct Front {
+    options: FrontOptions,
+    limits: Arc<Limits>,
+    routes: ArcSwap<Routes>,
+    default: Arc<Pool>,
+    lanes: Sides<Lane>,
+    other: Lane,
+    name: HeaderValue,
+    started_ms: u64,
+    closing: AtomicBool,
+    accepted: AtomicU64,
+    connections: AtomicU64,
+    tasks: TaskTracker,
+}
+
+impl Front {
+    /// Builds a front without routes.
+    pub(crate) fn new(options: FrontOptions, limits: Limits) -> Result<Arc<Self>, Fault> {
+        let name = HeaderValue::from_str(&options.name).map_err(|e| {
+            Fault::new("SG0121", FaultKind::Invalid, format!("name front `{}`", options.name), e)
+                .hint("use letters, digits and hyphens")
+        })?;
+        let limits = Arc::new(limits);
+        let default = Pool::new(options.default_backend, options.egress, limits.clone());
+        Ok(Arc::new(Self {
+            options,
+            limits,
+            routes: ArcSwap::from_pointee(Routes::default()),
+            default: Arc::new(default),
+            lanes: Sides::from_fn(|_| Lane::new()),
+            other: Lane::new(),
+            name,
+            started_ms: clock::now_ms(),
+            closing: AtomicBool::new(false),
+            accepted: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    pub(crate) fn options(&self) -> &FrontOptions {
+        &self.options
+    }
+
+    pub(crate) fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    pub(crate) fn side(&self) -> Side {
+        self.options.side
+    }
+
+    /// Returns the front's name as a header's value.
+    pub(crate) fn name_value(&self) -> &HeaderValue {
+        &self.name
+    }
+
+    pub(crate) fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
+    /// Returns the unit that a `Host` header names.
+    pub(crate) fn unit(&self, host: &str) -> Option<Arc<Unit>> {
+        self.routes.load().find(host).cloned()
+    }
+
+    pub(crate) fn set_routes(&self, routes: Routes) {
+        self.routes.store(Arc::new(routes));
+    }
+
+    /// Returns the backend for hosts that belong to no unit.
+    pub(crate) fn default_pool(&self) -> &Arc<Pool> {
+        &self.default
+    }
+
+    /// Builds the connections to a backend.
+    pub(crate) fn pool(&self, address: SocketAddr) -> Arc<Pool> {
+        Arc::new(Pool::new(address, self.options.egress, self.limits.clone()))
+    }
+
+    /// Returns the counters of requests sent to a side.
+    pub(crate) fn lane(&self, side: Side) -> &Lane {
+        self.lanes.get(side)
+    }
+
+    /// Returns the counters of requests for hosts that belong to no unit.
+    pub(crate) fn other_lane(&self) -> &Lane {
+        &self.other
+    }
+
+    /// Returns whether connections end after their present answer.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// From now on connections end after their present answer.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts a client connection until the guard is dropped. The number serves to
+    /// spread connections over shards.
+    pub(crate) fn connection(self: &Arc<Self>) -> (usize, OpenConnection) {
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        (number as usize, OpenConnection(self.clone()))
+    }
+
+    /// Returns client connections now open, and taken so far.
+    pub(crate) fn connection_counts(&self) -> (u64, u64) {
+        (self.connections.load(Ordering::Relaxed), self.accepted.load(Ordering::Relaxed))
+    }
+
+    /// Returns the tasks that must end before the process does: connections, and requests
+    /// whose client is gone.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Does what is due once a second.
+    pub(crate) fn tick(&self) {
+        self.lanes.source.tick();
+        self.lanes.target.tick();
+        self.other.tick();
+        self.default.reap();
+        for unit in self.routes.load().units() {
+            unit.backends.source.reap();
+            unit.backends.target.reap();
+        }
+    }
+}
+
+/// A client connection that counts as open.
+pub(crate) struct OpenConnection(Arc<Front>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

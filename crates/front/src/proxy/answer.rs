@@ -1,0 +1,181 @@
+//! An answer's body on its way to the client.
+
+use super::Visit;
+use super::exchange::drain;
+use crate::gate::Pass;
+use crate::upstream::{Link, Pool};
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// The body of what a client gets: a backend's, or a line of the front's own.
+pub(crate) enum Reply {
+    /// The front's own words.
+    Own(Option<Bytes>),
+    /// What a backend sends.
+    Backend(FromBackend),
+}
+
+/// A backend's answer, and everything that ends with it.
+pub(crate) struct FromBackend {
+    body: Option<Incoming>,
+    link: Option<Link>,
+    pool: Arc<Pool>,
+    pass: Option<Pass>,
+    visit: Visit,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    safe: bool,
+    /// Set for a stream: it ends when this does.
+    end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+/// What an answer's body is made of.
+pub(super) struct Pieces {
+    pub(super) body: Incoming,
+    /// The connection, if it can be used again.
+    pub(super) link: Option<Link>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) pass: Option<Pass>,
+    pub(super) visit: Visit,
+    pub(super) safe: bool,
+    /// Ends a stream.
+    pub(super) end: Option<CancellationToken>,
+}
+
+impl FromBackend {
+    pub(super) fn new(pieces: Pieces) -> Self {
+        let Pieces { body, link, pool, pass, visit, safe, end } = pieces;
+        let idle = visit.limits().answer;
+        let end = end.map(|token| Box::pin(token.cancelled_owned()));
+        Self { body: Some(body), link, pool, pass, visit, idle, timer: None, safe, end }
+    }
+
+    /// The backend is done: its connection is free and the request no longer runs.
+    fn finish(&mut self) {
+        self.body = None;
+        self.pass = None;
+        if let Some(link) = self.link.take() {
+            self.pool.put(link);
+        }
+        self.visit.end(false);
+    }
+
+    fn fail(&mut self) {
+        self.body = None;
+        self.pass = None;
+        self.link = None;
+        self.visit.end(true);
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        if let Some(end) = &mut self.end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            self.fail_quietly();
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.timer = None;
+                if body.is_end_stream() {
+                    self.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.fail();
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Pending if self.end.is_some() => Poll::Pending,
+            Poll::Pending => self.poll_idle(cx),
+        }
+    }
+
+    /// The stream is over because a hold began: its end is clean, the backend's is not.
+    fn fail_quietly(&mut self) {
+        self.body = None;
+        self.pass = None;
+        self.link = None;
+        self.visit.end(false);
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let idle = self.idle;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.fail();
+        Poll::Ready(Some(Err("the backend stopped sending its answer".into())))
+    }
+}
+
+impl Drop for FromBackend {
+    fn drop(&mut self) {
+        let Some(body) = self.body.take() else { return };
+        if body.is_end_stream() {
+            self.finish();
+            return;
+        }
+        // The client left before the end.
+        self.visit.end(false);
+        let pass = self.pass.take();
+        if pass.is_none() || self.end.is_some() {
+            return;
+        }
+        let (link, limits, safe) = (self.link.take(), self.visit.limits().clone(), self.safe);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let finish = async move {
+                let most = safe.then_some(limits.orphan_bytes);
+                let _ = tokio::time::timeout(limits.orphan, drain(body, most)).await;
+                drop((link, pass));
+            };
+            self.visit.front().tasks().spawn_on(finish, &runtime);
+        }
+    }
+}
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match self.get_mut() {
+            Self::Own(text) => Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
+            Self::Backend(from) => from.poll_body(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(text) => text.is_none(),
+            // A stream's end is the front's to decide: it always has a last chunk.
+            Self::Backend(from) => from.body.as_ref().is_none_or(Body::is_end_stream),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64)),
+            Self::Backend(from) => {
+                from.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What changes in a message's head on its way through (RFC 9110 7.6).
+
+use super::Conn;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use segue_model::Side;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Names the side that answered.
+pub(super) const SIDE: HeaderName = HeaderName::from_static("x-segue-side");
+/// Names the front that the answer came through.
+pub(super) const FRONT: HeaderName = HeaderName::from_static("x-segue-front");
+/// Asks for a side, from loopback only.
+const TO: HeaderName = HeaderName::from_static("x-segue-to");
+/// Names the fronts a request came through. `Via` would say the same, but common
+/// servers stop compressing when they see it.
+const VIA: HeaderName = HeaderName::from_static("x-segue-via");
+
+/// A request that is not forwarded, and why.
+pub(super) type Refusal = (StatusCode, &'static str);
+
+/// Checks host and framing and brings the target into origin form.
+pub(super) fn check<B>(request: &mut Request<B>) -> Result<(), Refusal> {
+    if request.method() == Method::CONNECT {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "this is no forward proxy"));
+    }
+    let encoding = request.headers().get(TRANSFER_ENCODING);
+    if encoding.is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err((StatusCode::NOT_IMPLEMENTED, "transfer encodings other than chunked"));
+    }
+    if request.uri().authority().is_some() {
+        into_origin_form(request)?;
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if host.to_str().is_ok() => Ok(()),
+        (None, None) if request.version() < Version::HTTP_11 => Ok(()),
+        _ => Err((StatusCode::BAD_REQUEST, "exactly one Host header is needed")),
+    }
+}
+
+/// RFC 9112 3.2.2: the target's authority replaces the Host header.
+fn into_origin_form<B>(request: &mut Request<B>) -> Result<(), Refusal> {
+    let bad = (StatusCode::BAD_REQUEST, "the request target is not valid");
+    let authority = request.uri().authority().ok_or(bad)?.as_str();
+    if authority.contains('@') {
+        return Err(bad);
+    }
+    let host = HeaderValue::from_str(authority).map_err(|_| bad)?;
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    request.headers_mut().insert(HOST, host);
+    Ok(())
+}
+
+/// Returns the host a request names; empty if it names none (HTTP/1.0).
+pub(super) fn host(headers: &HeaderMap) -> &str {
+    headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default()
+}
+
+/// Takes out the wish for a side. Counts for safe requests from loopback only.
+pub(super) fn take_wish(method: &Method, headers: &mut HeaderMap, loopback: bool) -> Option<Side> {
+    let wish = headers.remove(TO)?;
+    if !loopback || !matches!(*method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    match wish.as_bytes() {
+        b"source" => Some(Side::Source),
+        b"target" => Some(Side::Target),
+        _ => None,
+    }
+}
+
+/// Makes a client's head fit for a backend.
+pub(super) fn for_backend(parts: &mut http::request::Parts, conn: &Conn) -> Result<(), Refusal> {
+    let headers = &mut parts.headers;
+    strip(headers);
+    // hyper answers 100 as soon as the body is read, which begins when the backend takes it.
+    headers.remove(EXPECT);
+    let looped = headers.get_all(VIA).iter().any(|v| v == conn.front().name_value());
+    if looped {
+        return Err((StatusCode::LOOP_DETECTED, "the request came through this front before"));
+    }
+    headers.append(VIA, conn.front().name_value().clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme().as_str()));
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    let known = conn.peer_value();
+    let chain = headers.contains_key(&FORWARDED_FOR).then(|| chain(headers, known)).flatten();
+    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| known.clone()));
+    // Whoever spoke HTTP/1.0 to the front gets its answer translated.
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// Joins the addresses a request brought with the one it came from.
+fn chain(headers: &HeaderMap, last: &HeaderValue) -> Option<HeaderValue> {
+    let mut all = Vec::new();
+    for value in headers.get_all(&FORWARDED_FOR) {
+        all.extend_from_slice(value.as_bytes());
+        all.extend_from_slice(b", ");
+    }
+    all.extend_from_slice(last.as_bytes());
+    HeaderValue::from_bytes(&all).ok()
+}
+
+/// Makes a backend's head fit for a client.
+pub(super) fn for_client(headers: &mut HeaderMap, conn: &Conn, side: Side) {
+    strip(headers);
+    mark(headers, conn, Some(side));
+}
+
+/// Makes a 101 fit for a client: the protocol it changes to is for the client to know.
+pub(super) fn for_upgraded_client(headers: &mut HeaderMap, conn: &Conn, side: Side) {
+    let protocol = headers.get(UPGRADE).cloned();
+    for_client(headers, conn, side);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(protocol) = protocol {
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+/// Says which front an answer came through and which side it is from.
+pub(super) fn mark(headers: &mut HeaderMap, conn: &Conn, side: Option<Side>) {
+    let front = conn.front();
+    headers.insert(FRONT, front.name_value().clone());
+    if let Some(side) = side {
+        headers.insert(SIDE, HeaderValue::from_static(side.as_str()));
+    }
+    if front.is_closing() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// Takes out what belongs to one connection only (RFC 9110 7.6.1).
+fn strip(headers: &mut HeaderMap) {
+    if let Some(connection) = headers.remove(CONNECTION) {
+        for name in connection.as_bytes().split(|b| *b == b',') {
+            let name = name.trim_ascii();
+            // The common values name no header, and these two are not for one hop.
+            if name.eq_ignore_ascii_case(b"keep-alive") || name.eq_ignore_ascii_case(b"close") {
+                continue;
+            }
+            if let Ok(name) = HeaderName::from_bytes(name)
+                && name != HOST
+                && name != CONTENT_LENGTH
+            {
+                headers.remove(name);
+            }
+        }
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+/// Returns the protocol that a request wants to change to.
+pub(super) fn wanted_upgrade(method: &Method, headers: &HeaderMap) -> Option<HeaderValue> {
+    let wanted = headers.get(UPGRADE)?;
+    let named = headers.get_all(CONNECTION).iter().any(|c| {
+        c.as_bytes().split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    });
+    (named && method == Method::GET).then(|| wanted.clone())
+}
+
+/// Returns whether a backend closes the connection after its answer.
+pub(super) fn closes(version: Version, headers: &HeaderMap) -> bool {
+    version < Version::HTTP_11
+        || headers.get(CONNECTION).is_some_and(|c| {
+            c.as_bytes()
+                .split(|b| *b == b',')
+                .any(|t| t.trim_ascii().eq_ignore_ascii_case(b"close"))
+        })
+}
+
+/// Returns whether an answer never ends by itself.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    const TYPE: &[u8] = b"text/event-stream";
+    headers.get(CONTENT_TYPE).is_some_and(|t| {
+        let t = t.as_bytes();
+        t.len() >= TYPE.len() && t[..TYPE.len()].eq_ignore_ascii_case(TYPE)
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strips_what_the_connection_header_names_but_never_the_framing() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, X-Private, content-length"),
+            ("x-private", "1"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("content-length", "3"),
+            ("cookie", "sid=1"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        strip(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "cookie"]);
+    }
+
+    #[test]
+    fn honours_a_wish_only_for_reading_from_loopback() {
+        for (method, loopback, expected) in [
+            (Method::GET, true, Some(Side::Target)),
+            (Method::GET, false, None),
+            (Method::POST, true, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(TO, HeaderValue::from_static("target"));
+            assert_eq!(take_wish(&method, &mut headers, loopback), expected);
+            assert!(headers.is_empty());
+        }
+    }
+
+    #[test]
+    fn refuses_unclear_hosts_and_brings_absolute_targets_home() {
+        let build = |uri: &str, hosts: &[&'static str]| {
+            let mut request = Request::builder().uri(uri).body(()).unwrap();
+            for host in hosts {
+                request.headers_mut().append(HOST, HeaderValue::from_static(host));
+            }
+            request
+        };
+        assert!(check(&mut build("/", &[])).is_err());
+        assert!(check(&mut build("/", &["a.test", "b.test"])).is_err());
+        let mut absolute = build("http://b.test:81/x?y=1", &["a.test"]);
+        check(&mut absolute).unwrap();
+        assert_eq!(host(absolute.headers()), "b.test:81");
+        assert_eq!(absolute.uri(), "/x?y=1");
+    }
+}

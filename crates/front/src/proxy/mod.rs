@@ -1,0 +1,203 @@
+//! A request's way through the front.
+
+mod answer;
+mod exchange;
+mod headers;
+mod own;
+mod upgrade;
+mod visit;
+
+pub(crate) use answer::Reply;
+pub(crate) use visit::{Conn, Scheme};
+
+use crate::clock;
+use crate::gate::{Flight, Pass, Turned};
+use crate::upstream::{Broken, Fate, Link, Outgoing, Pool, Unsent};
+use answer::{FromBackend, Pieces};
+use exchange::{Answer, Exchange};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+use segue_model::Side;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use visit::{Lane, Visit};
+
+/// Where a request goes.
+struct Goal {
+    pool: Arc<Pool>,
+    side: Side,
+    lane: Lane,
+    /// Its right to be there; none for hosts that belong to no unit.
+    pass: Option<Pass>,
+}
+
+/// Answers one request of a client. Never fails: what goes wrong is an answer too.
+pub(crate) async fn handle(
+    conn: Arc<Conn>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    let began_us = clock::now_us();
+    if let Err((status, why)) = headers::check(&mut request) {
+        return Ok(own::text(&conn, status, why));
+    }
+    let goal = match goal(&conn, &mut request, began_us).await {
+        Ok(goal) => goal,
+        Err(response) => return Ok(*response),
+    };
+    let side = goal.side;
+    let mut visit = Visit::begin(conn.clone(), goal.lane, began_us);
+    let outcome = match headers::wanted_upgrade(request.method(), request.headers()) {
+        Some(protocol) => upgrade::forward(&conn, goal, request, protocol, &mut visit).await,
+        None => forward(&conn, goal, request, &mut visit).await,
+    };
+    Ok(match outcome {
+        Ok((response, pieces)) => relay(&conn, side, response, pieces, visit),
+        Err(unanswered) => own::unanswered(&conn, side, &unanswered, visit),
+    })
+}
+
+/// Finds where a request goes, and waits while its unit is held.
+async fn goal(
+    conn: &Arc<Conn>,
+    request: &mut Request<Incoming>,
+    began_us: u64,
+) -> Result<Goal, Box<Response<Reply>>> {
+    let front = conn.front();
+    let method = request.method().clone();
+    let wish = headers::take_wish(&method, request.headers_mut(), conn.is_loopback());
+    let Some(unit) = front.unit(headers::host(request.headers())) else {
+        let pool = front.default_pool().clone();
+        return Ok(Goal { pool, side: front.side(), lane: Lane::Other, pass: None });
+    };
+    let path = request.uri().path_and_query().cloned();
+    let flight = Flight { method, path, since_us: began_us };
+    match unit.gate.enter(conn.hint(), flight).await {
+        Ok(pass) if pass.waited() && conn.client_left() => Err(Box::new(own::gone(conn))),
+        Ok(pass) => {
+            let side = wish.unwrap_or_else(|| pass.side());
+            let pool = unit.backends.get(side).clone();
+            Ok(Goal { pool, side, lane: Lane::Side(side), pass: Some(pass) })
+        }
+        Err(turned) => {
+            let lane = Lane::Side(unit.gate.side());
+            let visit = Visit::begin(conn.clone(), lane, began_us);
+            Err(Box::new(own::held(conn, turned, visit)))
+        }
+    }
+}
+
+/// Why there is no answer of a backend.
+enum Unanswered {
+    /// The request cannot be forwarded.
+    Refused(headers::Refusal),
+    /// The backend failed.
+    Broken(Broken),
+    /// The backend took too long.
+    Late,
+    /// The client did not send its whole body.
+    Unsent(Unsent),
+}
+
+/// What is left of a goal once the answer's head is there.
+struct Rest {
+    link: Option<Link>,
+    pool: Arc<Pool>,
+    pass: Option<Pass>,
+    safe: bool,
+}
+
+async fn forward(
+    conn: &Arc<Conn>,
+    goal: Goal,
+    request: Request<Incoming>,
+    visit: &mut Visit,
+) -> Result<(Response<Incoming>, Rest), Unanswered> {
+    let (mut parts, body) = request.into_parts();
+    headers::for_backend(&mut parts, conn).map_err(Unanswered::Refused)?;
+    parts.extensions.clear();
+    let limits = conn.front().limits();
+    let (body, fate) = if body.is_end_stream() {
+        (Outgoing::Empty, None)
+    } else {
+        let (body, fate) = Outgoing::client(body, limits.body_idle);
+        (body, Some(fate))
+    };
+    let reusable = fate.is_none() && matches!(parts.method, Method::GET | Method::HEAD);
+    let Goal { pool, pass, .. } = goal;
+    let link = if reusable { pool.reuse().await } else { pool.open().await };
+    let link = link.map_err(Unanswered::Broken)?;
+    if !reusable {
+        // The backend closes, so that the port of a connection used once is not kept waiting here.
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let spare = (reusable && link.is_used()).then(|| (pool.clone(), head_of(&parts)));
+    let safe = parts.method.is_safe();
+    visit.forwarded();
+    let exchange =
+        Exchange::begin(link, Request::from_parts(parts, body), spare, pass, conn.front().clone());
+    let (result, pass) =
+        tokio::time::timeout(limits.answer, exchange).await.map_err(|_| Unanswered::Late)?;
+    let Answer { response, link } = result.map_err(|broken| cause(broken, fate.as_ref()))?;
+    visit.answered(response.status());
+    let link =
+        (reusable && !headers::closes(response.version(), response.headers())).then_some(link);
+    Ok((response, Rest { link, pool, pass, safe }))
+}
+
+/// Copies a head without body.
+fn head_of(parts: &Parts) -> Request<()> {
+    let mut head = Request::new(());
+    *head.method_mut() = parts.method.clone();
+    *head.uri_mut() = parts.uri.clone();
+    *head.version_mut() = parts.version;
+    *head.headers_mut() = parts.headers.clone();
+    head
+}
+
+/// A broken exchange is the client's doing if its body did not arrive.
+fn cause(broken: Broken, fate: Option<&Fate>) -> Unanswered {
+    match fate.and_then(Fate::unsent) {
+        Some(unsent) => Unanswered::Unsent(unsent),
+        None => Unanswered::Broken(broken),
+    }
+}
+
+/// Passes a backend's answer on.
+fn relay(
+    conn: &Arc<Conn>,
+    side: Side,
+    response: Response<Incoming>,
+    rest: Rest,
+    mut visit: Visit,
+) -> Response<Reply> {
+    let (mut parts, body) = response.into_parts();
+    let Rest { link, pool, mut pass, safe } = rest;
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        headers::for_upgraded_client(&mut parts.headers, conn, side);
+    } else {
+        headers::for_client(&mut parts.headers, conn, side);
+    }
+    parts.version = http::Version::HTTP_11;
+    parts.extensions.clear();
+    let mut end = None;
+    if headers::is_event_stream(&parts.headers) {
+        end = Some(pass.as_mut().map_or_else(CancellationToken::new, Pass::become_stream));
+        // It may end sooner than the backend said.
+        parts.headers.remove(CONTENT_LENGTH);
+        visit.end(false);
+    }
+    let body = FromBackend::new(Pieces { body, link, pool, pass, visit, safe, end });
+    Response::from_parts(parts, Reply::Backend(body))
+}
+
+impl From<Turned> for &'static str {
+    fn from(turned: Turned) -> Self {
+        match turned {
+            Turned::TooMany => "too many requests wait while the site is being moved",
+            Turned::TooOld => "the site is being moved; try again in a moment",
+        }
+    }
+}

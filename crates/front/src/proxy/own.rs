@@ -1,0 +1,66 @@
+//! Answers in the front's own words.
+
+use super::visit::Visit;
+use super::{Conn, Reply, Unanswered, headers};
+use crate::gate::Turned;
+use crate::upstream::{Broken, Unsent};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use segue_model::Side;
+
+/// Builds an answer of one line.
+pub(super) fn text(conn: &Conn, status: StatusCode, why: &str) -> Response<Reply> {
+    let line = Bytes::from(format!("{} {why}\n", status.as_u16()));
+    let mut response = Response::new(Reply::Own(Some(line)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers::mark(headers, conn, None);
+    response
+}
+
+/// Refuses a request that would wait too long.
+pub(super) fn held(conn: &Conn, turned: Turned, mut visit: Visit) -> Response<Reply> {
+    let mut response = text(conn, StatusCode::SERVICE_UNAVAILABLE, turned.into());
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    visit.end(true);
+    response
+}
+
+/// Ends a connection whose client left while its request waited. Nobody reads this.
+pub(super) fn gone(conn: &Conn) -> Response<Reply> {
+    let mut response = text(conn, StatusCode::SERVICE_UNAVAILABLE, "the client is gone");
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Answers for a backend that did not.
+pub(super) fn unanswered(
+    conn: &Conn,
+    side: Side,
+    unanswered: &Unanswered,
+    mut visit: Visit,
+) -> Response<Reply> {
+    let (status, why) = match unanswered {
+        Unanswered::Refused(refusal) => *refusal,
+        Unanswered::Broken(Broken::ConnectTime(_)) | Unanswered::Late => {
+            (StatusCode::GATEWAY_TIMEOUT, "the site did not answer in time")
+        }
+        Unanswered::Broken(_) => (StatusCode::BAD_GATEWAY, "the site did not answer"),
+        Unanswered::Unsent(Unsent::Slow) => {
+            (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time")
+        }
+        Unanswered::Unsent(Unsent::Left) => {
+            (StatusCode::BAD_REQUEST, "the request did not arrive whole")
+        }
+    };
+    if let Unanswered::Broken(broken) = unanswered {
+        tracing::warn!(%side, error = broken as &dyn std::error::Error, "backend failed");
+    }
+    let mut response = text(conn, status, why);
+    headers::mark(response.headers_mut(), conn, Some(side));
+    visit.end(status.is_server_error());
+    response
+}

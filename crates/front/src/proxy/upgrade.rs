@@ -1,0 +1,75 @@
+//! Requests that leave HTTP, such as WebSocket: from the backend's 101 on, bytes are
+//! passed both ways until one end closes or a hold begins.
+
+use super::exchange::{Answer, Exchange};
+use super::{Conn, Goal, Rest, Unanswered, Visit, headers};
+use crate::gate::Pass;
+use crate::upstream::Outgoing;
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
+
+/// Forwards a request that wants to change to `protocol`. The backend may decline;
+/// then its answer is an ordinary one.
+pub(super) async fn forward(
+    conn: &Arc<Conn>,
+    goal: Goal,
+    mut request: Request<Incoming>,
+    protocol: HeaderValue,
+    visit: &mut Visit,
+) -> Result<(Response<Incoming>, Rest), Unanswered> {
+    let client = hyper::upgrade::on(&mut request);
+    let (mut parts, _) = request.into_parts();
+    headers::for_backend(&mut parts, conn).map_err(Unanswered::Refused)?;
+    parts.extensions.clear();
+    parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    parts.headers.insert(UPGRADE, protocol);
+    let Goal { pool, pass, .. } = goal;
+    let link = pool.open_for_upgrade().await.map_err(Unanswered::Broken)?;
+    let limits = conn.front().limits();
+    visit.forwarded();
+    let request = Request::from_parts(parts, Outgoing::Empty);
+    let exchange = Exchange::begin(link, request, None, pass, conn.front().clone());
+    let (result, mut pass) =
+        tokio::time::timeout(limits.answer, exchange).await.map_err(|_| Unanswered::Late)?;
+    let Answer { mut response, .. } = result.map_err(Unanswered::Broken)?;
+    visit.answered(response.status());
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let backend = hyper::upgrade::on(&mut response);
+        let end = pass.as_mut().map_or_else(CancellationToken::new, Pass::become_stream);
+        conn.front().tasks().spawn(pass_on(client, backend, end, pass.take()));
+    }
+    Ok((response, Rest { link: None, pool, pass, safe: true }))
+}
+
+/// Passes bytes both ways. The pass ends with it.
+async fn pass_on(
+    client: OnUpgrade,
+    backend: OnUpgrade,
+    end: CancellationToken,
+    pass: Option<Pass>,
+) {
+    let (client, backend) = match tokio::try_join!(client, backend) {
+        Ok(both) => both,
+        Err(error) => {
+            tracing::debug!(%error, "upgrade not completed");
+            return;
+        }
+    };
+    let (mut client, mut backend): (TokioIo<Upgraded>, TokioIo<Upgraded>) =
+        (TokioIo::new(client), TokioIo::new(backend));
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut client, &mut backend) => {}
+        () = end.cancelled() => {
+            // Both ends may be gone already; then there is nothing to end.
+            let _ = client.shutdown().await;
+            let _ = backend.shutdown().await;
+        }
+    }
+    drop(pass);
+}

@@ -1,0 +1,162 @@
+//! A client's connection, and one request of it as it is counted.
+
+use crate::clock;
+use crate::front::Front;
+use crate::limits::Limits;
+use crate::socket::Shared;
+use crate::stats::Answered;
+use http::{HeaderValue, StatusCode};
+use segue_model::Side;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// How a client speaks to the front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// In clear.
+    Http,
+}
+
+impl Scheme {
+    /// Returns the scheme as it stands in a URL.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+        }
+    }
+}
+
+/// What all requests of a connection share.
+pub(crate) struct Conn {
+    front: Arc<Front>,
+    scheme: Scheme,
+    loopback: bool,
+    peer: HeaderValue,
+    /// Spreads connections over shards.
+    hint: usize,
+    socket: Shared,
+}
+
+impl Conn {
+    /// Describes a connection that was accepted.
+    pub(crate) fn new(
+        front: Arc<Front>,
+        scheme: Scheme,
+        peer: SocketAddr,
+        hint: usize,
+        socket: Shared,
+    ) -> Arc<Self> {
+        let address = peer.ip().to_canonical();
+        let text = address.to_string();
+        let value =
+            HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        let loopback = address.is_loopback();
+        Arc::new(Self { front, scheme, loopback, peer: value, hint, socket })
+    }
+
+    pub(crate) fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
+
+    pub(super) fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    pub(super) fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+
+    /// Returns the client's address as a header's value.
+    pub(super) fn peer_value(&self) -> &HeaderValue {
+        &self.peer
+    }
+
+    pub(super) fn hint(&self) -> usize {
+        self.hint
+    }
+
+    /// Returns whether the client closed its end while it waited. A request whose body
+    /// has not been read yet hides that from the HTTP layer.
+    pub(super) fn client_left(&self) -> bool {
+        self.socket.peer_closed()
+    }
+}
+
+/// Under what a request is counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lane {
+    /// A request of a unit, sent to this side.
+    Side(Side),
+    /// A request of no unit.
+    Other,
+}
+
+/// One request as it is counted; counted once.
+pub(crate) struct Visit {
+    conn: Arc<Conn>,
+    lane: Lane,
+    began_us: u64,
+    forwarded_us: u64,
+    answer_us: Option<u64>,
+    failed: bool,
+    open: bool,
+}
+
+impl Visit {
+    pub(super) fn begin(conn: Arc<Conn>, lane: Lane, began_us: u64) -> Self {
+        Self {
+            conn,
+            lane,
+            began_us,
+            forwarded_us: began_us,
+            answer_us: None,
+            failed: false,
+            open: true,
+        }
+    }
+
+    pub(super) fn front(&self) -> &Arc<Front> {
+        &self.conn.front
+    }
+
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        self.conn.front.limits()
+    }
+
+    /// The request goes to the backend now.
+    pub(super) fn forwarded(&mut self) {
+        self.forwarded_us = clock::now_us();
+    }
+
+    /// The head of an answer is there.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.answer_us = Some(clock::now_us().saturating_sub(self.forwarded_us));
+        self.failed = status.is_server_error();
+    }
+
+    /// The answer is over; `cut` if the client did not get all of it through no fault of
+    /// its own. Further calls do nothing.
+    pub(super) fn end(&mut self, cut: bool) {
+        if !std::mem::take(&mut self.open) {
+            return;
+        }
+        let answered = Answered {
+            answer_us: self.answer_us,
+            whole_us: clock::now_us().saturating_sub(self.began_us),
+            failed: self.failed || cut,
+        };
+        let front = &self.conn.front;
+        let lane = match self.lane {
+            Lane::Side(side) => front.lane(side),
+            Lane::Other => front.other_lane(),
+        };
+        lane.count(self.conn.hint, &answered);
+    }
+}
+
+impl Drop for Visit {
+    /// A client that left before an answer was there is counted, not as failed.
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}

@@ -1,0 +1,148 @@
+//! A front from start to end.
+
+use crate::desk::{self, ControlSocket, Desk};
+use crate::front::Front;
+use crate::limits::Limits;
+use crate::listen::{self, Door, Port};
+use crate::store::Store;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use segue_model::{Fault, FaultKind, Side};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// After the port is closed at the end of the process, clients that are about to send
+/// on an idle connection still get an answer for this long.
+const LAST_REQUESTS: Duration = Duration::from_millis(1_000);
+
+/// What a front is told at its start.
+#[derive(Debug, Clone)]
+pub struct FrontOptions {
+    /// Its name, as answers carry it.
+    pub name: String,
+    /// The side at whose address it stands.
+    pub side: Side,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whether a live server listens there, whose port it takes over.
+    pub take_over: bool,
+    /// Where its own connections come from; needed for a takeover.
+    pub egress: Option<IpAddr>,
+    /// Path of the control socket.
+    pub control: PathBuf,
+    /// Path of the state file.
+    pub state: PathBuf,
+    /// Where requests for hosts go that belong to no unit.
+    pub default_backend: SocketAddr,
+}
+
+/// Serves until SIGTERM, SIGINT or a bypass, then finishes what runs. Needs a tokio
+/// runtime with time and I/O.
+///
+/// # Errors
+/// `SG0120` if the state file cannot be read, `SG0121` if the address cannot be listened
+/// at, `SG0122` if the control socket cannot be opened, `SG013x` if the port cannot be
+/// taken over. In each case nothing was changed.
+pub async fn run(options: FrontOptions) -> Result<(), Fault> {
+    let asked = |kind| {
+        signal(kind)
+            .map_err(|e| Fault::new("SG0121", FaultKind::Unsupported, "listen for signals", e))
+    };
+    let (mut terminate, mut interrupt) =
+        (asked(SignalKind::terminate())?, asked(SignalKind::interrupt())?);
+    let end = async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    };
+    run_until(options, Limits::default(), end).await
+}
+
+/// Does what [`run`] does with bounds of its own, until `end` is ready.
+///
+/// # Errors
+/// Those of [`run`].
+pub async fn run_until(
+    options: FrontOptions,
+    limits: Limits,
+    end: impl Future<Output = ()>,
+) -> Result<(), Fault> {
+    raise_descriptor_limit();
+    let finish = limits.finish;
+    let door = Door::default();
+    let front = Front::new(options, limits)?;
+    let store = Store::new(front.options().state.clone());
+    let desk = Arc::new(Desk::restore(front.clone(), door.clone(), store)?);
+    desk.publish().await;
+    let control = ControlSocket::open(&front.options().control).await?;
+    let port = Port::open(front.options())?;
+    let options = front.options();
+    tracing::info!(name = %options.name, listen = %options.listen, "front serves");
+
+    let hurry = CancellationToken::new();
+    let serving = listen::serve(front.clone(), port, door.clone(), hurry.clone());
+    let accepting = tokio::spawn(serving);
+    let tasks = front.tasks();
+    let ending = async {
+        tokio::select! {
+            () = end => {
+                door.leave().await;
+                terminate(tasks, &hurry, finish).await;
+            }
+            () = bypassed(&door, tasks) => {}
+        }
+    };
+    tokio::select! {
+        () = ending => {}
+        () = desk::serve(&control, desk) => {}
+        () = every_second(&front) => {}
+    }
+    accepting.abort();
+    tracing::info!("front ends");
+    Ok(())
+}
+
+/// Waits until a bypass was asked for and the last connection has ended by itself.
+/// Each ends with its next answer, or when it was idle for long.
+async fn bypassed(door: &Door, tracker: &TaskTracker) {
+    door.leaving().await;
+    door.leave().await;
+    tracker.close();
+    tracker.wait().await;
+    // The answer to the bypass is on its way.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// Lets running requests finish.
+async fn terminate(tracker: &TaskTracker, hurry: &CancellationToken, finish: Duration) {
+    tracker.close();
+    if tokio::time::timeout(LAST_REQUESTS, tracker.wait()).await.is_ok() {
+        return;
+    }
+    hurry.cancel();
+    if tokio::time::timeout(finish, tracker.wait()).await.is_err() {
+        tracing::warn!(open = tracker.len(), "connections cut: their requests took too long");
+    }
+}
+
+async fn every_second(front: &Front) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        front.tick();
+    }
+}
+
+/// Allows as many descriptors as the administrator lets this process have: each client
+/// needs two, and a hold keeps clients waiting.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "descriptor limit not raised");
+    }
+}

@@ -1,0 +1,151 @@
+//! What the front counts: totals, and one-second windows of answer times.
+
+use crate::clock;
+use crate::control::{Totals, Window};
+use hdrhistogram::Histogram;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Seconds that are remembered.
+const WINDOWS: usize = 120;
+
+/// Shards of the current second.
+const SHARDS: usize = 4;
+
+/// Longest answer time that is told apart, microseconds.
+const LONGEST_US: u64 = 600_000_000;
+
+/// One answered request.
+pub(crate) struct Answered {
+    /// From forwarding to the head of the answer, microseconds; none if no backend was asked.
+    pub(crate) answer_us: Option<u64>,
+    /// From the request's head to the end of the answer, microseconds.
+    pub(crate) whole_us: u64,
+    /// Whether it failed in the client's view.
+    pub(crate) failed: bool,
+}
+
+/// Counters of one side.
+pub(crate) struct Lane {
+    requests: AtomicU64,
+    failed: AtomicU64,
+    longest_us: AtomicU64,
+    now: [Mutex<Second>; SHARDS],
+    past: Mutex<VecDeque<Window>>,
+}
+
+struct Second {
+    count: u64,
+    failed: u64,
+    times: Histogram<u32>,
+}
+
+impl Second {
+    fn new() -> Self {
+        let times = Histogram::new_with_bounds(1, LONGEST_US, 2)
+            .expect("bounds that are constants are valid or not at the first start already");
+        Self { count: 0, failed: 0, times }
+    }
+}
+
+impl Lane {
+    /// Builds a lane with nothing counted.
+    pub(crate) fn new() -> Self {
+        Self {
+            requests: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            longest_us: AtomicU64::new(0),
+            now: std::array::from_fn(|_| Mutex::new(Second::new())),
+            past: Mutex::new(VecDeque::with_capacity(WINDOWS)),
+        }
+    }
+
+    /// Counts a request.
+    pub(crate) fn count(&self, hint: usize, answered: &Answered) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if answered.failed {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if answered.whole_us > self.longest_us.load(Ordering::Relaxed) {
+            self.longest_us.fetch_max(answered.whole_us, Ordering::Relaxed);
+        }
+        let mut second = self.now[hint % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
+        second.count += 1;
+        second.failed += u64::from(answered.failed);
+        if let Some(answer_us) = answered.answer_us {
+            second.times.saturating_record(answer_us.clamp(1, LONGEST_US));
+        }
+    }
+
+    /// Closes the current second; called once a second.
+    pub(crate) fn tick(&self) {
+        let mut all = Second::new();
+        for shard in &self.now {
+            let mut second = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            all.count += std::mem::take(&mut second.count);
+            all.failed += std::mem::take(&mut second.failed);
+            // Both have the same bounds, so that adding cannot fail.
+            let _ = all.times.add(&second.times);
+            second.times.reset();
+        }
+        let at = |q: f64| {
+            if all.times.is_empty() { 0.0 } else { clock::as_ms(all.times.value_at_quantile(q)) }
+        };
+        let window = Window {
+            second: clock::now_ms() / 1_000,
+            count: all.count,
+            failed: all.failed,
+            p50_ms: at(0.50),
+            p95_ms: at(0.95),
+            max_ms: at(1.0),
+        };
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        if past.len() == WINDOWS {
+            past.pop_front();
+        }
+        past.push_back(window);
+    }
+
+    /// Returns everything counted so far.
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            requests: self.requests.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            longest_ms: clock::as_ms(self.longest_us.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Returns the last seconds, oldest first.
+    pub(crate) fn windows(&self) -> Vec<Window> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_median_from_tail_and_forgets_old_seconds() {
+        let lane = Lane::new();
+        for i in 1..=100_u64 {
+            let answered =
+                Answered { answer_us: Some(i * 1_000), whole_us: i * 2_000, failed: i > 98 };
+            lane.count(i as usize, &answered);
+        }
+        lane.tick();
+        let window = lane.windows().pop().unwrap();
+        assert_eq!((window.count, window.failed), (100, 2));
+        assert!((window.p50_ms - 50.0).abs() < 1.0, "{window:?}");
+        assert!((window.p95_ms - 95.0).abs() < 1.5, "{window:?}");
+        assert!((window.max_ms - 100.0).abs() < 1.5, "{window:?}");
+        assert_eq!(lane.totals(), Totals { requests: 100, failed: 2, longest_ms: 200.0 });
+        for _ in 0..WINDOWS {
+            lane.tick();
+        }
+        assert!(lane.windows().iter().all(|w| w.count == 0));
+        assert_eq!(lane.windows().len(), WINDOWS);
+    }
+}

@@ -1,0 +1,119 @@
+//! Connections to the backends.
+//!
+//! **The rule.** GET and HEAD without a body may go over a connection used before and
+//! are sent once more, over a new one, if that one broke before a single byte of the
+//! answer came. Every other request gets a new connection: a backend may close an idle
+//! connection in the very moment it is used, and then nobody can tell whether the
+//! request was carried out.
+
+mod body;
+mod link;
+
+pub(crate) use body::{Fate, Outgoing, Unsent};
+pub(crate) use link::Link;
+
+use crate::clock;
+use crate::limits::Limits;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Why a backend gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(std::io::Error),
+    /// No connection in time.
+    #[error("no connection within {0:?}")]
+    ConnectTime(Duration),
+    /// The connection broke, or what came is not HTTP.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+}
+
+/// Idle connections to one backend, and the way to open new ones.
+pub(crate) struct Pool {
+    address: SocketAddr,
+    egress: Option<IpAddr>,
+    limits: Arc<Limits>,
+    /// Latest used last. The lock is held for a push or a pop.
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    link: Link,
+    since_us: u64,
+}
+
+impl Pool {
+    /// Builds an empty pool. New connections come from `egress`, where given.
+    pub(crate) fn new(address: SocketAddr, egress: Option<IpAddr>, limits: Arc<Limits>) -> Self {
+        Self { address, egress, limits, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Returns the backend's address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns a connection used before if there is one, else a new one.
+    pub(crate) async fn reuse(&self) -> Result<Link, Broken> {
+        while let Some(mut link) = self.pop() {
+            if link.ready().await {
+                return Ok(link);
+            }
+        }
+        self.open().await
+    }
+
+    /// Opens a new connection.
+    pub(crate) async fn open(&self) -> Result<Link, Broken> {
+        self.within(link::open(self.address, self.egress)).await
+    }
+
+    /// Opens a new connection that may leave HTTP.
+    pub(crate) async fn open_for_upgrade(&self) -> Result<Link, Broken> {
+        self.within(link::open_for_upgrade(self.address, self.egress)).await
+    }
+
+    /// Takes a connection back whose answer is complete.
+    pub(crate) fn put(&self, link: Link) {
+        if link.is_closed() {
+            return;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < self.limits.pool_idle_max {
+            idle.push(Idle { link: link.used(), since_us: clock::now_us() });
+        }
+    }
+
+    /// Closes connections that were idle for too long.
+    pub(crate) fn reap(&self) {
+        let now = clock::now_us();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = idle.iter().position(|i| !self.stale(i, now)).unwrap_or(idle.len());
+        let stale: Vec<_> = idle.drain(..fresh).collect();
+        drop(idle);
+        drop(stale);
+    }
+
+    fn pop(&self) -> Option<Link> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = idle.pop()?;
+        drop(idle);
+        (!self.stale(&latest, clock::now_us())).then_some(latest.link)
+    }
+
+    fn stale(&self, idle: &Idle, now_us: u64) -> bool {
+        now_us.saturating_sub(idle.since_us) > self.limits.pool_idle.as_micros() as u64
+    }
+
+    async fn within(
+        &self,
+        opening: impl Future<Output = Result<Link, Broken>>,
+    ) -> Result<Link, Broken> {
+        let limit = self.limits.connect;
+        tokio::time::timeout(limit, opening).await.map_err(|_| Broken::ConnectTime(limit))?
+    }
+}
