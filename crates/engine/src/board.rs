@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
+use store::Batch;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 pub use store::{RollUp, samples};
@@ -37,6 +39,8 @@ struct Seen {
 struct Inner {
     seen: Mutex<Seen>,
     clock: Arc<dyn Clock>,
+    /// To the thread of `samples.db`, if there is one.
+    batches: Option<mpsc::Sender<Batch>>,
     /// Ends the samplers with the last handle.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -67,7 +71,7 @@ impl Board {
             .map_err(|error| {
                 Fault::new("SG0630", FaultKind::Bug, "start the thread of `samples.db`", error)
             })?;
-        let board = Self::without_samplers(clock);
+        let board = Self::build(clock, Some(batches));
         for sampler in samplers {
             board.add(sampler);
         }
@@ -77,11 +81,7 @@ impl Board {
             loop {
                 clock.sleep(SECOND).await;
                 let Some(inner) = weak.upgrade() else { return };
-                let batch = Self { inner }.roll_up();
-                // The thread ends only with this sender.
-                if !batch.is_empty() && batches.send(batch).is_err() {
-                    return;
-                }
+                Self { inner }.hand_over(false, None);
             }
         });
         Ok(board)
@@ -89,8 +89,28 @@ impl Board {
 
     /// Builds a board that only remembers what is [`put`](Self::put) on it.
     pub fn without_samplers(clock: Arc<dyn Clock>) -> Self {
+        Self::build(clock, None)
+    }
+
+    fn build(clock: Arc<dyn Clock>, batches: Option<mpsc::Sender<Batch>>) -> Self {
         let seen = Mutex::new(Seen::default());
-        Self { inner: Arc::new(Inner { seen, clock, tasks: Mutex::new(JoinSet::new()) }) }
+        let tasks = Mutex::new(JoinSet::new());
+        Self { inner: Arc::new(Inner { seen, clock, batches, tasks }) }
+    }
+
+    /// Writes everything measured so far to `samples.db`, the running second included (it may
+    /// then have two rows). For the moment before a report and before the end.
+    ///
+    /// # Errors
+    /// `SG0630` if it was not written.
+    pub async fn flush(&self) -> Outcome<()> {
+        let (written, done) = oneshot::channel();
+        self.hand_over(true, Some(written));
+        match done.await {
+            Ok(true) => Ok(()),
+            _ => Err(Fault::new("SG0630", FaultKind::Denied, "write `samples.db`", "not written")
+                .hint("the log says why; the journal is not concerned")),
+        }
     }
 
     /// Starts polling one more sampler. Must be called within a tokio runtime.
@@ -121,8 +141,13 @@ impl Board {
         });
     }
 
-    /// Puts one sample on the board.
+    /// Puts one sample on the board. One that is no finite number is dropped: its gate
+    /// becomes Unknown.
     pub fn put(&self, sample: Sample) {
+        if !sample.value.is_finite() {
+            tracing::warn!(what = %sample.what, from = sample.from, "sample is no number");
+            return;
+        }
         let now_ms = self.inner.clock.boot_ms();
         let mut seen = self.seen();
         let key = (sample.what, sample.from.clone());
@@ -183,18 +208,30 @@ impl Board {
         self.seen().faults.clone()
     }
 
-    /// Takes the roll-ups of all seconds that are over.
-    fn roll_up(&self) -> Vec<RollUp> {
+    fn hand_over(&self, running_too: bool, written: Option<oneshot::Sender<bool>>) {
+        let Some(batches) = &self.inner.batches else { return };
+        let rows = self.roll_up(running_too);
+        if rows.is_empty() && written.is_none() {
+            return;
+        }
+        if batches.send(Batch { rows, written }).is_err() {
+            tracing::error!("the thread of `samples.db` has ended");
+        }
+    }
+
+    /// Takes the roll-ups of all seconds that are over, or of all.
+    fn roll_up(&self, running_too: bool) -> Vec<RollUp> {
         let clock = &self.inner.clock;
         let (now_ms, wall_ms) = (clock.boot_ms(), clock.wall_ms());
         let mut seen = self.seen();
         let mut batch = Vec::new();
         for ((what, from), ring) in &mut seen.rings {
-            ring.roll_up(now_ms, |second| {
+            let over_ms = if running_too { u64::MAX } else { now_ms };
+            ring.roll_up(over_ms, |second| {
                 batch.push(RollUp {
                     what: *what,
                     from: from.clone(),
-                    at_ms: wall_ms.saturating_sub(now_ms - second.boot_ms),
+                    at_ms: wall_ms.saturating_sub(now_ms.saturating_sub(second.boot_ms)),
                     boot_ms: second.boot_ms,
                     min: second.min,
                     max: second.max,

@@ -75,6 +75,9 @@ mod manual {
         }
 
         async fn sleep(&self, how_long: Duration) {
+            if how_long == Duration::MAX {
+                return std::future::pending().await;
+            }
             let until = self.boot_ms() + how_long.as_millis() as u64;
             if self.moves_itself {
                 tokio::task::yield_now().await;

@@ -14,6 +14,8 @@
 
 pub mod board;
 pub mod clock;
+#[cfg(feature = "testing")]
+pub mod conformance;
 pub mod crashpoint;
 pub mod decide;
 pub mod executor;

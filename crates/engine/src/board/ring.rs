@@ -77,10 +77,10 @@ impl Ring {
         self.samples.iter().filter(move |sample| sample.taken_at_ms > after)
     }
 
-    /// Hands out the seconds that are over and forgets them.
-    pub(super) fn roll_up(&mut self, now_ms: u64, mut take: impl FnMut(Second)) {
+    /// Hands out the seconds that were over at `over_ms` and forgets them.
+    pub(super) fn roll_up(&mut self, over_ms: u64, mut take: impl FnMut(Second)) {
         self.seconds.retain(|second| {
-            let over = second.boot_ms + 1000 <= now_ms;
+            let over = second.boot_ms + 1000 <= over_ms;
             if over {
                 take(*second);
             }

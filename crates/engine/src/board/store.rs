@@ -6,6 +6,7 @@ use segue_port::Outcome;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 const FILE: &str = "samples.db";
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS samples (
@@ -50,6 +51,13 @@ pub struct RollUp {
     pub count: u64,
 }
 
+/// Rows to write, and who waits for them.
+pub(super) struct Batch {
+    pub(super) rows: Vec<RollUp>,
+    /// Told whether they were written.
+    pub(super) written: Option<oneshot::Sender<bool>>,
+}
+
 pub(super) struct Writer(Connection);
 
 impl Writer {
@@ -67,10 +75,15 @@ impl Writer {
         Ok(Self(connection))
     }
 
-    pub(super) fn serve(mut self, inbox: &Receiver<Vec<RollUp>>) {
-        while let Ok(batch) = inbox.recv() {
-            if let Err(error) = self.write(&batch) {
-                tracing::error!(%error, lost = batch.len(), "roll-ups not written");
+    pub(super) fn serve(mut self, inbox: &Receiver<Batch>) {
+        while let Ok(Batch { rows, written }) = inbox.recv() {
+            let result = self.write(&rows);
+            if let Err(error) = &result {
+                tracing::error!(%error, lost = rows.len(), "roll-ups not written");
+            }
+            if let Some(written) = written {
+                // Who asked may have gone.
+                let _ = written.send(result.is_ok());
             }
         }
     }

@@ -1,0 +1,13 @@
+//! Tests of the engine over its public interface.
+#![allow(clippy::unwrap_used)]
+
+mod board;
+mod crash;
+mod executor;
+mod fake;
+mod families;
+mod journal;
+mod lease;
+mod simulation;
+mod toy;
+mod triggers;
