@@ -12,10 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
-/// Pages of the catalogue that are visited.
-const PAGES: u32 = 10;
-/// Products that are ordered.
-const PRODUCTS: u32 = 100;
+/// Products on a page of the catalogue.
+const PAGE: u32 = 20;
 /// Sizes of uploads, bytes.
 const UPLOAD: std::ops::Range<usize> = 2_000..40_000;
 
@@ -72,7 +70,8 @@ async fn attempt(site: &Site, job: &Job, trace: &mut Trace) -> Result<(), Fail> 
 }
 
 async fn catalogue(site: &Site, job: &Job, trace: &mut Trace) -> Result<(), Fail> {
-    let path = format!("/catalogue?page={}", rand::rng().random_range(1..=PAGES));
+    let page = rand::rng().random_range(1..=site.products.div_ceil(PAGE));
+    let path = format!("/catalogue?page={page}");
     let (_, body) = carry(site, job, trace, Ask::get(path), 200).await?;
     marker(contains(&body, "segue-shop catalogue"))
 }
@@ -107,7 +106,7 @@ async fn order(site: &Site, job: &Job, trace: &mut Trace, client: &Client) -> Re
     trace.seq = Some(seq);
     let line = || {
         let mut rng = rand::rng();
-        let (product, quantity) = (rng.random_range(1..=PRODUCTS), rng.random_range(1..=3));
+        let (product, quantity) = (rng.random_range(1..=site.products), rng.random_range(1..=3));
         serde_json::json!({"product": product, "quantity": quantity})
     };
     let lines = [line(), line(), line()];

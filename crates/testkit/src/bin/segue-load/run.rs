@@ -28,6 +28,8 @@ const RESOLVERS: usize = 20;
 const STREAMS: usize = 4;
 /// Requests a second in one visit: some 40 in its 6 s.
 const VISIT_RATE: f64 = 7.5;
+/// Products that any shop has.
+const PRODUCTS: u32 = 100;
 /// Seed of the choices; the same load makes the same choices.
 const SEED: u64 = 7;
 
@@ -58,6 +60,7 @@ pub(crate) fn site(
         host: world.host.clone(),
         port: world.site_port,
         files: world.static_files()?,
+        products: world.rows.as_ref().map_or(PRODUCTS, |rows| rows.products).max(1),
         clients: (0..clients).map(client).collect(),
         present: Default::default(),
         visits: Visits::new((rate / 2.0 / VISIT_RATE).ceil() as usize, &mut rng),
@@ -193,6 +196,7 @@ mod tests {
             site_port: address.port(),
             zone: Zone { servers: vec![authority("127.0.0.1").await.address] },
             trees: Trees { source: dir.path().join("site"), target: dir.path().into() },
+            rows: None,
             ledger_dir: dir.path().join("ledger"),
         };
         let (ledger, writer) = Ledger::open(&world.ledger_dir).unwrap();

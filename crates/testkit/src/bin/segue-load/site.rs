@@ -47,6 +47,8 @@ pub(crate) struct Site {
     pub(crate) port: u16,
     /// Static files as `NN/NNNNN`.
     pub(crate) files: Vec<String>,
+    /// Products, numbered from 1.
+    pub(crate) products: u32,
     /// All clients.
     pub(crate) clients: Vec<Client>,
     /// Those that are logged in.

@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) zone: Zone,
     /// File trees of the two sides.
     pub(crate) trees: Trees,
+    /// Rows at the start, if the world tells them.
+    pub(crate) rows: Option<Rows>,
     /// Folder of the ledger if the command line names none.
     pub(crate) ledger_dir: PathBuf,
 }
@@ -26,6 +28,13 @@ pub(crate) struct World {
 pub(crate) struct Zone {
     /// Addresses of all authoritative servers.
     pub(crate) servers: Vec<SocketAddr>,
+}
+
+/// How much the shop offers.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Rows {
+    /// Products, numbered from 1.
+    pub(crate) products: u32,
 }
 
 /// Roots of the site's files.
@@ -102,6 +111,7 @@ mod tests {
             site_port: 80,
             zone: Zone { servers: vec!["127.0.0.1:53".parse().unwrap()] },
             trees: Trees { source: dir.path().join("absent"), target },
+            rows: None,
             ledger_dir: dir.path().into(),
         };
         assert_eq!(world.static_files().unwrap(), ["03/00042"]);
