@@ -54,8 +54,18 @@ enum Question {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode> {
-    let args = Args::parse();
+#[allow(clippy::print_stderr)]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("segue-oracle: nothing was judged: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<ExitCode> {
     let world = world::World::read(&args.world)?;
     let ledger = ledger::Ledger(args.ledger.unwrap_or_else(|| world.ledger_dir.clone()));
     let gathered = gather::gather(&world, &ledger, args.write_side, &args.without).await?;

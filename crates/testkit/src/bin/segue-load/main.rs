@@ -24,6 +24,7 @@ mod world;
 use anyhow::{Context, Result};
 use clap::Parser;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
 /// Puts open-loop load on the shop of a world and keeps a ledger.
@@ -52,8 +53,18 @@ struct Args {
 
 // One thread carries the load: it leaves the rest of a small machine to the world.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    let args = Args::parse();
+#[allow(clippy::print_stderr)]
+async fn main() -> ExitCode {
+    match load(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("segue-load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn load(args: Args) -> Result<()> {
     raise_file_limit().context("raise the limit of open files")?;
     let world = world::World::read(&args.world)?;
     let folder = args.ledger.unwrap_or_else(|| world.ledger_dir.clone());
