@@ -45,6 +45,8 @@ impl Scene<'_> {
                     }
                     if about.is_dir() || self.gives_way(&path, &mut list)? {
                         list.insert(path);
+                    } else {
+                        tracing::warn!(?path, "not carried: in its place stands a folder with unknown content");
                     }
                 }
                 Err(e) if walk::gone(&e) => {

@@ -20,7 +20,11 @@ use tokio::sync::Notify;
 const GATHER: Duration = Duration::from_millis(20);
 /// How often the reading thread looks whether it shall end.
 const LOOK_UP: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
-/// Carried paths remembered for the verification in the pause.
+/// A carried path is compared when it has been at rest for so long, milliseconds.
+const REST_MS: u64 = 500;
+/// A path that differed is compared again after this, milliseconds.
+const AGAIN_MS: u64 = 30_000;
+/// Carried paths remembered until they are compared.
 const CARRIED_MAX: usize = 100_000;
 
 /// What the changes of a side are taken for.
@@ -55,10 +59,19 @@ struct State {
     fault: Option<Fault>,
     /// When the queue was last read empty.
     read_at: u64,
-    /// Paths carried since the last full comparison, with the time of arrival.
-    carried: HashMap<PathBuf, u64>,
+    /// Paths carried and not compared since.
+    carried: HashMap<PathBuf, Carried>,
+    /// A full comparison runs and must be able to tell what was carried meanwhile.
+    comparing: bool,
     /// When something was last carried that is not in `carried`.
     more_carried: Option<u64>,
+}
+
+/// When a path was carried, and when it may be compared.
+#[derive(Debug, Clone, Copy)]
+struct Carried {
+    at: u64,
+    compare_from: u64,
 }
 
 /// What a flush took; put back unless it arrived.
@@ -82,7 +95,8 @@ impl Taken {
                 state.dirty.arrived(None);
                 for path in paths {
                     if state.carried.len() < CARRIED_MAX || state.carried.contains_key(&path) {
-                        state.carried.insert(path, now);
+                        let compare_from = now + REST_MS;
+                        state.carried.insert(path, Carried { at: now, compare_from });
                     } else {
                         state.more_carried = Some(now);
                     }
@@ -282,20 +296,57 @@ impl Feed {
         lock(&self.state).dirty.paths()
     }
 
-    /// Returns the paths carried since the last full comparison, latest first, and whether
-    /// there were more than these.
+    /// Returns whether the path, or a folder above it, changed or was carried at this time or later.
+    pub(crate) fn touched_since(&self, path: &Path, time: u64) -> bool {
+        let state = lock(&self.state);
+        state.dirty.is_whole()
+            || state.dirty.contains(path)
+            || state.more_carried.is_some_and(|at| at >= time)
+            || path.ancestors().any(|p| state.carried.get(p).is_some_and(|c| c.at >= time))
+    }
+
+    /// Returns the paths carried and not compared since, latest first, and whether there were
+    /// more than these.
     pub(crate) fn carried(&self) -> (Vec<PathBuf>, bool) {
         let state = lock(&self.state);
-        let mut paths: Vec<(u64, PathBuf)> =
-            state.carried.iter().map(|(p, &at)| (at, p.clone())).collect();
+        let mut paths: Vec<(u64, &PathBuf)> = state.carried.iter().map(|(p, c)| (c.at, p)).collect();
         paths.sort_by(|a, b| b.cmp(a));
-        (paths.into_iter().map(|(_, p)| p).collect(), state.more_carried.is_some())
+        (paths.into_iter().map(|(_, p)| p.clone()).collect(), state.more_carried.is_some())
+    }
+
+    /// Returns carried paths that have come to rest and may be compared, at most `most`.
+    pub(crate) fn at_rest(&self, most: usize) -> Vec<PathBuf> {
+        let (state, now) = (lock(&self.state), boot_ms());
+        let rested = |p: &Path, c: &Carried| c.compare_from <= now && !state.dirty.contains(p);
+        state.carried.iter().filter(|(p, c)| rested(p, c)).map(|(p, _)| p.clone()).take(most).collect()
+    }
+
+    /// Notes how the comparison of a path ended that began at `began`; says whether it was at
+    /// rest meanwhile, so that the result counts.
+    pub(crate) fn checked(&self, path: &Path, equal: bool, began: u64) -> bool {
+        let mut state = lock(&self.state);
+        let rested = !state.dirty.contains(path);
+        let comparing = state.comparing;
+        let Some(carried) = state.carried.get_mut(path).filter(|c| rested && c.at < began) else {
+            return false;
+        };
+        if !equal {
+            carried.compare_from = boot_ms() + AGAIN_MS;
+        } else if !comparing {
+            state.carried.remove(path);
+        }
+        true
+    }
+
+    /// Keeps the list of carried paths whole while a full comparison runs.
+    pub(crate) fn comparing(&self, on: bool) {
+        lock(&self.state).comparing = on;
     }
 
     /// Notes that a full comparison began at this time and found everything before it equal.
     pub(crate) fn compared(&self, began: u64) {
         let mut state = lock(&self.state);
-        state.carried.retain(|_, at| *at >= began);
+        state.carried.retain(|_, carried| carried.at >= began);
         state.more_carried = state.more_carried.filter(|&at| at >= began);
     }
 }

@@ -7,7 +7,9 @@
 use crate::compare::{Comparison, Difference};
 use crate::replica::TreeReplica;
 use crate::{blocking, boot_ms, lock};
+use segue_model::Side;
 use segue_port::{Outcome, ProgressSink};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -27,6 +29,8 @@ impl TreeReplica {
     /// # Errors
     /// `SG0307`, `SG0308` if following broke meanwhile. Unreadable paths are differences.
     pub async fn compare_live(&self, progress: Arc<dyn ProgressSink>) -> Outcome<Comparison> {
+        let _one = self.comparing.lock().await;
+        let keep = KeepCarried::new(self);
         let (began, clock) = (boot_ms(), Instant::now());
         let (pair, total) = (self.pair.clone(), self.known_files());
         let mut result = blocking(move || Ok(pair.compare(total, progress.as_ref()))).await?;
@@ -36,6 +40,7 @@ impl TreeReplica {
         result.differing = result.differences.len() as u64 + beyond;
         result.took_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
         result.ended_boot_ms = boot_ms();
+        drop(keep);
         if result.differing == 0 && result.in_motion == 0 {
             for feed in [&self.feeds.source, &self.feeds.target] {
                 feed.compared(began);
@@ -74,6 +79,7 @@ impl TreeReplica {
         };
         let feed = self.feed(side);
         feed.collect().await?;
+        let began = boot_ms();
         let carrying = !self.paused.load(Ordering::SeqCst);
         let (moving, resting): (Vec<_>, Vec<_>) =
             suspects.into_iter().partition(|d| carrying && feed.is_dirty(&d.path));
@@ -82,7 +88,7 @@ impl TreeReplica {
         feed.collect().await?;
         let mut left = moving;
         for difference in differing {
-            if carrying && feed.is_dirty(&difference.path) {
+            if carrying && feed.touched_since(&difference.path, began) {
                 left.push(difference);
             } else {
                 proven.push(difference);
@@ -91,9 +97,58 @@ impl TreeReplica {
         Ok(left)
     }
 
+    /// Compares some of the paths that were carried a while ago, so that little is left for the
+    /// pause.
+    pub(crate) async fn check_behind(&self, from: Side) -> Outcome<()> {
+        const MOST: usize = 100;
+        let (feed, began) = (self.feed(from), boot_ms());
+        let paths = feed.at_rest(MOST);
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let pair = self.pair.clone();
+        let results = blocking(move || {
+            let judge = |path: PathBuf| (pair.one(&path, &mut |_| {}), path);
+            Ok(paths.into_iter().map(judge).collect::<Vec<_>>())
+        });
+        let results = results.await?;
+        feed.collect().await?;
+        for (kind, path) in results {
+            let counts = feed.checked(&path, kind.is_none(), began);
+            if let Some(kind) = kind.filter(|_| counts) {
+                let difference = Difference { path, kind };
+                tracing::warn!(tree = self.name(), %difference, "carried, but not equal");
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the number of files of the last comparison, for progress; 0 if unknown.
     fn known_files(&self) -> u64 {
         lock(&self.compared).as_ref().map_or(0, |c| c.files)
+    }
+}
+
+/// Keeps what was carried on the list as long as it lives.
+struct KeepCarried<'a>(&'a TreeReplica);
+
+impl<'a> KeepCarried<'a> {
+    fn new(replica: &'a TreeReplica) -> Self {
+        let keep = Self(replica);
+        keep.set(true);
+        keep
+    }
+
+    fn set(&self, on: bool) {
+        for feed in [&self.0.feeds.source, &self.0.feeds.target] {
+            feed.comparing(on);
+        }
+    }
+}
+
+impl Drop for KeepCarried<'_> {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 

@@ -62,6 +62,8 @@ pub struct TreeReplica {
     flow: Mutex<Option<JoinHandle<()>>>,
     pub(crate) quiet: Mutex<Option<Quiet>>,
     pub(crate) compared: Mutex<Option<Comparison>>,
+    /// Held while a full comparison runs.
+    pub(crate) comparing: AsyncMutex<()>,
     me: Weak<Self>,
 }
 
@@ -107,6 +109,7 @@ impl TreeReplica {
             flow: Mutex::default(),
             quiet: Mutex::default(),
             compared: Mutex::default(),
+            comparing: AsyncMutex::default(),
             me: me.clone(),
             settings,
         })
@@ -220,10 +223,11 @@ impl TreeReplica {
             }
             Load::Paths(paths) => {
                 let list = self.scene(from, Some(paths.clone())).await?;
+                // Before they are carried: what is at the other side must be known here.
+                lock(&self.seen).add(paths.iter().chain(&list).map(PathBuf::as_path))?;
                 if !list.is_empty() {
                     self.mover.paths(pass, &list).await?;
                 }
-                lock(&self.seen).add(paths.iter().chain(&list).map(PathBuf::as_path))?;
                 Flushed::Paths(paths.clone())
             }
         };
@@ -234,6 +238,9 @@ impl TreeReplica {
     /// Makes the other side equal. Towards the source only deletes what this run has seen.
     async fn carry_tree(&self, pass: Pass<'_>) -> Outcome<Moved> {
         let delete = pass.from == Side::Source;
+        if !delete {
+            self.note_target().await?;
+        }
         let moved = self.mover.whole(Pass { delete, ..pass }).await?;
         if !delete {
             let surplus = self.scene(pass.from, None).await?;
@@ -242,6 +249,12 @@ impl TreeReplica {
             }
         }
         Ok(moved)
+    }
+
+    /// Writes down what stands at the target. Returns the number of its entries.
+    pub(crate) async fn note_target(&self) -> Outcome<usize> {
+        let (seen, pair) = (self.seen.clone(), self.pair.clone());
+        blocking(move || lock(&seen).add_tree(&pair.roots.target, &pair.excludes)).await
     }
 
     /// Copies everything from `pass.from` without looking at what changed.
@@ -308,7 +321,11 @@ async fn flow(replica: Weak<TreeReplica>, feed: Arc<Feed>, from: Side) {
             Err(fault) => {
                 tracing::warn!(%fault, tree = replica.name(), "changes could not be carried; trying again");
                 wait = AGAIN;
+                continue;
             }
+        }
+        if let Err(fault) = replica.check_behind(from).await {
+            tracing::warn!(%fault, tree = replica.name(), "carried files could not be compared");
         }
     }
 }

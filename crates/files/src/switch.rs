@@ -13,6 +13,9 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Time in the pause for comparing what was carried before the drain; usually nothing is left,
+/// because the follower compares behind itself.
+const VERIFY_EARLIER: Duration = Duration::from_millis(150);
 /// Paths named in a fault or an output.
 const NAMED: usize = 5;
 
@@ -104,14 +107,14 @@ impl TreeReplica {
         })
     }
 
-    /// Compares the content of what was carried in the drain, and of what was carried since
-    /// the last full comparison as far as half the time allowed reaches.
+    /// Compares what was carried in the drain, and of what was carried before it and not
+    /// compared since as much as [`VERIFY_EARLIER`] allows.
     pub(crate) async fn verify(&self, call: &Call) -> Outcome<Value> {
         let quiet = self.quiet_of(call, "verify")?;
         let (earlier, more) = self.feed(call.authority.way().from()).carried();
         let must: BTreeSet<PathBuf> = quiet.drained.into_iter().collect();
         let earlier: Vec<PathBuf> = earlier.into_iter().filter(|p| !must.contains(p)).collect();
-        let until = Instant::now() + call.time_allowed / 2;
+        let until = Instant::now() + VERIFY_EARLIER.min(call.time_allowed / 2);
         let pair = self.pair.clone();
         let (checked, unchecked, bytes, differing) = blocking(move || {
             let (mut checked, mut bytes, mut differing) = (0_u64, 0_u64, Vec::new());
@@ -182,9 +185,7 @@ impl TreeReplica {
             return Ok(json!({ "folders": folders }));
         }
         self.writable(to.other())?;
-        let (seen, pair) = (self.seen.clone(), self.pair.clone());
-        let known =
-            blocking(move || lock(&seen).add_tree(&pair.roots.target, &pair.excludes)).await?;
+        let known = self.note_target().await?;
         let pass = Pass {
             from: to,
             delete: false,
