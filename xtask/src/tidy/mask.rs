@@ -53,14 +53,19 @@ pub(super) fn mask(source: &str) -> Masked {
         state = next;
         at += length;
     }
-    let tests_from = numbered(&code)
-        .zip(code.lines().skip(1).chain([""]))
-        .find(|((_, line), next)| {
-            let next = next.trim_start();
-            line.trim() == "#[cfg(test)]" && (next.starts_with("mod ") || next.starts_with("#["))
-        })
-        .map_or(usize::MAX, |((number, _), _)| number);
+    let tests_from = tests_from(&code);
     Masked { code, uncommented, tests_from }
+}
+
+/// Finds the inline module that a `#[cfg(test)]` begins, attributes in between.
+fn tests_from(code: &str) -> usize {
+    let lines: Vec<&str> = code.lines().map(str::trim).collect();
+    let begins = |at: &usize| {
+        let after = lines[at + 1..].iter().find(|line| !line.starts_with("#["));
+        lines[*at] == "#[cfg(test)]"
+            && after.is_some_and(|line| line.starts_with("mod ") && line.contains('{'))
+    };
+    (0..lines.len()).find(begins).map_or(usize::MAX, |at| at + 1)
 }
 
 /// Returns the state after the next token, and the token's length in characters.
@@ -135,8 +140,10 @@ mod tests {
 
     #[test]
     fn finds_where_the_tests_begin() {
-        let source = "fn f() {}\n#[cfg(test)]\nfn only() {}\n#[cfg(test)]\nmod tests {}\n";
-        assert_eq!(mask(source).tests_from, 4);
+        let source = "#[cfg(test)]\nmod tests;\nfn f() {}\n#[cfg(test)]\nfn only() {}\n";
+        assert_eq!(mask(source).tests_from, usize::MAX);
+        let inline = format!("{source}#[cfg(test)]\n#[allow(x)]\nmod tests {{}}\n");
+        assert_eq!(mask(&inline).tests_from, 6);
         assert_eq!(mask("fn f() {}\n").tests_from, usize::MAX);
     }
 }

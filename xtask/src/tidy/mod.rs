@@ -5,6 +5,7 @@
 
 mod arrows;
 mod codes;
+mod links;
 mod mask;
 mod sizes;
 mod tree;
@@ -70,5 +71,6 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 }
 
 fn check(tree: &Tree) -> Vec<Finding> {
-    [arrows::check(tree), sizes::check(tree), words::check(tree), codes::check(tree)].concat()
+    let checks = [arrows::check, sizes::check, words::check, codes::check, links::check];
+    checks.iter().flat_map(|check| check(tree)).collect()
 }

@@ -6,6 +6,9 @@ use segue_model::What;
 use segue_model::gate::{Bound, Trigger};
 use segue_model::plan::{Plan, UnitPlan};
 
+/// How long samples are remembered: a trigger cannot look back further.
+const REMEMBERED_MS: u64 = 120_000;
+
 pub(super) fn check(found: &mut Found, plan: &Plan) {
     let triggers = &plan.policy.triggers;
     for (index, trigger) in triggers.iter().enumerate() {
@@ -45,17 +48,17 @@ fn bound(found: &mut Found, at: &str, bound: &Bound) {
 }
 
 fn times(found: &mut Found, at: &str, trigger: &Trigger) {
-    for (field, value) in [
-        ("for_ms", trigger.for_ms),
-        ("fresh_for_ms", trigger.bound.fresh_for_ms),
-        ("min_samples", trigger.min_samples as u64),
+    for (field, value, most) in [
+        ("for_ms", trigger.for_ms, REMEMBERED_MS),
+        ("fresh_for_ms", trigger.bound.fresh_for_ms, REMEMBERED_MS),
+        ("min_samples", trigger.min_samples as u64, 1000),
     ] {
-        if value == 0 {
+        if !(1..=most).contains(&value) {
             found.add(
                 "SG0726",
                 format!("{at}.{field}"),
-                "0 lets the trigger fire on nothing",
-                "write 1 or more",
+                format!("with {value} the trigger fires on nothing or never"),
+                format!("write 1 to {most}"),
             );
         }
     }

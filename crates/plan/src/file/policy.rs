@@ -126,14 +126,14 @@ pub struct TriggerFile {
     pub max: Option<f64>,
     /// The value must be at least this.
     pub min: Option<f64>,
-    /// How long the bound must be violated, milliseconds, more than 0. Default: 3000.
+    /// How long the bound must be violated, milliseconds, 1 to 120000. Default: 3000.
     #[serde(default = "for_ms")]
     pub for_ms: u64,
-    /// Age from which a sample counts as missing, milliseconds, more than 0.
+    /// Age from which a sample counts as missing, milliseconds, 1 to 120000.
     /// Default: 3000.
     #[serde(default = "fresh_for_ms")]
     pub fresh_for_ms: u64,
-    /// Fewest samples in `for_ms`, at least 1. Default: 3.
+    /// Fewest samples in `for_ms`, 1 to 1000. Default: 3.
     #[serde(default = "min_samples")]
     pub min_samples: usize,
     /// Fewest observations (requests, rows) behind each sample. Default: 1.

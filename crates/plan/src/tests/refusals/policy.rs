@@ -83,6 +83,11 @@ fn refuses_triggers() {
             &["SG0726 trigger[target_failing].for_ms"],
         ),
         (
+            "more time than is remembered",
+            |p| p.policy.triggers[0].for_ms = 120_001,
+            &["SG0726 trigger[target_failing].for_ms"],
+        ),
+        (
             "never fresh",
             |p| p.policy.triggers[0].bound.fresh_for_ms = 0,
             &["SG0726 trigger[target_failing].fresh_for_ms"],
