@@ -74,3 +74,13 @@ fn check(tree: &Tree) -> Vec<Finding> {
     let checks = [arrows::check, sizes::check, words::check, codes::check, links::check];
     checks.iter().flat_map(|check| check(tree)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn this_repository_keeps_its_rules() {
+        if let Err(broken) = crate::root().and_then(|root| super::run(&root)) {
+            panic!("{broken}: `cargo xtask tidy` shows them");
+        }
+    }
+}
