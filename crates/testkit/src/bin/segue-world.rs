@@ -7,6 +7,7 @@ use segue_testkit::world::{self, Description, World, WorldOptions};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
 #[command(about = "Starts and stops a world: two hosting sides with a live shop, on loopback")]
@@ -57,6 +58,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
     match Arguments::parse().command {
         Command::Start { dir, small, cache, detach } => {
             let size = if small { WorldOptions::small(dir) } else { WorldOptions::full(dir) };

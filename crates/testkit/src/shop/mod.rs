@@ -11,8 +11,8 @@ mod faults;
 mod ledger;
 mod orders;
 mod pages;
-mod sessions;
 mod serve;
+mod sessions;
 mod tenant;
 mod uploads;
 

@@ -122,9 +122,10 @@ async fn route(shop: &Arc<Shop>, request: Request<Incoming>) -> Result<Response<
     if fails {
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "this shop was told to fail"));
     }
-    let _worker = shop.workers.acquire().await.map_err(|_| {
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the shop is about to end")
-    })?;
+    let _worker =
+        shop.workers.acquire().await.map_err(|_| {
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the shop is about to end")
+        })?;
     match (request.method(), path.as_str()) {
         (&Method::GET, "/catalogue") => pages::catalogue(shop, &request).await,
         (&Method::GET, "/report") => pages::report(shop).await,

@@ -80,7 +80,11 @@ fn session(client: &str, visits: u64) -> String {
 
 fn cookie(request: &Request<Incoming>) -> Option<&str> {
     let cookies = request.headers().get(header::COOKIE)?.to_str().ok()?;
-    cookies.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|p| p.0 == "sid").map(|p| p.1)
+    cookies
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|p| p.0 == "sid")
+        .map(|p| p.1)
 }
 
 /// Counts a visit in the session's file and returns its client; nothing if there is no

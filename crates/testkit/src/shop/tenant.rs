@@ -23,7 +23,12 @@ struct Entry {
 impl Entry {
     fn body(&self) -> String {
         let seed = format!("{}/{}", self.id, self.revision);
-        format!("tenant entry {} revision {} {}", self.id, self.revision, blake3::hash(seed.as_bytes()))
+        format!(
+            "tenant entry {} revision {} {}",
+            self.id,
+            self.revision,
+            blake3::hash(seed.as_bytes())
+        )
     }
 
     /// Says the whole row, so that repeating it after a lost answer changes nothing.

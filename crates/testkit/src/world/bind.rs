@@ -9,7 +9,7 @@ use domain::base::iana::Rcode;
 use domain::base::{Message, MessageBuilder, Name, Rtype};
 use domain::rdata::Soa;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Writes keys, zone and configurations and starts both.
+    /// Writes keys, zone and configurations and starts the primary.
     pub(crate) fn start(&self, kept: &mut Kept, secret: &str, control: &str) -> Result<()> {
         for folder in ["primary", "secondary"] {
             std::fs::create_dir_all(self.home.join(folder))?;
@@ -43,25 +43,19 @@ impl Servers {
         private_file(&self.home.join("tsig.key"), &key_text(KEY, secret))?;
         private_file(&self.home.join("rndc.key"), &key_text("rndc-key", control))?;
         std::fs::write(self.home.join("primary").join("zone"), zone_text())?;
-        let primary = self.home.join("primary.conf");
-        std::fs::write(&primary, self.primary_config())?;
-        let secondary = self.home.join("secondary.conf");
-        std::fs::write(&secondary, self.secondary_config())?;
-        kept.start(&self.recipe(&kept.programs, "named-primary", &primary))?;
-        kept.start(&self.recipe(&kept.programs, "named-secondary", &secondary))?;
+        std::fs::write(self.config_path("primary"), self.primary_config())?;
+        std::fs::write(self.config_path("secondary"), self.secondary_config())?;
+        kept.start(&self.recipe(&kept.programs, "primary"))?;
         Ok(())
     }
 
-    /// Waits until both serve the zone.
-    pub(crate) fn wait_ready(&self, kept: &mut Kept) -> Result<()> {
-        for server in [self.primary, self.secondary] {
-            let what = format!("the name server at {server} serves `{ZONE}`");
-            wait_until(&what, Duration::from_secs(20), || {
-                kept.all_run()?;
-                Ok(serial(server).is_some())
-            })?;
-        }
-        Ok(())
+    /// Waits for the primary, starts the secondary, and waits until it serves the zone.
+    ///
+    /// In this order: a secondary that finds no primary tries again only after a minute.
+    pub(crate) fn start_secondary(&self, kept: &mut Kept) -> Result<()> {
+        wait_served(kept, self.primary)?;
+        kept.start(&self.recipe(&kept.programs, "secondary"))?;
+        wait_served(kept, self.secondary)
     }
 
     /// Returns the zone at one of the servers as sorted lines in canonical form.
@@ -100,12 +94,20 @@ impl Servers {
         Ok(lines)
     }
 
-    fn recipe(&self, programs: &Programs, name: &str, config: &Path) -> Recipe {
+    fn config_path(&self, role: &str) -> PathBuf {
+        self.home.join(format!("{role}.conf"))
+    }
+
+    fn recipe(&self, programs: &Programs, role: &str) -> Recipe {
         Recipe {
-            name: name.to_owned(),
+            name: format!("named-{role}"),
             program: programs.named.clone(),
-            args: ["-f".into(), "-n".into(), "1".into(), "-c".into(), config.into()].into(),
-            log: self.home.join(format!("{name}.out")),
+            args: ["-f", "-n", "1", "-c"]
+                .map(Into::into)
+                .into_iter()
+                .chain([self.config_path(role).into()])
+                .collect(),
+            log: self.home.join(format!("{role}.out")),
             ending: Ending::Kill,
         }
     }
@@ -171,6 +173,15 @@ fn zone_text() -> String {
         .to_owned()
 }
 
+/// Waits until `server` serves the zone.
+fn wait_served(kept: &mut Kept, server: SocketAddr) -> Result<()> {
+    let what = format!("the name server at {server} serves `{ZONE}`");
+    wait_until(&what, Duration::from_secs(30), || {
+        kept.all_run()?;
+        Ok(serial(server).is_some())
+    })
+}
+
 /// Returns the zone's serial at `server`, or nothing if it does not serve the zone.
 fn serial(server: SocketAddr) -> Option<u32> {
     let zone = Name::<Vec<u8>>::from_str(ZONE).ok()?;
@@ -180,7 +191,11 @@ fn serial(server: SocketAddr) -> Option<u32> {
 }
 
 /// Asks `server` one question over UDP; nothing if no good answer comes within 300 ms.
-pub(crate) fn ask(server: SocketAddr, name: &Name<Vec<u8>>, rtype: Rtype) -> Option<Message<Vec<u8>>> {
+pub(crate) fn ask(
+    server: SocketAddr,
+    name: &Name<Vec<u8>>,
+    rtype: Rtype,
+) -> Option<Message<Vec<u8>>> {
     let mut question = MessageBuilder::new_vec().question();
     question.header_mut().set_random_id();
     let id = question.header().id();

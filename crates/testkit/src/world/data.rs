@@ -78,7 +78,8 @@ pub(crate) fn order_lines(orders: u64) -> u64 {
 
 /// Creates schemas and tables.
 pub(crate) async fn create(conn: &mut Conn) -> Result<()> {
-    let mut statements = vec!["CREATE DATABASE shop".to_owned(), "CREATE DATABASE tenant".to_owned()];
+    let mut statements =
+        vec!["CREATE DATABASE shop".to_owned(), "CREATE DATABASE tenant".to_owned()];
     statements.extend(TABLES.split(';').map(str::to_owned));
     run_all(conn, &statements).await
 }
@@ -88,10 +89,7 @@ pub(crate) async fn fill(one: &mut Conn, two: &mut Conn, options: &WorldOptions)
     // Sequences are tables of whatever schema is in use.
     let begin = ["USE shop".to_owned(), "SET unique_checks=0, foreign_key_checks=0".to_owned()];
     let mut orders = begin.to_vec();
-    orders.extend([
-        orders_sql(options.orders_rows),
-        products_sql(options.products_rows),
-    ]);
+    orders.extend([orders_sql(options.orders_rows), products_sql(options.products_rows)]);
     let mut lines = begin.to_vec();
     lines.push(order_lines_sql(options.orders_rows, options.products_rows));
     lines.extend(rest_sql(options.orders_rows));

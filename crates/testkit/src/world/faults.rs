@@ -83,26 +83,30 @@ impl TargetBlock {
         let password = Description::secret(&server.admin_password_file)?;
         let (release, released) = mpsc::channel::<()>();
         let (locked, has_locked) = mpsc::sync_channel(1);
-        let session = std::thread::Builder::new().name("target-block".to_owned()).spawn(move || {
-            let hold = || -> Result<()> {
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                let mut conn = runtime
-                    .block_on(mariadb::connect(server.address, &server.admin, &password))?;
-                runtime.block_on(async {
-                    conn.query_drop("SET lock_wait_timeout=10").await?;
-                    conn.query_drop(format!("LOCK TABLES `{schema}`.orders WRITE")).await
-                })?;
-                let _ = locked.send(Ok(()));
-                // Ends when the guard drops its end.
-                let _ = released.recv();
-                runtime.block_on(conn.disconnect())?;
-                Ok(())
-            };
-            if let Err(error) = hold() {
-                let _ = locked.send(Err(error));
-            }
-        })?;
+        let session =
+            std::thread::Builder::new().name("target-block".to_owned()).spawn(move || {
+                let hold = || -> Result<()> {
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                    let mut conn = runtime.block_on(mariadb::connect(
+                        server.address,
+                        &server.admin,
+                        &password,
+                    ))?;
+                    runtime.block_on(async {
+                        conn.query_drop("SET lock_wait_timeout=10").await?;
+                        conn.query_drop(format!("LOCK TABLES `{schema}`.orders WRITE")).await
+                    })?;
+                    let _ = locked.send(Ok(()));
+                    // Ends when the guard drops its end.
+                    let _ = released.recv();
+                    runtime.block_on(conn.disconnect())?;
+                    Ok(())
+                };
+                if let Err(error) = hold() {
+                    let _ = locked.send(Err(error));
+                }
+            })?;
         let guard = Self { release: Some(release), session: Some(session) };
         has_locked
             .recv()

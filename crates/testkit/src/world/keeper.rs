@@ -41,11 +41,10 @@ impl Kept {
 
     /// Takes the child called `name` out of the world's care.
     pub(crate) fn take(&mut self, name: &str) -> Result<Daemon> {
-        let at = self
-            .daemons
-            .iter()
-            .position(|daemon| daemon.name() == name)
-            .with_context(|| format!("find `{name}` among the world's processes: not running"))?;
+        let at =
+            self.daemons.iter().position(|daemon| daemon.name() == name).with_context(|| {
+                format!("find `{name}` among the world's processes: not running")
+            })?;
         Ok(self.daemons.remove(at))
     }
 

@@ -56,7 +56,10 @@ impl World {
     /// together with this one, and that cannot be taken back.
     pub fn keep(self) -> Result<Description> {
         if !self.detached {
-            bail!("keep the world in `{}`: not started with `detach`", self.description.dir.display());
+            bail!(
+                "keep the world in `{}`: not started with `detach`",
+                self.description.dir.display()
+            );
         }
         self.keeper.run(|kept| {
             kept.let_go();
@@ -111,8 +114,9 @@ pub fn stop(dir: &Path) -> Result<Vec<String>> {
     let mut left = running(&description);
     let names = left.iter().map(|(name, _)| name.clone()).collect();
     // Clients of the databases first, so that their last line is written.
-    let (data, clients): (Vec<_>, Vec<_>) =
-        left.drain(..).partition(|(name, _)| name.starts_with("mariadbd") || name.starts_with("named"));
+    let (data, clients): (Vec<_>, Vec<_>) = left
+        .drain(..)
+        .partition(|(name, _)| name.starts_with("mariadbd") || name.starts_with("named"));
     for group in [clients, data] {
         end(&description.dir, &group, Signal::TERM, Duration::from_secs(8));
         let stubborn: Vec<_> =

@@ -85,7 +85,7 @@ impl Instance {
                 address.port()
             ),
             Role::Filling => format!(
-                "{common}skip-networking\ninnodb-buffer-pool-size=768M\ninnodb-log-file-size=512M\n\
+                "{common}skip-networking\ninnodb-buffer-pool-size=768M\ninnodb-log-file-size=96M\n\
                  innodb-flush-log-at-trx-commit=0\nskip-innodb-doublewrite\n\
                  innodb-autoinc-lock-mode=2\n"
             ),

@@ -14,11 +14,14 @@ mod lifetime;
 mod mariadb;
 mod plan;
 mod ports;
+mod practice;
 mod programs;
 mod secrets;
 mod setup;
 mod template;
 mod tree;
+mod update;
+mod visitors;
 mod web;
 
 pub use description::{

@@ -2,7 +2,9 @@
 
 use super::bind::{self, Servers};
 use super::daemon::{Ending, Recipe, wait_until};
-use super::description::{Description, PerSide, Rows, Server, ServerPair, Side, Static, Tenant, Zone};
+use super::description::{
+    Description, PerSide, Rows, Server, ServerPair, Side, Static, Tenant, Zone,
+};
 use super::keeper::Kept;
 use super::mariadb::{self, Instance, Role, run_all};
 use super::ports::{LOCAL, Ports, SOURCE, TARGET};
@@ -14,7 +16,7 @@ use mysql_async::prelude::Queryable;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The administrator's login on both database servers.
 const ADMIN: &str = "segue_admin";
@@ -109,7 +111,8 @@ pub(crate) fn prepare_dir(dir: &Path) -> Result<PathBuf> {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    let done = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let done =
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     match done {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove `{}`", path.display()))
@@ -121,15 +124,21 @@ fn remove(path: &Path) -> Result<()> {
 /// Brings everything up; on the keeper's thread.
 pub(crate) fn start(kept: &mut Kept, options: &WorldOptions) -> Result<Parts> {
     let dir = options.dir.clone();
+    let began = Instant::now();
+    let said = |what: &str| tracing::info!(after_ms = began.elapsed().as_millis() as u64, "{what}");
     let cache = match &options.cache {
         Some(cache) => cache.clone(),
         None => default_cache(&kept.programs.shop)?,
     };
     let template = template::obtain(kept, options, &cache)?;
-    for folder in ["source/shop", "target/shop", "source/site", "target/site", "run", "ledger", "secrets"] {
+    said("data prepared");
+    for folder in
+        ["source/shop", "target/shop", "source/site", "target/site", "run", "ledger", "secrets"]
+    {
         std::fs::create_dir_all(dir.join(folder))?;
     }
     copy_data(&dir, &template, options)?;
+    said("data copied, files written");
     let mut ports = Ports::default();
     let secrets = Secrets::make(&dir.join("secrets"))?;
     let names = name_servers(&dir, &mut ports, kept)?;
@@ -143,11 +152,14 @@ pub(crate) fn start(kept: &mut Kept, options: &WorldOptions) -> Result<Parts> {
     for side in Side::BOTH {
         set_passwords(kept, databases.get(side), side, &secrets)?;
     }
+    said("databases answer");
     description.tenant.archive_checksum = archive_checksum(kept, &description, &secrets)?;
-    names.wait_ready(kept)?;
+    names.start_secondary(kept)?;
     std::fs::write(&description.zone.at_start, names.zone_at(names.primary)?.join("\n") + "\n")?;
     description.save()?;
+    said("name servers answer");
     start_site(kept, &description)?;
+    said("the site answers");
     description.pids = kept.pids().into_iter().collect();
     description.save()?;
     Ok(Parts { description, names, databases })
@@ -282,31 +294,39 @@ fn instance(description: &Description, side: Side) -> Instance {
 }
 
 /// Gives every login its password. Not logged: the binlog starts with the shop's first write.
-fn set_passwords(kept: &mut Kept, instance: &Instance, side: Side, secrets: &Secrets) -> Result<()> {
+fn set_passwords(
+    kept: &mut Kept,
+    instance: &Instance,
+    side: Side,
+    secrets: &Secrets,
+) -> Result<()> {
     let mut conn = instance.root(kept, None)?;
-    let set = |login: &str, secret: &Secret| format!("ALTER USER {login} IDENTIFIED BY '{}'", secret.0);
+    let set =
+        |login: &str, secret: &Secret| format!("ALTER USER {login} IDENTIFIED BY '{}'", secret.0);
     let mut statements = vec!["SET sql_log_bin=0".to_owned()];
     if side == Side::Source {
         statements.push(set("`shop`@`%`", &secrets.shop));
         statements.push(set("`tenant`@`%`", &secrets.tenant));
     }
     statements.push(set(&format!("`{ADMIN}`@`%`"), secrets.admin.get(side)));
-    kept.runtime.block_on(async {
-        // Logins of a fresh installation that anyone could use.
-        let open: Vec<(String, String)> = conn
-            .query(
-                "SELECT User, Host FROM mysql.global_priv WHERE (User = '' OR User = 'root') \
+    kept.runtime
+        .block_on(async {
+            // Logins of a fresh installation that anyone could use.
+            let open: Vec<(String, String)> = conn
+                .query(
+                    "SELECT User, Host FROM mysql.global_priv WHERE (User = '' OR User = 'root') \
                  AND NOT (User = 'root' AND Host = 'localhost')",
-            )
-            .await?;
-        statements.extend(open.iter().map(|(user, host)| format!("DROP USER `{user}`@`{host}`")));
-        // Last: it is the login of this connection.
-        statements.push(set("`root`@`localhost`", secrets.root.get(side)));
-        run_all(&mut conn, &statements).await?;
-        conn.disconnect().await?;
-        Ok::<_, anyhow::Error>(())
-    })
-    .with_context(|| format!("set passwords at the {side}"))
+                )
+                .await?;
+            statements
+                .extend(open.iter().map(|(user, host)| format!("DROP USER `{user}`@`{host}`")));
+            // Last: it is the login of this connection.
+            statements.push(set("`root`@`localhost`", secrets.root.get(side)));
+            run_all(&mut conn, &statements).await?;
+            conn.disconnect().await?;
+            Ok::<_, anyhow::Error>(())
+        })
+        .with_context(|| format!("set passwords at the {side}"))
 }
 
 fn archive_checksum(kept: &Kept, description: &Description, secrets: &Secrets) -> Result<u64> {
@@ -324,7 +344,8 @@ fn start_site(kept: &mut Kept, description: &Description) -> Result<()> {
     std::fs::write(description.shop_dir.source.join("cron.enabled"), b"")?;
     for side in Side::BOTH {
         let side_text = side.as_str();
-        let recipe = shop_recipe(description, &format!("shop-{side}"), &["serve", "--side", side_text]);
+        let recipe =
+            shop_recipe(description, &format!("shop-{side}"), &["serve", "--side", side_text]);
         kept.start(&recipe)?;
         let home = description.dir.join(side_text).join("web");
         let web = Web {
@@ -351,7 +372,8 @@ fn start_site(kept: &mut Kept, description: &Description) -> Result<()> {
     Ok(())
 }
 
-fn shop_recipe(description: &Description, name: &str, args: &[&str]) -> Recipe {
+/// Returns how to start one mode of `segue-shop`.
+pub(crate) fn shop_recipe(description: &Description, name: &str, args: &[&str]) -> Recipe {
     let mut all: Vec<_> = args.iter().map(|arg| (*arg).into()).collect();
     all.push("--world".into());
     all.push(description.path().into());
@@ -365,7 +387,7 @@ fn shop_recipe(description: &Description, name: &str, args: &[&str]) -> Recipe {
 }
 
 /// Returns whether `/healthz` answers 200 at `address`.
-fn healthy(address: SocketAddr) -> bool {
+pub(crate) fn healthy(address: SocketAddr) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(300))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -374,5 +396,5 @@ fn healthy(address: SocketAddr) -> bool {
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    ask().is_ok_and(|answer| answer.split(' ').nth(1) == Some("200"))
 }

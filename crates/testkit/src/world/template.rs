@@ -64,12 +64,14 @@ fn make(kept: &mut Kept, options: &WorldOptions, short: &Path, done: &Path) -> R
         instance.install(&kept.programs)?;
         let recipe = instance.recipe(&kept.programs)?;
         kept.start(&recipe)?;
+        tracing::info!("filling the {side}'s database");
         let filled = fill(kept, &instance, (side == "source").then_some(options));
         let daemon = kept.take(&recipe.name)?;
         if let Err(error) = filled {
             daemon.kill();
             return Err(error).with_context(|| format!("prepare data of the {side}"));
         }
+        tracing::info!("the {side}'s database is filled; waiting for its clean end");
         daemon.wait_end(Duration::from_secs(60))?;
         // The template is small on disk: the log is empty after a clean end, and the server
         // makes one of the configured size at its next start.
@@ -78,11 +80,7 @@ fn make(kept: &mut Kept, options: &WorldOptions, short: &Path, done: &Path) -> R
     Ok(())
 }
 
-fn fill(
-    kept: &mut Kept,
-    instance: &Instance,
-    shop: Option<&WorldOptions>,
-) -> Result<()> {
+fn fill(kept: &mut Kept, instance: &Instance, shop: Option<&WorldOptions>) -> Result<()> {
     let mut one = instance.root(kept, None)?;
     let mut two = instance.root(kept, None)?;
     kept.runtime.block_on(async {

@@ -1,0 +1,50 @@
+//! Claims about the world and the shop, on real daemons.
+#![allow(clippy::unwrap_used)]
+
+mod data;
+mod faults;
+mod http;
+mod lifetime;
+mod practice;
+mod site;
+
+use segue_testkit::world::{Description, Side, World, WorldOptions};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The program under test, as the build made it.
+pub(crate) fn shop_program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_segue-shop"))
+}
+
+/// Starts a small world in a scratch folder that goes with the returned guard.
+pub(crate) fn small_world() -> (World, tempfile::TempDir) {
+    let dir = tempfile::Builder::new().prefix("w").tempdir().unwrap();
+    let options = WorldOptions {
+        shop_program: Some(shop_program()),
+        ..WorldOptions::small(dir.path().join("world"))
+    };
+    (World::start(options).unwrap(), dir)
+}
+
+/// Waits for a condition with a deadline.
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within 15 s: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Connects to a side's database as its administrator.
+pub(crate) async fn admin(world: &Description, side: Side) -> mysql_async::Conn {
+    let server = world.database.server(side);
+    let password = Description::secret(&server.admin_password_file).unwrap();
+    let opts = mysql_async::OptsBuilder::default()
+        .ip_or_hostname(server.address.ip().to_string())
+        .tcp_port(server.address.port())
+        .prefer_socket(false)
+        .user(Some(&server.admin))
+        .pass(Some(password));
+    mysql_async::Conn::new(opts).await.unwrap()
+}
