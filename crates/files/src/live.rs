@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often suspects are looked at.
-const LOOKS: u32 = 40;
+const LOOKS: u32 = 16;
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(150);
 

@@ -12,3 +12,7 @@ mod preflight;
 
 pub use effects::{start_workers, stop_workers};
 pub use preflight::preflight;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

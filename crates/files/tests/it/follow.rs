@@ -101,11 +101,16 @@ async fn recovers_when_more_changes_come_than_the_queue_holds() {
         .trim()
         .parse()
         .unwrap();
-    // Alternating files keep the kernel from merging events; more come than are read between.
+    for n in 0..50 {
+        write(world.source(&format!("d/f{n}")), "x");
+    }
+    // Alternating files keep the kernel from merging events; they come faster than they are read.
     let folder = world.source("d");
     let flood = move || {
-        for n in 0..limit * 3 {
-            fs::write(folder.join(format!("f{}", n % 50)), n.to_string()).unwrap();
+        for n in 0..limit * 4 {
+            let mode = if n % 100 < 50 { 0o600 } else { 0o644 };
+            let file = folder.join(format!("f{}", n % 50));
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
         }
         for n in 0..20 {
             write(folder.join(format!("new{n}/x/y")), "late");
