@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// After the port is closed at the end of the process, clients that are about to send
 /// on an idle connection still get an answer for this long.
@@ -84,7 +84,7 @@ pub async fn run_until(
 
     let hurry = CancellationToken::new();
     let serving = listen::serve(front.clone(), port, door.clone(), hurry.clone());
-    let accepting = tokio::spawn(serving);
+    let _accepting = AbortOnDropHandle::new(tokio::spawn(serving));
     let tasks = front.tasks();
     let ending = async {
         tokio::select! {
@@ -100,7 +100,6 @@ pub async fn run_until(
         () = desk::serve(&control, desk) => {}
         () = every_second(&front) => {}
     }
-    accepting.abort();
     tracing::info!("front ends");
     Ok(())
 }

@@ -1,0 +1,102 @@
+//! Answers that never end by themselves.
+
+use crate::support::*;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1 as client;
+use hyper_util::rt::TokioIo;
+use segue_front::control::{Reply, Request as Ask};
+use segue_model::Side;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ends_event_streams_cleanly_at_a_hold_and_counts_them() {
+    let (source, target) = (Shop::start("source").await, Shop::start("target").await);
+    let front = Running::routed(&source, &target).await;
+    let stream = TcpStream::connect(front.address).await.unwrap();
+    let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = request("GET", "/events", "").map(|_| Full::<bytes::Bytes>::default());
+    let response = within("a head", sender.send_request(request)).await.unwrap();
+    let mut body = response.into_body();
+    let first = within("an event", body.frame()).await.unwrap().unwrap();
+    assert!(first.into_data().unwrap().starts_with(b"data: "));
+    let status = front.status().await;
+    assert_eq!((status.in_flight, status.streams), (0, 1));
+    // It is older than what is quiet, and yet does not keep the hold from beginning.
+    let mut ask = front.hold_request("h1");
+    if let Ask::Hold { quiet_age_ms, .. } = &mut ask {
+        *quiet_age_ms = 0;
+    }
+    assert!(done(&front.ask(ask).await));
+    let idle = Ask::WaitIdle { unit: unit(), timeout_ms: 1_000 };
+    assert!(matches!(front.ask(idle).await, Ok(Reply::Idle { .. })));
+    // The last chunk came: an error here would be a torn connection.
+    within("the end", body.collect()).await.unwrap();
+    until("it is gone", async || front.status().await.streams == 0).await;
+    assert_eq!(front.stats().await.holds[0].closed_streams, 1);
+    assert!(done(&front.release("h1", Side::Target).await));
+    assert_eq!(front.stats().await.sides.source.failed, 0);
+    front.stop().await;
+}
+
+/// A backend that changes the protocol and then sends back what it gets.
+async fn echo() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                assert!(
+                    String::from_utf8_lossy(&head).to_ascii_lowercase().contains("upgrade: echo")
+                );
+                let answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                               Upgrade: echo\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+                let (mut from, mut to) = stream.split();
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passes_upgraded_connections_on_and_ends_them_at_a_hold() {
+    let shop = Shop::start("source").await;
+    let front = Running::routed(&shop, &shop).await;
+    let backend = echo().await;
+    let route = Ask::SetRoute {
+        mark: front.mark(),
+        unit: unit(),
+        hosts: vec![HOST.into()],
+        backends: segue_model::Sides { source: backend, target: backend },
+        write_side: Side::Source,
+        concurrency: segue_model::Sides { source: 1, target: 1 },
+    };
+    assert!(done(&front.ask(route).await));
+    let mut client = TcpStream::connect(front.address).await.unwrap();
+    let head = "GET /ws HTTP/1.1\r\nHost: shop.example.test\r\nConnection: keep-alive, Upgrade\r\n\
+                Upgrade: echo\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(within("a head", client.read_u8()).await.unwrap());
+    }
+    let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 101") && answer.contains("upgrade: echo"), "{answer}");
+    client.write_all(b"ping").await.unwrap();
+    let mut echoed = [0; 4];
+    within("the echo", client.read_exact(&mut echoed)).await.unwrap();
+    assert_eq!(&echoed, b"ping");
+    until("it counts as a stream", async || front.status().await.streams == 1).await;
+    assert!(done(&front.hold("h1").await));
+    assert_eq!(within("the end", client.read(&mut echoed)).await.unwrap(), 0);
+    until("it is gone", async || front.status().await.streams == 0).await;
+    assert_eq!(front.stats().await.holds[0].closed_streams, 1);
+    front.stop().await;
+}

@@ -1,0 +1,201 @@
+//! A front before a live nginx, under load, there and back.
+
+use crate::support::*;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1 as client;
+use hyper_util::rt::TokioIo;
+use segue_front::control::Request as Ask;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// Where the front's own connections come from.
+const EGRESS: &str = "127.0.0.250";
+
+/// nginx with two workers on an address of its own.
+struct Nginx {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Nginx {
+    async fn start(folder: &Path) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.21:0").unwrap().local_addr().unwrap();
+        let folder = folder.display();
+        let config = format!(
+            "daemon off; worker_processes 2; pid {folder}/pid; error_log {folder}/error.log;\n\
+             events {{ worker_connections 512; }}\n\
+             http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;\n\
+             fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
+             server {{ listen {port}; location / {{\n\
+             add_header x-seen-from $remote_addr; return 200 \"live\\n\"; }} }} }}\n"
+        );
+        let path = format!("{folder}/nginx.conf");
+        std::fs::write(&path, config).unwrap();
+        let process = Command::new("nginx")
+            .args(["-c", &path, "-e", &format!("{folder}/error.log")])
+            .spawn()
+            .expect("nginx is installed");
+        until("nginx listens", async || TcpStream::connect(port).await.is_ok()).await;
+        Self { process, address: port }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // SIGTERM lets the master take its workers along.
+        let id = rustix::process::Pid::from_child(&self.process);
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        let _ = self.process.wait();
+    }
+}
+
+/// What clients saw.
+#[derive(Default)]
+struct Tally {
+    sent: AtomicUsize,
+    by_front: AtomicUsize,
+    by_server: AtomicUsize,
+    failed: std::sync::Mutex<Vec<String>>,
+}
+
+impl Tally {
+    fn note(&self, outcome: Result<bool, String>) {
+        self.sent.fetch_add(1, Ordering::SeqCst);
+        match outcome {
+            Ok(true) => self.by_front.fetch_add(1, Ordering::SeqCst),
+            Ok(false) => self.by_server.fetch_add(1, Ordering::SeqCst),
+            Err(why) => {
+                self.failed.lock().unwrap().push(why);
+                0
+            }
+        };
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        (self.by_front.load(Ordering::SeqCst), self.by_server.load(Ordering::SeqCst))
+    }
+}
+
+/// Sends a request a tick over a new connection each, whatever became of the others.
+async fn open_loop(address: SocketAddr, tally: Arc<Tally>, stop: Arc<AtomicBool>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(2));
+    let mut all = tokio::task::JoinSet::new();
+    while !stop.load(Ordering::SeqCst) {
+        ticks.tick().await;
+        let tally = tally.clone();
+        all.spawn(async move {
+            let request = request("GET", "/", "");
+            let answer = tokio::time::timeout(Duration::from_secs(5), send(address, request)).await;
+            tally.note(match answer {
+                Ok(Ok(answer)) if answer.status == 200 && answer.body == "live\n" => {
+                    Ok(answer.headers.contains_key("x-segue-front"))
+                }
+                Ok(Ok(answer)) => Err(format!("status {}", answer.status)),
+                Ok(Err(why)) => Err(why),
+                Err(_) => Err("no answer".into()),
+            });
+        });
+    }
+    while all.join_next().await.is_some() {}
+}
+
+/// Sends over one connection as long as the answers allow it, then over the next.
+async fn persistent(address: SocketAddr, tally: Arc<Tally>, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::SeqCst) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let mut last = false;
+        while !last && !stop.load(Ordering::SeqCst) {
+            let request = request("GET", "/", "").map(|_| Empty::<Bytes>::new());
+            let outcome = match sender.send_request(request).await {
+                Ok(response) => {
+                    last = response.headers().get("connection").is_some_and(|c| c == "close");
+                    let by_front = response.headers().contains_key("x-segue-front");
+                    response.into_body().collect().await.map(|_| by_front)
+                }
+                Err(error) => Err(error),
+            };
+            last |= outcome.is_err();
+            tally.note(outcome.map_err(|e| e.to_string()));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn takes_a_live_port_over_and_gives_it_back_without_losing_a_request() {
+    let folder = Arc::new(tempfile::TempDir::new().unwrap());
+    let nginx = Nginx::start(folder.path()).await;
+    let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
+    let mut clients = vec![tokio::spawn(open_loop(nginx.address, tally.clone(), stop.clone()))];
+    for _ in 0..8 {
+        let client = persistent(nginx.address, tally.clone(), stop.clone());
+        clients.push(tokio::spawn(client));
+    }
+    until("load runs", async || tally.counts().1 > 200).await;
+
+    for _ in 0..2 {
+        let mut options = options(folder.path(), nginx.address, nginx.address);
+        options.take_over = true;
+        options.egress = Some(EGRESS.parse().unwrap());
+        let before = tally.counts();
+        let front = Running::start(options, quick(), folder.clone()).await;
+        until("the front serves", async || tally.counts().0 > before.0 + 300).await;
+        let answer = get(nginx.address, "/").await;
+        assert_eq!(answer.headers["x-segue-front"], "source");
+        assert_eq!(answer.headers["x-seen-from"], EGRESS, "the server sees the egress address");
+
+        front.claim(front.hello().await.epoch.0 + 1).await.unwrap();
+        let mut mark = front.mark();
+        mark.epoch = front.hello().await.epoch;
+        let began = Instant::now();
+        assert!(done(&front.ask(Ask::Bypass { mark }).await), "bypassed");
+        assert!(began.elapsed() < Duration::from_secs(4));
+        for _ in 0..50 {
+            let answer = get(nginx.address, "/").await;
+            assert!(!answer.headers.contains_key("x-segue-front"), "back at the server");
+        }
+        // Its last connections end with their next answers, and then the process.
+        let mut task = front.task;
+        within("the front ends", &mut task).await.unwrap().unwrap();
+    }
+
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        within("a client", client).await.unwrap();
+    }
+    let failed = tally.failed.lock().unwrap().clone();
+    let sent = tally.sent.load(Ordering::SeqCst);
+    assert!(failed.is_empty(), "{} of {sent} failed: {:?}", failed.len(), &failed[..1]);
+    assert!(sent > 1_500, "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gives_the_port_back_when_its_process_dies() {
+    let folder = Arc::new(tempfile::TempDir::new().unwrap());
+    let nginx = Nginx::start(folder.path()).await;
+    let mut with_egress = options(folder.path(), nginx.address, nginx.address);
+    with_egress.take_over = true;
+    let refused = segue_front::run_until(with_egress.clone(), quick(), std::future::pending());
+    assert_eq!(refused.await.unwrap_err().code, "SG0121", "no egress address");
+    with_egress.egress = Some(EGRESS.parse::<IpAddr>().unwrap());
+    let front = Running::start(with_egress.clone(), quick(), folder.clone()).await;
+    assert!(get(nginx.address, "/").await.headers.contains_key("x-segue-front"));
+    // A second one does not push in between.
+    with_egress.control = folder.path().join("second.sock");
+    let second = segue_front::run_until(with_egress, quick(), std::future::pending());
+    assert_eq!(second.await.unwrap_err().code, "SG0130");
+    front.task.abort();
+    until("it is gone", async || front.task.is_finished()).await;
+    until("the server has its port", async || {
+        !get(nginx.address, "/").await.headers.contains_key("x-segue-front")
+    })
+    .await;
+}
