@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The tables: which effects in which order behind which gates, for every phase.
+//!
+//! **Invariant.** No I/O code lives here: a table names effects of the families and
+//! gates over the board, nothing else.
+
+mod check;
+pub mod families;
+pub mod gates;
+pub mod tables;
+mod together;
+
+pub use families::Families;
+pub use together::{Part, Together};

@@ -1,1 +1,168 @@
-//! Placeholder.
+//! The report of a run: a pure function of the journal and the samples.
+//!
+//! **Invariant.** Nothing is measured here and nothing is read from the world: what the
+//! journal and the samples do not hold is `unknown` in the report, never a zero.
+
+mod build;
+mod html;
+mod svg;
+mod timeline;
+
+pub use build::build;
+pub use html::html;
+
+use segue_model::sample::What;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One second of one measured value.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Boot clock, milliseconds, start of the second.
+    pub boot_ms: u64,
+    /// Smallest value of the second.
+    pub min: f64,
+    /// Largest value of the second.
+    pub max: f64,
+    /// Mean value of the second.
+    pub mean: f64,
+}
+
+/// One measured value over time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// What is measured.
+    pub what: What,
+    /// By which sampler.
+    pub from: String,
+    /// Seconds in order; a gap means that nothing was measured.
+    pub points: Vec<Point>,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// It goes on.
+    Running,
+    /// It passed the point of no return.
+    Settled,
+    /// Its last cutover gave up before the promotion.
+    Withdrawn,
+    /// Its last word was a failback.
+    WentBack,
+    /// It needs a person.
+    Stuck,
+}
+
+/// The figures that a script reads; `None` is unknown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Requests that the fronts answered.
+    pub requests: Option<u64>,
+    /// Requests that failed in the client's view, counted by the fronts.
+    pub failed_requests: Option<u64>,
+    /// Longest probe, from the time it should have been sent, milliseconds.
+    pub longest_request_ms: Option<f64>,
+    /// Longest pause of writes over all cutovers and failbacks, measured by the fronts, milliseconds.
+    pub write_pause_ms: Option<f64>,
+    /// Longest run of failed probes, milliseconds.
+    pub interruption_ms: Option<f64>,
+}
+
+/// One table's execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// `sync`, `cutover`, ...
+    pub phase: String,
+    /// Its number in the run.
+    pub number: u32,
+    /// `completed`, `withdrawn`, `stuck` or `open`.
+    pub ended: String,
+    /// Why it began.
+    pub because: String,
+    /// Why it turned round or stuck; empty if it did not.
+    pub reason: String,
+    /// Wall clock of its beginning, milliseconds since 1970.
+    pub began_at_ms: u64,
+    /// From its beginning to its end, milliseconds.
+    pub took_ms: Option<u64>,
+    /// Pause of writes, from the hold's beginning to the release, milliseconds.
+    pub pause_ms: Option<f64>,
+    /// Steps with the time each took, milliseconds.
+    pub steps: Vec<StepReport>,
+}
+
+/// One step of an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Its name.
+    pub name: String,
+    /// `done`, `failed`, `undone` or `open`.
+    pub ended: String,
+    /// From the intent's record to the outcome's, milliseconds.
+    pub took_ms: Option<u64>,
+    /// Boot clock of the intent.
+    pub began_boot_ms: u64,
+    /// What the effect returned.
+    pub output: Value,
+}
+
+/// A full comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonReport {
+    /// `database` or `files`.
+    pub what: String,
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+    /// Differences found.
+    pub differences: u64,
+    /// What was compared.
+    pub detail: Value,
+}
+
+/// One line of the journal for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// Boot clock, milliseconds.
+    pub boot_ms: u64,
+    /// Who acted.
+    pub who: String,
+    /// What happened.
+    pub text: String,
+}
+
+/// Everything the report says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// How the run stands.
+    pub outcome: RunOutcome,
+    /// The figures.
+    pub summary: Summary,
+    /// What cannot be proven, in sentences.
+    pub not_provable: Vec<String>,
+    /// The run's id.
+    pub run: String,
+    /// The unit.
+    pub unit: String,
+    /// Hash of the plan.
+    pub plan_hash: String,
+    /// When the run began, milliseconds since 1970.
+    pub began_at_ms: u64,
+    /// When the last record was written.
+    pub last_at_ms: u64,
+    /// Tables in order.
+    pub attempts: Vec<AttemptReport>,
+    /// Comparisons in order.
+    pub comparisons: Vec<ComparisonReport>,
+    /// What the fronts counted last, as they said it.
+    pub traffic: Value,
+    /// What the probes saw last, as they said it.
+    pub probe: Value,
+    /// Who did what, and what happened.
+    pub timeline: Vec<Moment>,
+    /// Measured values over time.
+    pub series: Vec<Series>,
+}

@@ -1,1 +1,61 @@
-//! Placeholder.
+//! The controller: one process that owns a run directory and drives its run.
+//!
+//! Commands are requests on a socket; every one of them may be asked from any
+//! terminal, and losing the terminal ends only the view.
+
+pub mod api;
+pub mod client;
+pub mod doctor;
+pub mod outline;
+pub mod plans;
+
+mod active;
+mod conductor;
+mod progress;
+mod series;
+mod socket;
+mod status;
+mod watch;
+
+pub use series::series;
+
+use conductor::Conductor;
+use segue_engine::{Journal, Lease, SystemClock};
+use segue_model::Fault;
+use segue_port::Clock;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Runs the controller of `dir` until it is told to stop.
+///
+/// An attempt that a former controller left open is taken up at once: what it had sent
+/// is quenched, the world observed, then the attempt goes on or back.
+///
+/// # Errors
+/// If another controller has the run, or journal, samples or socket cannot be used.
+pub async fn run(dir: &Path) -> Result<(), Fault> {
+    plans::create_dir(dir)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let lease = Lease::take(dir)?;
+    let journal = Journal::open(dir, Arc::clone(&clock))?;
+    let epoch = lease.take_epoch(&journal).await?;
+    let conductor = Conductor::new(dir, clock, journal, epoch);
+    let listener = socket::bind(dir)?;
+    conductor.take_up().await?;
+    let ended = socket::serve(listener, Arc::clone(&conductor)).await;
+    conductor.close().await;
+    drop(lease);
+    ended
+}
+
+/// Asks the running controller of `dir` to put the present totals of fronts and probes
+/// into the journal. A failure only means that older totals are reported.
+pub async fn refresh_totals(dir: &Path) {
+    if let Ok(mut answers) = client::send(dir, "report", api::Command::Status).await {
+        while let Ok(Some(line)) = answers.next().await {
+            if matches!(line, api::Line::End { .. }) {
+                return;
+            }
+        }
+    }
+}

@@ -4,4 +4,5 @@
 //! crate: what judges the product must not share its mistakes.
 
 pub mod shop;
+pub mod stage;
 pub mod world;

@@ -1,0 +1,61 @@
+//! One file a command.
+
+mod completions;
+mod controller;
+mod doctor;
+mod explain;
+mod front;
+mod init;
+mod journal;
+mod plan;
+mod report;
+mod status;
+
+use crate::args::{Args, Command};
+use crate::drive;
+use anyhow::{Context, Result};
+use segue_server::api;
+use std::future::Future;
+
+/// Runs the command and returns its exit code.
+///
+/// # Errors
+/// Whatever stopped the command.
+pub(crate) fn run(args: Args) -> Result<u8> {
+    let Args { dir, json, command } = args;
+    match command {
+        Command::Init { file } => init::run(&file),
+        Command::Doctor { file } => wait(doctor::run(&file, json)),
+        Command::Plan { file, sheet, offline, schema } => {
+            wait(plan::run(&dir, &file, json, plan::Wish { sheet, offline, schema }))
+        }
+        Command::Sync { hash } => wait(drive::drive(&dir, json, api::Command::Sync { hash })),
+        Command::Status => wait(status::run(&dir, json)),
+        Command::Watch => wait(drive::follow(&dir, json, api::Command::Watch)),
+        Command::Cutover { hash, prepare_only } => {
+            wait(drive::drive(&dir, json, api::Command::Cutover { hash, prepare_only }))
+        }
+        Command::Rollback { because } => {
+            wait(drive::drive(&dir, json, api::Command::Rollback { because }))
+        }
+        Command::Confirm => wait(drive::drive(&dir, json, api::Command::Confirm)),
+        Command::Settle { hash } => wait(drive::drive(&dir, json, api::Command::Settle { hash })),
+        Command::Report { out } => wait(report::run(&dir, &out, json)),
+        Command::Resume => wait(drive::drive(&dir, json, api::Command::Resume)),
+        Command::Journal { after } => journal::run(&dir, after, json),
+        Command::Front(front) => wait(front::run(front)),
+        Command::Explain { code } => explain::run(&code),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Controller => wait(controller::run(&dir)),
+        Command::Stop => wait(drive::follow(&dir, json, api::Command::Stop)),
+    }
+}
+
+/// Runs a future on a runtime of its own.
+fn wait(work: impl Future<Output = Result<u8>>) -> Result<u8> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the async runtime")?
+        .block_on(work)
+}

@@ -1,0 +1,58 @@
+//! `segue plan`: shows what will happen and approves it by its hash.
+
+use super::doctor;
+use anyhow::{Context, Result};
+use segue_model::Severity;
+use std::path::Path;
+
+/// What `segue plan` shall do besides.
+pub(crate) struct Wish {
+    /// Print the by-hand undo of every step.
+    pub(crate) sheet: bool,
+    /// Do not look at the servers.
+    pub(crate) offline: bool,
+    /// Print the plan file's schema and stop.
+    pub(crate) schema: bool,
+}
+
+/// Checks the plan, prints its steps and stores it under its hash.
+///
+/// # Errors
+/// If the plan file cannot be read or the plan cannot be stored.
+pub(crate) async fn run(dir: &Path, file: &Path, json: bool, wish: Wish) -> Result<u8> {
+    if wish.schema {
+        println!("{}", serde_json::to_string_pretty(&segue_plan::schema())?);
+        return Ok(0);
+    }
+    let plan = doctor::read_plan(file)?;
+    let mut findings = segue_server::doctor::plan(&plan);
+    let sound = !findings.iter().any(|finding| finding.severity == Severity::Refuse);
+    if sound && !wish.offline {
+        findings.extend(segue_server::doctor::world(&plan).await);
+    }
+    doctor::print(&findings, json)?;
+    if findings.iter().any(|finding| finding.severity == Severity::Refuse) {
+        eprintln!("the plan is refused and was not stored; nothing was touched");
+        return Ok(1);
+    }
+    let tables = segue_server::outline::tables(&plan)?;
+    if json {
+        println!("{}", serde_json::to_string(&tables)?);
+    } else {
+        for table in &tables {
+            println!("{}", table.text(wish.sheet));
+        }
+        for line in segue_server::outline::not_provable(&plan) {
+            println!("cannot be proven: {line}");
+        }
+    }
+    let hash = segue_plan::hash(&plan);
+    let path = segue_server::plans::store(dir, &plan)?;
+    if json {
+        println!("{}", serde_json::json!({ "hash": hash, "stored": path }));
+    } else {
+        println!("plan {hash} stored in {}", path.display());
+        println!("next: segue sync {}", hash.get(..8).context("hash is too short")?);
+    }
+    Ok(0)
+}

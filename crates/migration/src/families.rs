@@ -1,0 +1,82 @@
+//! The families' drivers for one plan, and the parts they play in a step.
+
+use crate::together::{Part, Together};
+use segue_database::MariaReplica;
+use segue_dns::Zone;
+use segue_files::TreeReplica;
+use segue_model::RunId;
+use segue_model::plan::Plan;
+use segue_port::{Effect, ReplicaEffects};
+use segue_traffic::Fronts;
+use std::sync::Arc;
+
+/// Everything that acts for a unit.
+pub struct Families {
+    /// The plan.
+    pub plan: Plan,
+    /// The run.
+    pub run: RunId,
+    /// Its fronts.
+    pub fronts: Arc<Fronts>,
+    /// Its database, if it has one.
+    pub database: Option<Arc<MariaReplica>>,
+    /// Its directory trees.
+    pub trees: Vec<Arc<TreeReplica>>,
+    /// Its zones.
+    pub zones: Vec<Arc<Zone>>,
+}
+
+/// What a replica does at one step.
+pub(crate) type Pick = fn(&ReplicaEffects) -> Option<Arc<dyn Effect>>;
+
+impl Families {
+    /// Returns the replicas with the names of their parts, the database first.
+    fn replicas(&self) -> Vec<(String, ReplicaEffects)> {
+        let mut all = Vec::new();
+        if let Some(database) = &self.database {
+            all.push(("database".to_owned(), database.effects()));
+        }
+        for (tree, plan) in self.trees.iter().zip(&self.plan.unit.trees) {
+            all.push((format!("files:{}", plan.name), tree.effects()));
+        }
+        all
+    }
+
+    /// Returns what every replica does at a step, as parts.
+    pub(crate) fn parts(&self, pick: Pick) -> Vec<Part> {
+        self.replicas()
+            .into_iter()
+            .filter_map(|(name, effects)| pick(&effects).map(|effect| Part { name, effect }))
+            .collect()
+    }
+
+    /// Returns what every replica does at a step, as one effect.
+    pub(crate) fn replicas_at(&self, pick: Pick) -> Arc<dyn Effect> {
+        Together::new(self.parts(pick))
+    }
+
+    /// Returns one part for every zone.
+    pub(crate) fn zones_at(&self, make: impl Fn(usize, &Arc<Zone>) -> Arc<dyn Effect>) -> Arc<dyn Effect> {
+        let parts = self
+            .zones
+            .iter()
+            .zip(&self.plan.unit.zones)
+            .enumerate()
+            .map(|(place, (zone, plan))| Part {
+                name: zone_part(&plan.zone),
+                effect: make(place, zone),
+            })
+            .collect();
+        Together::new(parts)
+    }
+
+    /// Returns one effect as a step with a single part.
+    pub(crate) fn alone(name: &str, effect: Arc<dyn Effect>) -> Arc<dyn Effect> {
+        Together::new(vec![Part { name: name.to_owned(), effect }])
+    }
+}
+
+/// Returns the part name of a zone.
+pub fn zone_part(zone: &str) -> String {
+    format!("zone:{zone}")
+}

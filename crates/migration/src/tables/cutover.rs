@@ -1,0 +1,109 @@
+//! Cutover and failback: one table, the sides exchanged.
+
+use super::{MINUTE, SECOND, StepExt, step};
+use crate::families::Families;
+use crate::gates;
+use segue_engine::{Budget, Gate, Pause, Table};
+use segue_model::event::Phase;
+use segue_model::{Side, Way};
+use segue_workers::{start_workers, stop_workers};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What earlier phases recorded and this one's gates ask about.
+#[derive(Debug, Clone, Default)]
+pub struct Remembered {
+    /// Wall clock after which no honest resolver holds an answer with a former TTL.
+    pub safe_after_wall_ms: Option<u64>,
+    /// Last full comparison: boot clock of its end and differences found, by `what`.
+    pub compared: Vec<(String, u64, u64)>,
+}
+
+/// Returns the table.
+///
+/// ```text
+/// arm           the way back proven in this run            undo: -
+/// stop_workers  cron and workers of the writing side       undo: start them again
+/// hold          fronts queue, in-flight ends   PAUSE       undo: release to the writing side
+/// fence         the writing side refuses writes            undo: release
+/// drain         the other side has everything              undo: -
+/// verify        what changed is equal; snapshots open      undo: close
+/// seal_fronts   the hold no longer expires     BUDGET      undo: leased again
+/// seal          the fence lasts                            undo: unseal
+/// ---- from the next intent on the way back is a failback ----
+/// promote       the other side takes writes
+/// route         every front sends there        PAUSE ENDS
+/// start_workers cron and workers over there
+/// publish       the owned record sets, read back everywhere
+/// compare       the snapshots, in full
+/// ```
+pub fn cutover(families: &Families, way: Way, remembered: &Remembered) -> Table {
+    let policy = &families.plan.policy;
+    let workers = &families.plan.unit.workers;
+    let wait = Duration::from_secs(policy.gate_wait_s);
+    let fronts = &families.fronts;
+    let quiet = Duration::from_millis(policy.pause_budget_ms);
+    Table {
+        phase: if way == Way::Forward { Phase::Cutover } else { Phase::Failback },
+        budget: Some(Budget { limit_ms: policy.pause_budget_ms, reserve_ms: policy.seal_reserve_ms }),
+        // Going back is urgent: a failback does not wait long for its own gates.
+        gate_wait: if way == Way::Forward { wait } else { wait.min(10 * SECOND) },
+        steps: vec![
+            step("arm", "prove the way back", families.replicas_at(|r| r.arm.clone()), 10 * SECOND)
+                .behind(before_arm(families, way, remembered)),
+            step(
+                "stop_workers",
+                "stop cron and workers of the writing side",
+                Families::alone("workers", stop_workers(workers.clone())),
+                MINUTE,
+            ),
+            step("hold", "queue requests at every front", Families::alone("fronts", fronts.hold()), quiet)
+                .behind(vec![gates::quiet(fronts, policy), gates::fence_lag(families, way)])
+                .pause(Pause::Begins),
+            step("fence", "refuse writes at the writing side", families.replicas_at(|r| r.fence.clone()), quiet),
+            step("drain", "apply everything on the other side", families.replicas_at(|r| r.drain.clone()), quiet),
+            step("verify", "compare what changed", families.replicas_at(|r| r.verify.clone()), quiet),
+            step("seal_fronts", "make the hold last", Families::alone("fronts", fronts.seal()), SECOND)
+                .pause(Pause::Seal),
+            step("seal", "make the fence last", families.replicas_at(|r| r.seal.clone()), SECOND),
+            // ---- point of no return ----
+            step("promote", "let the other side take writes", families.replicas_at(|r| r.promote.clone()), 2 * SECOND)
+                .no_return(),
+            step("route", "send every request there", Families::alone("fronts", fronts.route()), 2 * SECOND)
+                .until_done()
+                .pause(Pause::Ends),
+            step(
+                "start_workers",
+                "start cron and workers there",
+                Families::alone("workers", start_workers(workers.clone(), "stop_workers".into())),
+                MINUTE,
+            )
+            .until_done(),
+            step("publish", "publish the record sets", families.zones_at(|_, zone| zone.publish()), 30 * SECOND)
+                .until_done(),
+            step("compare", "compare both sides as they were in the pause", families.replicas_at(|r| r.compare.clone()), 60 * MINUTE)
+                .until_done(),
+        ],
+    }
+}
+
+fn before_arm(families: &Families, way: Way, remembered: &Remembered) -> Vec<Arc<dyn Gate>> {
+    let policy = &families.plan.policy;
+    let mut all = vec![gates::fronts_ready(), gates::backend_healthy(way.to())];
+    if families.database.is_some() {
+        all.push(gates::database_lag(way.from(), policy.database_lag_max_ms));
+        all.push(gates::database_readable(Side::Source));
+        all.push(gates::database_readable(Side::Target));
+    }
+    if !families.trees.is_empty() {
+        all.push(gates::files_lag(way.from(), policy.files_lag_max_ms));
+    }
+    // A failback must not wait for what only a planned cutover owes: full verification,
+    // TTLs, and proof that no request goes around a front that already carries all of them.
+    if way == Way::Forward {
+        all.push(gates::all_traffic(families));
+        all.push(gates::verified(families, remembered));
+        all.push(gates::safe_after(remembered.safe_after_wall_ms, !families.zones.is_empty()));
+    }
+    all
+}

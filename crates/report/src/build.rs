@@ -1,0 +1,226 @@
+//! Folds the journal into a report.
+
+use crate::timeline::timeline;
+use crate::{AttemptReport, ComparisonReport, Report, RunOutcome, Series, StepReport, Summary};
+use segue_model::event::{Event, Phase, Record};
+use serde_json::Value;
+
+/// Builds the report of everything recorded so far.
+///
+/// Returns `None` for a journal in which no run has begun.
+pub fn build(records: &[Record], series: Vec<Series>) -> Option<Report> {
+    let mut report = None;
+    let mut confirmed_or_watching = RunOutcome::Running;
+    for record in records {
+        if let Event::RunStarted { run, unit, plan_hash, .. } = &record.event {
+            report = Some(empty(record, run.as_str(), unit.as_str(), plan_hash));
+        }
+        let Some(report) = report.as_mut() else { continue };
+        report.last_at_ms = record.at_ms;
+        take(report, record);
+        confirmed_or_watching = outcome_after(confirmed_or_watching, report, &record.event);
+    }
+    let mut report = report?;
+    report.outcome = confirmed_or_watching;
+    add_pauses(&mut report);
+    report.summary = summary(&report);
+    report.not_provable = not_provable(&report);
+    report.timeline = timeline(records);
+    report.series = series;
+    Some(report)
+}
+
+fn empty(record: &Record, run: &str, unit: &str, plan_hash: &str) -> Report {
+    Report {
+        outcome: RunOutcome::Running,
+        summary: Summary {
+            requests: None,
+            failed_requests: None,
+            longest_request_ms: None,
+            write_pause_ms: None,
+            interruption_ms: None,
+        },
+        not_provable: Vec::new(),
+        run: run.to_owned(),
+        unit: unit.to_owned(),
+        plan_hash: plan_hash.to_owned(),
+        began_at_ms: record.at_ms,
+        last_at_ms: record.at_ms,
+        attempts: Vec::new(),
+        comparisons: Vec::new(),
+        traffic: Value::Null,
+        probe: Value::Null,
+        timeline: Vec::new(),
+        series: Vec::new(),
+    }
+}
+
+fn take(report: &mut Report, record: &Record) {
+    match &record.event {
+        Event::AttemptStarted { attempt, because, .. } => report.attempts.push(AttemptReport {
+            phase: attempt.phase.as_str().to_owned(),
+            number: attempt.number,
+            ended: "open".into(),
+            because: because.clone(),
+            reason: String::new(),
+            began_at_ms: record.at_ms,
+            took_ms: None,
+            pause_ms: None,
+            steps: Vec::new(),
+        }),
+        Event::Compared { what, differences, detail } => {
+            report.comparisons.push(ComparisonReport {
+                what: what.clone(),
+                at_ms: record.at_ms,
+                differences: *differences,
+                detail: detail.clone(),
+            });
+        }
+        Event::Measured { what, detail } if what == "traffic" => report.traffic = detail.clone(),
+        Event::Measured { what, detail } if what == "probe" => report.probe = detail.clone(),
+        event => {
+            if let Some(attempt) = report.attempts.last_mut() {
+                take_in_attempt(attempt, record, event);
+            }
+        }
+    }
+}
+
+fn take_in_attempt(attempt: &mut AttemptReport, record: &Record, event: &Event) {
+    let mut end = |how: &str| {
+        attempt.ended = how.to_owned();
+        attempt.took_ms = Some(record.at_ms.saturating_sub(attempt.began_at_ms));
+    };
+    match event {
+        Event::AttemptCompleted => end("completed"),
+        Event::AttemptWithdrawn => end("withdrawn"),
+        Event::AttemptStuck { because, .. } => {
+            end("stuck");
+            attempt.reason.clone_from(because);
+        }
+        Event::AttemptResumed { .. } => attempt.ended = "open".into(),
+        Event::WithdrawalStarted { because, .. } => attempt.reason.clone_from(because),
+        Event::StepIntended { step, .. } => attempt.steps.push(StepReport {
+            name: step.to_string(),
+            ended: "open".into(),
+            took_ms: None,
+            began_boot_ms: record.boot_ms,
+            output: Value::Null,
+        }),
+        Event::StepDone { step, output } => {
+            if let Some(known) = find(attempt, step.as_str()) {
+                known.ended = "done".into();
+                known.took_ms = Some(record.boot_ms.saturating_sub(known.began_boot_ms));
+                known.output = output.clone();
+            }
+        }
+        Event::StepFailed { step, .. } => {
+            if let Some(known) = find(attempt, step.as_str()) {
+                known.ended = "failed".into();
+                known.took_ms = Some(record.boot_ms.saturating_sub(known.began_boot_ms));
+            }
+        }
+        Event::UndoDone { step } => {
+            if let Some(known) = find(attempt, step.as_str()) {
+                known.ended = "undone".into();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn find<'a>(attempt: &'a mut AttemptReport, step: &str) -> Option<&'a mut StepReport> {
+    attempt.steps.iter_mut().rev().find(|known| known.name == step)
+}
+
+fn outcome_after(before: RunOutcome, report: &Report, event: &Event) -> RunOutcome {
+    let phase = report.attempts.last().map_or("", |attempt| attempt.phase.as_str());
+    match event {
+        Event::AttemptStarted { .. } | Event::AttemptResumed { .. } => RunOutcome::Running,
+        Event::AttemptStuck { .. } | Event::FailbackRefused { .. } => RunOutcome::Stuck,
+        Event::AttemptWithdrawn if phase == Phase::Cutover.as_str() => RunOutcome::Withdrawn,
+        Event::AttemptCompleted if phase == Phase::Failback.as_str() => RunOutcome::WentBack,
+        Event::AttemptCompleted if phase == Phase::Settle.as_str() => RunOutcome::Settled,
+        _ => before,
+    }
+}
+
+/// Joins the fronts' own history of holds with the attempts they belong to.
+fn add_pauses(report: &mut Report) {
+    let holds = report.traffic.get("holds").and_then(Value::as_array).cloned().unwrap_or_default();
+    for attempt in &mut report.attempts {
+        let own = format!("{}-{}", attempt.phase, attempt.number);
+        attempt.pause_ms = holds
+            .iter()
+            .filter(|hold| {
+                hold.get("hold_id").and_then(Value::as_str).is_some_and(|id| id.ends_with(&own))
+            })
+            .filter_map(|hold| {
+                let began = hold.get("began_ms")?.as_f64()?;
+                let released = hold.get("released_ms")?.as_f64()?;
+                Some(released - began)
+            })
+            .reduce(f64::max);
+    }
+}
+
+fn summary(report: &Report) -> Summary {
+    let count = |value: &Value, key: &str| value.get(key).and_then(Value::as_u64);
+    let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_f64);
+    Summary {
+        requests: count(&report.traffic, "requests"),
+        failed_requests: count(&report.traffic, "failed"),
+        longest_request_ms: number(&report.probe, "longest_ms"),
+        write_pause_ms: report.attempts.iter().filter_map(|a| a.pause_ms).reduce(f64::max),
+        interruption_ms: number(&report.probe, "longest_interruption_ms"),
+    }
+}
+
+fn not_provable(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for attempt in &report.attempts {
+        for step in &attempt.steps {
+            collect_not_provable(&step.output, &mut lines);
+        }
+    }
+    if report.summary.requests.is_none() {
+        lines.push("how many requests there were: the fronts' counters were never read".into());
+    }
+    if report.summary.interruption_ms.is_none() {
+        lines.push("whether users were interrupted: no probe ran".into());
+    }
+    if !report.comparisons.iter().any(|c| c.what == "database") {
+        lines.push("equality of the databases: no full comparison ended".into());
+    }
+    if !report.comparisons.iter().any(|c| c.what == "files") {
+        lines.push("equality of the files: no full comparison ended".into());
+    }
+    lines.push("resolvers that keep an answer beyond its TTL: their number has no bound".into());
+    lines.dedup();
+    let mut seen = std::collections::BTreeSet::new();
+    lines.retain(|line| seen.insert(line.clone()));
+    lines
+}
+
+/// Gathers every `not_provable` sentence that an effect put into its output.
+fn collect_not_provable(value: &Value, lines: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                if key == "not_provable" {
+                    match inner {
+                        Value::String(line) => lines.push(line.clone()),
+                        Value::Array(all) => {
+                            lines.extend(all.iter().filter_map(Value::as_str).map(str::to_owned));
+                        }
+                        _ => {}
+                    }
+                } else {
+                    collect_not_provable(inner, lines);
+                }
+            }
+        }
+        Value::Array(all) => all.iter().for_each(|inner| collect_not_provable(inner, lines)),
+        _ => {}
+    }
+}

@@ -1,0 +1,202 @@
+//! The registry of drivers: everything that acts and measures for one plan.
+
+use segue_database::{MariaReplica, Settings as DatabaseSettings};
+use segue_dns::{Settings as ZoneSettings, Zone};
+use segue_engine::Board;
+use segue_files::{TreeReplica, TreeSettings};
+use segue_migration::Families;
+use segue_model::plan::Plan;
+use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
+use segue_port::{Clock, Sampler};
+use segue_probe::{AccessLogSampler, Connection, HealthProbe, HttpProbe, ProbeSettings};
+use segue_traffic::{FrontSettings, Fronts};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+
+/// How often the fronts are looked after.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+
+/// A plan's drivers at work: samplers poll, probes ask, fronts are looked after.
+pub(crate) struct Active {
+    pub(crate) families: Arc<Families>,
+    pub(crate) board: Board,
+    pub(crate) probes: Vec<Arc<HttpProbe>>,
+    tending: AbortHandle,
+}
+
+impl Active {
+    /// Builds the drivers of a plan; touches nothing.
+    ///
+    /// # Errors
+    /// If this program cannot name itself, which starting a front needs.
+    pub(crate) fn families(plan: &Plan, run: &RunId, dir: &Path) -> Result<Families, Fault> {
+        let program = std::env::current_exe().map_err(|e| {
+            Fault::new("SG0809", FaultKind::Unsupported, "find this program's own path", e)
+        })?;
+        let unit = &plan.unit;
+        Ok(Families {
+            plan: plan.clone(),
+            run: run.clone(),
+            fronts: Fronts::new(FrontSettings {
+                unit: unit.clone(),
+                policy: plan.policy.clone(),
+                run: run.clone(),
+                program,
+            }),
+            database: unit.database.clone().map(|database| {
+                MariaReplica::new(DatabaseSettings {
+                    plan: database,
+                    run: run.clone(),
+                    unit: unit.name.clone(),
+                    lease_ms: plan.policy.lease_ms,
+                })
+            }),
+            trees: unit
+                .trees
+                .iter()
+                .map(|tree| {
+                    TreeReplica::new(TreeSettings {
+                        plan: tree.clone(),
+                        run: run.clone(),
+                        unit: unit.name.clone(),
+                        state_dir: dir.to_owned(),
+                    })
+                })
+                .collect(),
+            zones: unit
+                .zones
+                .iter()
+                .map(|zone| {
+                    Zone::new(ZoneSettings { plan: zone.clone(), run: run.clone(), unit: unit.name.clone() })
+                })
+                .collect(),
+        })
+    }
+
+    /// Puts a plan to work under a lease.
+    ///
+    /// # Errors
+    /// If a resource refuses the lease: another run has it, or a newer controller.
+    pub(crate) async fn start(
+        plan: &Plan,
+        run: &RunId,
+        dir: &Path,
+        epoch: Epoch,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, Fault> {
+        let families = Arc::new(Self::families(plan, run, dir)?);
+        families.fronts.take_epoch(epoch).await?;
+        if let Some(database) = &families.database {
+            database.take_epoch(epoch).await?;
+        }
+        let probes = probes(plan);
+        let board = Board::start(samplers(&families, &probes), clock, dir)?;
+        let fronts = Arc::clone(&families.fronts);
+        let tending = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(TEND_EVERY).await;
+                fronts.tend().await;
+            }
+        })
+        .abort_handle();
+        Ok(Arc::new(Self { families, board, probes, tending }))
+    }
+
+    /// Starts the probes; they ask the fronts, so they begin once those stand.
+    pub(crate) fn start_probes(&self) {
+        for probe in &self.probes {
+            probe.start();
+        }
+    }
+
+    /// Returns what the probes saw, all together.
+    pub(crate) fn probe_totals(&self) -> Option<serde_json::Value> {
+        let summaries: Vec<_> = self.probes.iter().map(|probe| probe.summary()).collect();
+        if summaries.iter().all(|summary| summary.sent == 0) {
+            return None;
+        }
+        let longest = summaries.iter().map(|s| s.max_ms).fold(0.0, f64::max);
+        let interruption = summaries
+            .iter()
+            .filter_map(|summary| summary.longest_interruption)
+            .map(|interruption| interruption.length_ms)
+            .max()
+            .unwrap_or(0);
+        Some(serde_json::json!({
+            "sent": summaries.iter().map(|s| s.sent).sum::<u64>(),
+            "failed": summaries.iter().map(|s| s.failed).sum::<u64>(),
+            "longest_ms": longest,
+            "longest_interruption_ms": interruption,
+            "probes": summaries,
+        }))
+    }
+
+    /// Ends what this process runs for the plan; fronts and replication go on.
+    pub(crate) async fn close(&self) {
+        self.tending.abort();
+        self.families.fronts.close();
+        for probe in &self.probes {
+            probe.stop().await;
+        }
+        for tree in &self.families.trees {
+            tree.stop().await;
+        }
+        if let Some(database) = &self.families.database {
+            database.close().await;
+        }
+    }
+}
+
+fn probes(plan: &Plan) -> Vec<Arc<HttpProbe>> {
+    let (Some(probe), Some(host)) = (&plan.unit.probe, plan.unit.hosts.first()) else {
+        return Vec::new();
+    };
+    let kinds = [(Connection::Keepalive, "keepalive"), (Connection::New, "new")];
+    plan.unit
+        .fronts
+        .iter()
+        .flat_map(|front| kinds.map(|(connection, kind)| (front, connection, kind)))
+        .map(|(front, connection, kind)| {
+            HttpProbe::new(ProbeSettings {
+                name: format!("probe:{}:{kind}", front.name),
+                address: front.listen,
+                host: host.clone(),
+                path: probe.path.clone(),
+                marker: probe.marker.clone(),
+                per_second: probe.per_second,
+                connection,
+            })
+        })
+        .collect()
+}
+
+fn samplers(families: &Arc<Families>, probes: &[Arc<HttpProbe>]) -> Vec<Arc<dyn Sampler>> {
+    let unit = &families.plan.unit;
+    let mut all: Vec<Arc<dyn Sampler>> = vec![families.fronts.sampler()];
+    if let Some(database) = &families.database {
+        all.extend(database.samplers());
+    }
+    for tree in &families.trees {
+        all.extend(tree.samplers());
+    }
+    for zone in &families.zones {
+        all.extend(zone.samplers());
+    }
+    for probe in probes {
+        all.push(Arc::clone(probe) as Arc<dyn Sampler>);
+    }
+    let host = unit.hosts.first().cloned().unwrap_or_default();
+    for side in [Side::Source, Side::Target] {
+        let backend = unit.backends.get(side);
+        let front = unit.fronts.iter().find(|front| front.side == side);
+        // A backend behind a port that was taken over is reached only from the egress address.
+        let egress = front.and_then(|front| front.egress);
+        all.push(HealthProbe::new(side, backend.address, host.clone(), backend.health_path.clone(), egress));
+        if let (Some(log), Some(egress), Side::Source) = (&backend.access_log, egress, side) {
+            all.push(AccessLogSampler::new(log.clone(), vec![egress]));
+        }
+    }
+    all
+}

@@ -1,0 +1,96 @@
+//! What travels over the control socket: one JSON object a line, both ways.
+//!
+//! A request is answered by any number of `Progress` and `Record` lines and then one
+//! `End`. Dropping the connection ends the view, never the work.
+
+use segue_model::event::Record;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who asks, as shown in the journal.
+    pub by: String,
+    /// What.
+    pub command: Command,
+}
+
+/// The commands of the controller.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Starts a run of an approved plan, or goes on with it: seed and follow everything.
+    Sync {
+        /// Hash of the plan, whole or its first eight characters.
+        hash: String,
+    },
+    /// Inserts fronts and lowers TTLs where that is not done, then cuts over.
+    Cutover {
+        /// Hash of the plan, whole or its first eight characters.
+        hash: String,
+        /// Stop after fronts and TTLs.
+        prepare_only: bool,
+    },
+    /// Goes back: withdraws an open cutover or fails a promoted unit back.
+    Rollback {
+        /// Why, for the journal.
+        because: String,
+    },
+    /// Ends the automatic failback.
+    Confirm,
+    /// Passes the point of no return: former TTLs back, reverse stream ended.
+    Settle {
+        /// Hash of the plan, whole or its first eight characters.
+        hash: String,
+    },
+    /// Tells a stuck attempt to try again.
+    Resume,
+    /// Asks for the state once.
+    Status,
+    /// Asks for the state and every record and progress line from now on.
+    Watch,
+    /// Ends the controller; fronts and replication go on.
+    Stop,
+}
+
+/// A line from the controller.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "snake_case")]
+pub enum Line {
+    /// How far long work is.
+    Progress {
+        /// What is being done.
+        what: String,
+        /// Amount done.
+        done: u64,
+        /// Amount in all; 0 if unknown.
+        total: u64,
+        /// Unit of both.
+        unit: String,
+        /// Amount per second over the last seconds; 0 if unknown.
+        rate: f64,
+        /// Seconds left at that rate, if it can be told.
+        eta_s: Option<u64>,
+    },
+    /// A journal record was written.
+    Record {
+        /// The record.
+        record: Box<Record>,
+    },
+    /// The state changed or was asked for.
+    Status {
+        /// See [`crate::status`].
+        status: Value,
+    },
+    /// The request is answered.
+    End {
+        /// Exit code for the command: 0 done, 1 failed, 3 differences, 4 waiting at a
+        /// gate, 5 went back, 6 stuck.
+        exit: u8,
+        /// One or more sentences for people.
+        text: String,
+        /// Result for machines.
+        result: Value,
+    },
+}

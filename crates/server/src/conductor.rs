@@ -1,0 +1,517 @@
+//! The conductor: takes commands, opens attempts, lets the engine execute their tables.
+
+use crate::active::Active;
+use crate::api::{Command, Line, Request};
+use crate::progress::Rates;
+use crate::{plans, status, watch};
+use segue_engine::{Ended, Executor, Journal, Table, Wish};
+use segue_migration::tables::{self, Remembered};
+use segue_model::event::{Actor, Event, Phase};
+use segue_model::plan::Plan;
+use segue_model::state::{RunState, Stage};
+use segue_model::{Epoch, Fault, FaultKind, RunId, Severity, Side, Way};
+use segue_port::Clock;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{Mutex, Notify, RwLock, broadcast, watch as signal};
+
+/// Lines kept for a view that is slow to read.
+const LINES_KEPT: usize = 4_096;
+
+/// Drives the run of one directory. All of its methods may be called at any time.
+pub(crate) struct Conductor {
+    dir: PathBuf,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) journal: Journal,
+    epoch: Epoch,
+    lines: broadcast::Sender<Line>,
+    active: RwLock<Option<Arc<Active>>>,
+    /// Held by whoever executes a table.
+    busy: Mutex<()>,
+    /// The wish of the table that is being executed.
+    wish: signal::Sender<Wish>,
+    stop: Notify,
+}
+
+/// Answer of a command: exit code, sentence, result.
+type Answer = Result<(u8, String), Fault>;
+
+impl Conductor {
+    /// Builds a conductor that does nothing yet.
+    pub(crate) fn new(dir: &Path, clock: Arc<dyn Clock>, journal: Journal, epoch: Epoch) -> Arc<Self> {
+        let (lines, _) = broadcast::channel(LINES_KEPT);
+        let (wish, _) = signal::channel(Wish::Forward);
+        let conductor = Arc::new(Self {
+            dir: dir.to_owned(),
+            clock,
+            journal,
+            epoch,
+            lines,
+            active: RwLock::new(None),
+            busy: Mutex::new(()),
+            wish,
+            stop: Notify::new(),
+        });
+        conductor.relay_records();
+        conductor
+    }
+
+    fn relay_records(self: &Arc<Self>) {
+        let mut records = self.journal.subscribe();
+        let lines = self.lines.clone();
+        tokio::spawn(async move {
+            loop {
+                match records.recv().await {
+                    Ok(record) => {
+                        // Nobody watching is no failure.
+                        let _ = lines.send(Line::Record { record: Box::new(record) });
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        });
+    }
+
+    /// Goes on with the run that the journal holds, if it holds one.
+    ///
+    /// # Errors
+    /// If the plan cannot be read back or a resource refuses this controller's lease.
+    pub(crate) async fn take_up(self: &Arc<Self>) -> Result<(), Fault> {
+        watch::start(self);
+        let state = self.journal.state();
+        let Some(run) = state.run.clone() else { return Ok(()) };
+        let plan = self.plan_of_run(&state)?;
+        let active = self.activate(&plan, &run).await?;
+        if state.stage >= Stage::Prepared {
+            active.start_probes();
+        }
+        if let Some(open) = state.open.as_ref().filter(|open| open.stuck.is_none()) {
+            let (conductor, phase) = (Arc::clone(self), open.attempt.phase);
+            tokio::spawn(async move {
+                let ended = conductor.go_on(phase).await;
+                tracing::info!(?ended, "the attempt that was open has ended");
+            });
+        } else if state.stage >= Stage::Synced && state.stage < Stage::Settled {
+            self.follow_files(&active, &state).await;
+        }
+        Ok(())
+    }
+
+    /// Files are followed by this process, so a new one starts following them anew.
+    async fn follow_files(&self, active: &Arc<Active>, state: &RunState) {
+        let side = match state.write_side {
+            segue_model::event::WriteSide::At(side) => side,
+            segue_model::event::WriteSide::Held => return,
+        };
+        for tree in &active.families.trees {
+            if let Err(fault) = tree.resume_following(side).await {
+                tracing::error!(%fault, "files are not followed");
+                let _ = self.journal.append(Event::Noted { text: fault.to_string() }).await;
+            }
+        }
+    }
+
+    fn plan_of_run(&self, state: &RunState) -> Result<Plan, Fault> {
+        let hash = state.plan_hash.clone().unwrap_or_default();
+        plans::load(&self.dir, &hash).map(|(_, plan)| plan)
+    }
+
+    async fn activate(&self, plan: &Plan, run: &RunId) -> Result<Arc<Active>, Fault> {
+        let active = Active::start(plan, run, &self.dir, self.epoch, Arc::clone(&self.clock)).await?;
+        *self.active.write().await = Some(Arc::clone(&active));
+        Ok(active)
+    }
+
+    /// Returns what acts for the run, if a run has begun.
+    pub(crate) async fn active(&self) -> Option<Arc<Active>> {
+        self.active.read().await.clone()
+    }
+
+    /// Returns the lines that every view sees.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Line> {
+        self.lines.subscribe()
+    }
+
+    /// Returns once somebody asked for the controller's end.
+    pub(crate) async fn told_to_stop(&self) {
+        self.stop.notified().await;
+    }
+
+    /// Ends everything this process runs.
+    pub(crate) async fn close(&self) {
+        if let Some(active) = self.active().await {
+            active.close().await;
+        }
+    }
+
+    /// Returns the state for people and machines.
+    pub(crate) async fn status(&self) -> Value {
+        let active = self.active().await;
+        status::status(&self.journal.state(), active.as_deref(), self.clock.as_ref())
+    }
+
+    /// Carries out one command and returns the line that ends it.
+    pub(crate) async fn command(self: Arc<Self>, request: Request) -> Line {
+        let by = Actor::Person(request.by);
+        let answer = match request.command {
+            Command::Sync { hash } => self.sync(&hash, by).await,
+            Command::Cutover { hash, prepare_only } => self.cutover(&hash, prepare_only, by).await,
+            Command::Rollback { because } => self.rollback(because, by).await,
+            Command::Confirm => self.confirm(by).await,
+            Command::Settle { hash } => self.settle(&hash, by).await,
+            Command::Resume => self.resume(by).await,
+            Command::Status => {
+                self.measure().await;
+                let status = self.status().await;
+                return Line::End { exit: status::exit(&self.journal.state()), text: status::text(&status), result: status };
+            }
+            Command::Stop => {
+                self.stop.notify_one();
+                Ok((0, "the controller ends; fronts and replication go on".into()))
+            }
+            Command::Watch => Ok((0, String::new())),
+        };
+        let result = self.status().await;
+        match answer {
+            Ok((exit, text)) => Line::End { exit, text, result },
+            Err(fault) => {
+                let hint = if fault.hint.is_empty() { String::new() } else { format!("\nhint: {}", fault.hint) };
+                Line::End { exit: 1, text: format!("error {fault}{hint}"), result }
+            }
+        }
+    }
+
+    async fn sync(self: &Arc<Self>, hash: &str, by: Actor) -> Answer {
+        let _busy = self.take_turn()?;
+        let state = self.journal.state();
+        if state.run.is_some() {
+            self.same_plan(hash)?;
+        } else {
+            let (whole, plan) = plans::load(&self.dir, hash)?;
+            self.begin_run(&whole, &plan, by.clone()).await?;
+        }
+        match self.journal.state().stage {
+            Stage::Fresh => self.attempt(Phase::Sync, by, String::new()).await,
+            _ => Ok((0, "already in step: the target follows the source".into())),
+        }
+    }
+
+    async fn begin_run(self: &Arc<Self>, hash: &str, plan: &Plan, by: Actor) -> Result<(), Fault> {
+        let mut findings = crate::doctor::machine();
+        findings.extend(crate::doctor::plan(plan));
+        findings.extend(crate::doctor::world(plan).await);
+        let refusing: Vec<String> = findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Refuse)
+            .map(ToString::to_string)
+            .collect();
+        if !refusing.is_empty() {
+            return Err(Fault::new("SG0812", FaultKind::Invalid, "begin the run", refusing.join("\n"))
+                .hint("nothing was touched; `segue doctor` shows every finding"));
+        }
+        prove_triggers(plan)?;
+        let run = RunId(uuid::Uuid::now_v7().to_string());
+        self.journal
+            .append(Event::RunStarted {
+                run: run.clone(),
+                unit: plan.unit.name.clone(),
+                plan_hash: hash.to_owned(),
+                plan: segue_plan::canonical(plan),
+                by,
+            })
+            .await?;
+        self.activate(plan, &run).await?;
+        Ok(())
+    }
+
+    async fn cutover(self: &Arc<Self>, hash: &str, prepare_only: bool, by: Actor) -> Answer {
+        let _busy = self.take_turn()?;
+        self.same_plan(hash)?;
+        if self.journal.state().stage == Stage::Synced {
+            let ended = self.attempt(Phase::Prepare, by.clone(), String::new()).await?;
+            if ended.0 != 0 || prepare_only {
+                return Ok(ended);
+            }
+        }
+        if prepare_only {
+            return Ok((0, "fronts stand and TTLs are low".into()));
+        }
+        self.attempt(Phase::Cutover, by, String::new()).await
+    }
+
+    async fn rollback(self: &Arc<Self>, because: String, by: Actor) -> Answer {
+        let state = self.journal.state();
+        if let Some(open) = &state.open {
+            let phase = open.attempt.phase;
+            let crossed = open.crossed();
+            if phase == Phase::Failback {
+                return Ok((0, "a failback is under way already".into()));
+            }
+            if !crossed {
+                self.wish.send_replace(Wish::TurnBack { by: by.clone(), because: because.clone() });
+            }
+            // Wait for the open table: either it withdraws or it completes and is failed back.
+            let _busy = self.busy.lock().await;
+            let now = self.journal.state();
+            if now.stage < Stage::Watching {
+                return Ok((0, format!("{} withdrawn; service goes on at the source", phase.as_str())));
+            }
+            return self.attempt(Phase::Failback, by, because).await;
+        }
+        let _busy = self.take_turn()?;
+        match state.stage {
+            Stage::Watching | Stage::Confirmed => self.attempt(Phase::Failback, by, because).await,
+            Stage::Settled => Err(refuse("roll back", "the unit is settled: the point of no return was passed")),
+            _ => Ok((0, "nothing to roll back: the unit is at the source".into())),
+        }
+    }
+
+    async fn confirm(&self, by: Actor) -> Answer {
+        // The first of this and a trigger's failback wins: the journal decides.
+        let appended = self
+            .journal
+            .append_if(Event::Confirmed { by }, |state| state.stage == Stage::Watching && state.open.is_none())
+            .await?;
+        match appended {
+            Some(_) => Ok((0, "confirmed: only a person fails it back from now on".into())),
+            None => Err(refuse("confirm", "the unit is not being watched: a failback began or no cutover ended")),
+        }
+    }
+
+    async fn settle(self: &Arc<Self>, hash: &str, by: Actor) -> Answer {
+        let _busy = self.take_turn()?;
+        self.same_plan(hash)?;
+        if self.journal.state().stage != Stage::Confirmed {
+            return Err(refuse("settle", "the unit is not confirmed").hint("run `segue confirm` first"));
+        }
+        self.attempt(Phase::Settle, by, String::new()).await
+    }
+
+    async fn resume(self: &Arc<Self>, by: Actor) -> Answer {
+        let state = self.journal.state();
+        match &state.open {
+            Some(open) if open.stuck.is_some() => {
+                let _busy = self.take_turn()?;
+                let phase = open.attempt.phase;
+                self.journal.append(Event::AttemptResumed { by }).await?;
+                self.execute(phase).await
+            }
+            Some(_) => {
+                // The controller took the attempt up when it started; wait for its end.
+                let _busy = self.busy.lock().await;
+                Ok((status::exit(&self.journal.state()), "the open attempt has ended".into()))
+            }
+            None if state.refused.is_some() => {
+                let _busy = self.take_turn()?;
+                self.attempt(Phase::Failback, by, "asked for after a refused failback".into()).await
+            }
+            None => Ok((0, "nothing is open".into())),
+        }
+    }
+
+    /// Opens an attempt and executes its table. The caller has its turn.
+    pub(crate) async fn attempt(self: &Arc<Self>, phase: Phase, by: Actor, because: String) -> Answer {
+        let state = self.journal.state();
+        let attempt = state.next_attempt(phase);
+        let event = Event::AttemptStarted { attempt, by, because };
+        if !state.allows(&event) {
+            return Err(refuse(
+                &format!("begin {}", phase.as_str()),
+                &format!("it does not follow the stage `{:?}`", state.stage),
+            )
+            .hint("`segue status` tells what comes next"));
+        }
+        // Compare and append: between the look and the record somebody else may have begun.
+        let expected = event.clone();
+        if self.journal.append_if(event, move |state| state.allows(&expected)).await?.is_none() {
+            return Err(refuse(&format!("begin {}", phase.as_str()), "somebody else was first"));
+        }
+        self.execute(phase).await
+    }
+
+    /// Goes on with the open attempt after a crash.
+    async fn go_on(self: &Arc<Self>, phase: Phase) -> Answer {
+        let _busy = self.busy.lock().await;
+        self.execute(phase).await
+    }
+
+    async fn execute(self: &Arc<Self>, phase: Phase) -> Answer {
+        let Some(active) = self.active().await else {
+            return Err(refuse("execute a table", "no run has begun"));
+        };
+        let state = self.journal.state();
+        let (Some(run), Some(open)) = (state.run.clone(), state.open.clone()) else {
+            return Err(refuse("execute a table", "no attempt is open"));
+        };
+        if state.stage >= Stage::Prepared {
+            active.start_probes();
+        }
+        self.wish.send_replace(Wish::Forward);
+        let executor = Executor::new(
+            self.journal.clone(),
+            active.board.clone(),
+            Arc::clone(&self.clock),
+            self.epoch,
+            run,
+            active.families.plan.unit.name.clone(),
+            Arc::new(Rates::new(self.lines.clone(), Arc::clone(&self.clock))),
+        );
+        let table = table_of(phase, &active, &state);
+        let ended = executor.execute(table, open.attempt, self.wish.subscribe()).await?;
+        self.after(&active, phase, &ended).await?;
+        Ok(answer(phase, &ended, &self.journal.state()))
+    }
+
+    /// Records what the attempt compared and what the fronts and probes counted.
+    async fn after(self: &Arc<Self>, active: &Arc<Active>, phase: Phase, ended: &Ended) -> Result<(), Fault> {
+        if matches!(ended, Ended::Completed) {
+            if phase == Phase::Prepare {
+                active.start_probes();
+            }
+            for event in comparisons(&self.journal.state()) {
+                self.journal.append(event).await?;
+            }
+        }
+        if matches!(ended, Ended::Withdrawn { .. }) {
+            let state = self.journal.state();
+            if state.stage >= Stage::Synced {
+                self.follow_files(active, &state).await;
+            }
+        }
+        self.measure().await;
+        Ok(())
+    }
+
+    /// Puts the present totals of fronts and probes into the journal.
+    pub(crate) async fn measure(&self) {
+        let Some(active) = self.active().await else { return };
+        if self.journal.state().stage >= Stage::Prepared {
+            match active.families.fronts.totals().await {
+                Ok(totals) => self.note_measured("traffic", json!(totals)).await,
+                Err(fault) => tracing::warn!(%fault, "the fronts' totals are unknown"),
+            }
+        }
+        if let Some(totals) = active.probe_totals() {
+            self.note_measured("probe", totals).await;
+        }
+    }
+
+    async fn note_measured(&self, what: &str, detail: Value) {
+        let event = Event::Measured { what: what.to_owned(), detail };
+        if let Err(fault) = self.journal.append(event).await {
+            tracing::warn!(%fault, "totals are not in the journal");
+        }
+    }
+
+    /// Takes the turn to execute a table, or says that somebody has it.
+    pub(crate) fn take_turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Fault> {
+        self.busy.try_lock().map_err(|_| {
+            Fault::new("SG0813", FaultKind::Busy, "begin", "another table is being executed")
+                .hint("`segue watch` shows it; `segue rollback` turns it round")
+        })
+    }
+
+    fn same_plan(&self, hash: &str) -> Result<(), Fault> {
+        let state = self.journal.state();
+        let Some(own) = &state.plan_hash else {
+            return Err(refuse("find the run", "no run has begun").hint("`segue sync HASH` begins one"));
+        };
+        if hash.len() >= 8 && own.starts_with(hash) {
+            return Ok(());
+        }
+        Err(Fault::new(
+            "SG0814",
+            FaultKind::Conflict,
+            "compare the plan's hash",
+            format!("this run executes plan {own}, not {hash}"),
+        )
+        .hint("what was approved is what runs; another plan needs a run directory of its own"))
+    }
+}
+
+fn refuse(op: &str, cause: &str) -> Fault {
+    Fault::new("SG0815", FaultKind::Invalid, op, cause)
+}
+
+fn prove_triggers(plan: &Plan) -> Result<(), Fault> {
+    plan.policy.triggers.iter().try_for_each(segue_engine::triggers::prove)
+}
+
+fn table_of(phase: Phase, active: &Active, state: &RunState) -> Table {
+    let families = &active.families;
+    match phase {
+        Phase::Sync => tables::sync(families),
+        Phase::Prepare => tables::prepare(families),
+        Phase::Cutover => tables::cutover(families, Way::Forward, &remembered(state)),
+        Phase::Failback => tables::cutover(families, Way::Back, &remembered(state)),
+        Phase::Settle => tables::settle(
+            families,
+            &output_of(state, "lower_ttls").unwrap_or(Value::Null),
+            state.confirmed.map(|moment| moment.boot_ms),
+        ),
+    }
+}
+
+/// Returns the newest recorded output of a step in any attempt of the run.
+fn output_of(state: &RunState, step: &str) -> Option<Value> {
+    let name = segue_model::StepName::from(step);
+    state.history.iter().rev().find_map(|past| past.state.facts().get(&name).cloned())
+}
+
+fn remembered(state: &RunState) -> Remembered {
+    let lowered = output_of(state, "lower_ttls");
+    let safe_after = lowered.as_ref().and_then(Value::as_object).map(|zones| {
+        zones.values().filter_map(segue_dns::safe_after_gate_value).max().unwrap_or(0)
+    });
+    Remembered {
+        safe_after_wall_ms: safe_after,
+        compared: state
+            .compared
+            .iter()
+            .map(|(what, comparison)| (what.clone(), comparison.ended.boot_ms, comparison.differences))
+            .collect(),
+    }
+}
+
+/// Returns the comparisons that the attempt just ended made, as events.
+fn comparisons(state: &RunState) -> Vec<Event> {
+    let Some(last) = state.history.last() else { return Vec::new() };
+    let facts = last.state.facts();
+    let output = ["check", "compare"].iter().find_map(|step| facts.get(&segue_model::StepName::from(*step)));
+    let Some(parts) = output.and_then(Value::as_object) else { return Vec::new() };
+    parts
+        .iter()
+        .filter_map(|(part, detail)| {
+            // Without a count nothing was proven, so nothing is recorded as compared.
+            let listed = detail.get("differences").and_then(Value::as_array).map(|all| all.len() as u64);
+            let differences = detail.get("differing").and_then(Value::as_u64).or(listed)?;
+            let what = part.split(':').next().unwrap_or(part).to_owned();
+            Some(Event::Compared { what, differences, detail: detail.clone() })
+        })
+        .collect()
+}
+
+fn answer(phase: Phase, ended: &Ended, state: &RunState) -> (u8, String) {
+    let name = phase.as_str();
+    match ended {
+        Ended::Completed => {
+            let different: u64 = state.compared.values().map(|comparison| comparison.differences).sum();
+            if different > 0 {
+                return (3, format!("{name} completed, but {different} differences were found: look before you confirm"));
+            }
+            (0, match phase {
+                Phase::Sync => "in step: the target follows the source".to_owned(),
+                Phase::Prepare => "fronts stand and TTLs are low".to_owned(),
+                Phase::Cutover => format!("the unit is at the {}; watched until `segue confirm`", Side::Target),
+                Phase::Failback => format!("the unit is back at the {}; the next cutover needs no new seed", Side::Source),
+                Phase::Settle => "settled: former TTLs are back, the way back is closed".to_owned(),
+            })
+        }
+        Ended::Withdrawn { because } => (5, format!("{name} withdrawn: {because}")),
+        Ended::Stuck { because, way_out } => {
+            (6, format!("{name} is stuck: {because}\n{}", way_out.join("\n")))
+        }
+    }
+}

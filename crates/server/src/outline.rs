@@ -1,0 +1,119 @@
+//! What a plan will do, in order, before any of it is done.
+
+use crate::active::Active;
+use segue_engine::Table;
+use segue_migration::tables::{self, Remembered};
+use segue_model::plan::Plan;
+use segue_model::{Fault, RunId, Way};
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// A table as people read it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outline {
+    /// `sync`, `prepare`, `cutover`, `failback`, `settle`.
+    pub phase: String,
+    /// Longest pause it may cost, if it has one, milliseconds.
+    pub budget_ms: Option<u64>,
+    /// Its steps in order.
+    pub steps: Vec<StepOutline>,
+}
+
+/// A step as people read it.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepOutline {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub title: String,
+    /// What it changes.
+    pub what: String,
+    /// Gates before it.
+    pub gates: Vec<String>,
+    /// Whether from its intent on the way back is another table.
+    pub no_return: bool,
+    /// How a person undoes it without Segue.
+    pub by_hand: String,
+}
+
+impl Outline {
+    /// Returns the table as text; with `sheet` the by-hand undo of every step too.
+    pub fn text(&self, sheet: bool) -> String {
+        let budget =
+            self.budget_ms.map_or(String::new(), |ms| format!(" (pause at most {ms} ms)"));
+        let mut text = format!("{}{budget}\n", self.phase);
+        for (place, step) in self.steps.iter().enumerate() {
+            if step.no_return {
+                text.push_str("      ---- from here on the way back is another table ----\n");
+            }
+            let _ = writeln!(text, "  {:>2}. {:<13} {}", place + 1, step.name, step.title);
+            if !step.what.is_empty() {
+                let _ = writeln!(text, "        {}", step.what);
+            }
+            for gate in &step.gates {
+                let _ = writeln!(text, "        gate: {gate}");
+            }
+            if sheet && !step.by_hand.is_empty() {
+                for line in step.by_hand.lines() {
+                    let _ = writeln!(text, "        by hand: {line}");
+                }
+            }
+        }
+        text
+    }
+}
+
+/// Returns every table of a plan in order.
+///
+/// # Errors
+/// If a driver cannot be built from the plan.
+pub fn tables(plan: &Plan) -> Result<Vec<Outline>, Fault> {
+    let families = Active::families(plan, &RunId::from("outline"), &std::env::temp_dir())?;
+    let remembered = Remembered::default();
+    Ok([
+        tables::sync(&families),
+        tables::prepare(&families),
+        tables::cutover(&families, Way::Forward, &remembered),
+        tables::cutover(&families, Way::Back, &remembered),
+        tables::settle(&families, &Value::Null, None),
+    ]
+    .iter()
+    .map(outline)
+    .collect())
+}
+
+fn outline(table: &Table) -> Outline {
+    Outline {
+        phase: table.phase.as_str().to_owned(),
+        budget_ms: table.budget.as_ref().map(|budget| budget.limit_ms),
+        steps: table
+            .steps
+            .iter()
+            .map(|step| StepOutline {
+                name: step.name.to_string(),
+                title: step.title.clone(),
+                what: step.effect.what(),
+                gates: step.gates.iter().map(|gate| gate.name()).collect(),
+                no_return: step.no_return,
+                by_hand: step.effect.by_hand(),
+            })
+            .collect(),
+    }
+}
+
+/// Returns what nobody can prove for this plan, in sentences.
+pub fn not_provable(plan: &Plan) -> Vec<String> {
+    let mut lines =
+        vec!["how long resolvers outside keep an answer beyond its TTL".to_owned()];
+    if !plan.unit.trees.is_empty() {
+        lines.push("that nobody writes files around the fronts during the pause: files have no fence".into());
+    }
+    if plan.unit.backends.source.access_log.is_none() {
+        lines.push("that every request passes a front: the source's access log is not in the plan".into());
+    }
+    if plan.unit.probe.is_none() {
+        lines.push("that users were not interrupted: the plan has no probe".into());
+    }
+    lines
+}

@@ -1,0 +1,164 @@
+//! Looks at the world from outside: who takes writes, what fronts and name servers say.
+
+use anyhow::{Context, Result, bail};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+use segue_testkit::world::{Description, Side, World};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+async fn connect(description: &Description, side: Side) -> Result<Conn> {
+    let server = description.database.server(side);
+    let options = OptsBuilder::default()
+        .ip_or_hostname(server.address.ip().to_string())
+        .tcp_port(server.address.port())
+        .user(Some(&server.admin))
+        .pass(Some(Description::secret(&server.admin_password_file)?));
+    Conn::new(options).await.with_context(|| format!("connect to the database at the {side}"))
+}
+
+/// Whether the shop's login may log in there.
+async fn writable(conn: &mut Conn, user: &str) -> Result<bool> {
+    let locked: Option<Option<String>> = conn
+        .exec_first(
+            "SELECT CAST(JSON_VALUE(Priv, '$.account_locked') AS CHAR) FROM mysql.global_priv WHERE User = ?",
+            (user,),
+        )
+        .await?;
+    Ok(match locked {
+        None => false,
+        Some(locked) => !matches!(locked.as_deref(), Some("1" | "true")),
+    })
+}
+
+/// Watches for a moment in which both sides take writes.
+pub(crate) struct OneWriter {
+    stop: Arc<AtomicBool>,
+    violations: Arc<AtomicU64>,
+    looks: Arc<AtomicU64>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl OneWriter {
+    /// Starts watching.
+    pub(crate) fn watch(description: &Description) -> Self {
+        let (stop, violations) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let looks = Arc::new(AtomicU64::new(0));
+        let (ended, found, looked) = (Arc::clone(&stop), Arc::clone(&violations), Arc::clone(&looks));
+        let description = description.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let user = description.database.user.clone();
+                let mut source = connect(&description, Side::Source).await?;
+                let mut target = connect(&description, Side::Target).await?;
+                while !ended.load(Ordering::Relaxed) {
+                    // Each side twice, in turn: a switch between two looks is no violation.
+                    let both = writable(&mut source, &user).await?
+                        && writable(&mut target, &user).await?
+                        && writable(&mut source, &user).await?
+                        && writable(&mut target, &user).await?;
+                    if both {
+                        found.fetch_add(1, Ordering::Relaxed);
+                    }
+                    looked.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Ok(())
+            })
+        });
+        Self { stop, violations, looks, thread: Some(thread) }
+    }
+
+    /// Ends the watch; returns violations and how often it looked.
+    pub(crate) fn end(mut self) -> Result<(u64, u64)> {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            match thread.join() {
+                Ok(result) => result.context("watch for two writers")?,
+                Err(_) => bail!("the watch for two writers ended by a panic"),
+            }
+        }
+        Ok((self.violations.load(Ordering::Relaxed), self.looks.load(Ordering::Relaxed)))
+    }
+}
+
+/// Returns the side that takes writes; an error if none or both do.
+fn writing_side(description: &Description) -> Result<Side> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut at = Vec::new();
+        for side in Side::BOTH {
+            let mut conn = connect(description, side).await?;
+            if writable(&mut conn, &description.database.user).await? {
+                at.push(side);
+            }
+            conn.disconnect().await?;
+        }
+        match at.as_slice() {
+            [one] => Ok(*one),
+            [] => bail!("no side takes writes"),
+            _ => bail!("both sides take writes"),
+        }
+    })
+}
+
+/// Asks the shop at an address and returns the side that answered.
+fn answering_side(description: &Description, at: Side) -> Result<String> {
+    let address = *description.site.get(at);
+    let mut stream = TcpStream::connect(address)
+        .with_context(|| format!("connect to the site at {address}"))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        stream,
+        "GET /catalogue?page=1 HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        description.host
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let text = String::from_utf8_lossy(&answer);
+    let head = text.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
+    if !head.starts_with("http/1.1 200") {
+        bail!("the site at {address} answered `{}`", head.lines().next().unwrap_or_default());
+    }
+    let side = head.lines().find_map(|line| line.strip_prefix("x-shop-side: ").map(str::to_owned));
+    side.context("the answer does not say from which side it is")
+}
+
+/// Looks whether everything is of one mind; returns what is not.
+pub(crate) fn disagreements(world: &World) -> Vec<String> {
+    let description = world.description();
+    let side = match writing_side(description) {
+        Ok(side) => side,
+        Err(error) => return vec![format!("{error:#}")],
+    };
+    let mut found = Vec::new();
+    for at in Side::BOTH {
+        match answering_side(description, at) {
+            Ok(answering) if answering == side.as_str() => {}
+            Ok(answering) => found.push(format!("{side} takes writes, but the front at the {at} sends to {answering}")),
+            Err(error) => found.push(format!("{error:#}")),
+        }
+    }
+    let address = description.site.get(side).ip().to_string();
+    for server in &description.zone.servers {
+        match world.zone_at(*server) {
+            Ok(lines) => {
+                let named = lines.iter().any(|line| {
+                    let words: Vec<&str> = line.split_whitespace().collect();
+                    words.first().is_some_and(|name| name.trim_end_matches('.') == description.host)
+                        && words.last() == Some(&address.as_str())
+                });
+                if !named {
+                    found.push(format!("{side} takes writes, but {server} does not name {address}"));
+                }
+            }
+            Err(error) => found.push(format!("zone at {server}: {error:#}")),
+        }
+    }
+    found
+}

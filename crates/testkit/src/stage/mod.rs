@@ -1,0 +1,8 @@
+//! What the demo and the crash runs share: the program as a person uses it, and visitors.
+#![allow(clippy::print_stdout)] // It tells what it does on the terminal.
+
+mod segue;
+mod visitors;
+
+pub use segue::Segue;
+pub use visitors::Visitors;
