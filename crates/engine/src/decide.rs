@@ -83,9 +83,10 @@ pub fn decide(shape: &TableShape, state: &AttemptState, here: Here, wish: &Wish)
 
 /// Undoes in reverse order whatever has an intent.
 fn back(shape: &TableShape, state: &AttemptState) -> Next {
-    let standing = shape.steps.iter().rposition(|step| {
-        !matches!(state.status(&step.name), None | Some(StepStatus::Undone))
-    });
+    let standing = shape
+        .steps
+        .iter()
+        .rposition(|step| !matches!(state.status(&step.name), None | Some(StepStatus::Undone)));
     standing.map_or(Next::Withdrawn, Next::Undo)
 }
 
@@ -100,9 +101,8 @@ fn forward(shape: &TableShape, state: &AttemptState, here: Here, wish: &Wish) ->
             return Next::Withdraw { by: Actor::Controller, because: because.into() };
         }
     }
-    let open = shape.steps.iter().position(|step| {
-        state.status(&step.name) != Some(&StepStatus::Done)
-    });
+    let open =
+        shape.steps.iter().position(|step| state.status(&step.name) != Some(&StepStatus::Done));
     let Some(place) = open else { return Next::Complete };
     match state.status(&shape.steps[place].name) {
         None | Some(StepStatus::Undone) if here == Here::GatesPassed(place) => Next::Intend(place),

@@ -19,7 +19,7 @@ use crate::decide::{Here, Next, Wish, decide};
 use crate::journal::Journal;
 use crate::step::{Step, Table};
 use segue_model::event::{Actor, Attempt, Event, Record};
-use segue_model::state::{AttemptState, PastAttempt, Direction, EndedHow};
+use segue_model::state::{AttemptState, Direction, EndedHow, PastAttempt};
 use segue_model::table::TableShape;
 use segue_model::{Epoch, Fault, FaultKind, RunId, UnitName};
 use segue_port::{Authority, Call, Clock, Facts, Outcome, ProgressSink};
@@ -210,7 +210,8 @@ impl Course<'_> {
             (wish, open.crossed(), self.told_of_wish)
         {
             self.told_of_wish = true;
-            let text = format!("asked to turn back after the point of no return: {because}; finishing");
+            let text =
+                format!("asked to turn back after the point of no return: {because}; finishing");
             self.append(Event::Noted { text }).await?;
         }
         Ok(())

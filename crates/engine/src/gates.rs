@@ -164,9 +164,9 @@ impl Gate for AllOf {
         let answers = join_all(self.gates.iter().map(|gate| gate.ask(context))).await;
         let worst = answers.iter().map(|answer| &answer.verdict).max_by_key(|v| weight(v));
         let verdict = worst.cloned().unwrap_or(Verdict::Pass);
-        let shown = answers.iter().filter(|answer| {
-            verdict == Verdict::Pass || answer.verdict != Verdict::Pass
-        });
+        let shown = answers
+            .iter()
+            .filter(|answer| verdict == Verdict::Pass || answer.verdict != Verdict::Pass);
         let because = shown
             .map(|answer| format!("{}: {}", answer.gate, answer.because))
             .collect::<Vec<_>>()

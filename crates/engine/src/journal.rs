@@ -40,6 +40,7 @@ impl Journal {
     ///
     /// The caller holds the [`crate::Lease`] of `dir`: two writers would be noticed at the
     /// next append, not prevented.
+    /// Blocks while it reads.
     ///
     /// # Errors
     /// `SG0601` if the files cannot be opened, `SG0602` to `SG0606` if what they hold is
@@ -97,7 +98,12 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Self::append`], except that an attempt that is not allowed is no fault.
-    pub async fn begin(&self, phase: Phase, by: Actor, because: String) -> Outcome<Option<Attempt>> {
+    pub async fn begin(
+        &self,
+        phase: Phase,
+        by: Actor,
+        because: String,
+    ) -> Outcome<Option<Attempt>> {
         let make = move |state: &RunState| {
             let attempt = state.next_attempt(phase);
             let event = Event::AttemptStarted { attempt, by, because };

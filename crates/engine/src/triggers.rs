@@ -83,12 +83,7 @@ impl TriggerWatch {
 
 /// Returns the numbers if `trigger` fires over `samples` at `now_ms`, watched since
 /// `since_ms` (boot clock). Each origin is judged by itself; one that violates is enough.
-pub fn fires(
-    trigger: &Trigger,
-    samples: &[Sample],
-    now_ms: u64,
-    since_ms: u64,
-) -> Option<String> {
+pub fn fires(trigger: &Trigger, samples: &[Sample], now_ms: u64, since_ms: u64) -> Option<String> {
     if now_ms.saturating_sub(since_ms) < trigger.for_ms {
         return None;
     }

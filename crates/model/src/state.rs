@@ -12,6 +12,8 @@
 
 mod change;
 mod legal;
+#[cfg(test)]
+mod tests;
 
 use crate::event::{Actor, Attempt, Event, Phase, Record, WriteSide};
 use crate::fault::Fault;
@@ -43,9 +45,7 @@ impl Moment {
 }
 
 /// How far the unit is, between attempts.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Nothing was done.
@@ -116,7 +116,7 @@ pub struct Stuck {
 
 /// Which way the open attempt goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "direction", rename_all = "snake_case")]
+#[serde(tag = "way", rename_all = "snake_case")]
 pub enum Direction {
     /// Step after step towards its end.
     Forward,
@@ -158,7 +158,6 @@ pub struct AttemptState {
     /// The last answer of each gate, by step and gate.
     pub gates: BTreeMap<StepName, BTreeMap<String, Answer>>,
     /// Which way it goes.
-    #[serde(flatten)]
     pub direction: Direction,
     /// When clients waited.
     pub pause: PauseTiming,
@@ -169,9 +168,10 @@ pub struct AttemptState {
 impl AttemptState {
     /// Says whether the step of no return has an intent: from there on nothing is undone.
     pub fn crossed(&self) -> bool {
-        let no_return = self.table.as_ref().and_then(|table| {
-            table.no_return().map(|place| &table.steps[place].name)
-        });
+        let no_return = self
+            .table
+            .as_ref()
+            .and_then(|table| table.no_return().map(|place| &table.steps[place].name));
         no_return.is_some_and(|name| self.steps.contains_key(name))
     }
 

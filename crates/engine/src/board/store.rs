@@ -115,12 +115,7 @@ impl Writer {
 ///
 /// # Errors
 /// `SG0630` if `samples.db` cannot be read.
-pub fn samples(
-    dir: &Path,
-    what: Option<What>,
-    from_ms: u64,
-    to_ms: u64,
-) -> Outcome<Vec<RollUp>> {
+pub fn samples(dir: &Path, what: Option<What>, from_ms: u64, to_ms: u64) -> Outcome<Vec<RollUp>> {
     let read = || -> rusqlite::Result<Vec<RollUp>> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(dir.join(FILE), flags)?;

@@ -98,12 +98,7 @@ impl Course<'_> {
     }
 
     /// Journals an answer whose verdict changed.
-    async fn tell_answer(
-        &self,
-        place: usize,
-        open: &AttemptState,
-        answer: &Answer,
-    ) -> Outcome<()> {
+    async fn tell_answer(&self, place: usize, open: &AttemptState, answer: &Answer) -> Outcome<()> {
         let step = &self.step(place).name;
         let known = open.gates.get(step).and_then(|gates| gates.get(&answer.gate));
         let unchanged = known.is_some_and(|known| known.verdict == answer.verdict);
@@ -140,6 +135,9 @@ impl Course<'_> {
                     return self.stuck(place, fault.to_string(), &fault.hint).await;
                 }
                 AfterFault::Recover | AfterFault::RunAgain => {
+                    if tries == 1 {
+                        self.append(Event::Noted { text: fault.to_string() }).await?;
+                    }
                     tracing::warn!(%fault, tries, "step not prepared");
                     self.back_off(place, tries).await?;
                 }
@@ -179,7 +177,9 @@ impl Course<'_> {
                         return Ok(());
                     }
                 }
-                AfterFault::Recover => return self.recover(place, runs, Some((fault, began_ms))).await,
+                AfterFault::Recover => {
+                    return self.recover(place, runs, Some((fault, began_ms))).await;
+                }
                 AfterFault::Withdraw => {
                     let because = fault.to_string();
                     self.failed(place, fault).await?;
@@ -307,9 +307,10 @@ impl Course<'_> {
         open: &AttemptState,
         fault: &Fault,
     ) -> Outcome<()> {
-        let told = open.steps.get(&self.step(place).name).filter(|state| {
-            matches!(state.status, StepStatus::Failed { .. })
-        });
+        let told = open
+            .steps
+            .get(&self.step(place).name)
+            .filter(|state| matches!(state.status, StepStatus::Failed { .. }));
         let since_ms = told.map(|state| self.now_ms().saturating_sub(state.latest.boot_ms));
         if since_ms.is_some_and(|since_ms| since_ms < TELL_EVERY_MS) {
             return Ok(());

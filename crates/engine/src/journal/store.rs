@@ -201,7 +201,8 @@ fn check_tail(
     let hint = "the storage lost acknowledged records: restore the run directory from a copy, \
                 or go by the by-hand sheet of the plan";
     if (records.len() as u64) < witness.seq {
-        let cause = format!("it ends at record {}, but {} were written", records.len(), witness.seq);
+        let cause =
+            format!("it ends at record {}, but {} were written", records.len(), witness.seq);
         return Err(Fault::new("SG0605", FaultKind::Invalid, op, cause).hint(hint));
     }
     let stored: Vec<u8> = connection

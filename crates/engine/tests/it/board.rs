@@ -72,7 +72,11 @@ async fn of_several_gates_the_worst_counts() {
     };
     let gate: Arc<dyn Gate> = all_of(
         "both",
-        vec![says("good", Verdict::Pass), says("gone", Verdict::Unknown), says("late", Verdict::Wait)],
+        vec![
+            says("good", Verdict::Pass),
+            says("gone", Verdict::Unknown),
+            says("late", Verdict::Wait),
+        ],
     );
     let (verdict, because) = ask(&gate, &board, &clock).await;
     assert_eq!(verdict, Verdict::Unknown);
@@ -155,7 +159,8 @@ async fn one_sampler_that_hangs_does_not_stop_the_others() {
 
     let wall_ms = clock.wall_ms();
     board.flush().await.unwrap();
-    let read = || segue_engine::board::samples(dir.path(), Some(LAG), wall_ms - 60_000, wall_ms + 60_000);
+    let read =
+        || segue_engine::board::samples(dir.path(), Some(LAG), wall_ms - 60_000, wall_ms + 60_000);
     let rows = read().unwrap();
     assert!(rows.len() >= 2, "{rows:?}");
     let row = &rows[0];

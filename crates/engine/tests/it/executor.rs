@@ -212,10 +212,7 @@ async fn promote_whose_answer_was_lost_is_observed_not_repeated() {
     let bench = Bench::prepared().await;
     bench.acts("promote", [fails(EffectLeft::Maybe, true)]);
     assert_eq!(bench.execute(bench.cutover()).await, Ended::Completed);
-    assert_eq!(
-        bench.log()[4..],
-        ["run promote", "quench promote", "observe promote", "run route"]
-    );
+    assert_eq!(bench.log()[4..], ["run promote", "quench promote", "observe promote", "run route"]);
 }
 
 #[tokio::test]
@@ -337,7 +334,8 @@ async fn a_crash_after_no_return_is_resumed_by_going_forward() {
         assert_eq!(bench.resume(bench.cutover()).await, Ended::Completed);
         let runs = bench.logged("run").iter().filter(|ran| *ran == step).count();
         assert_eq!(runs, if changed { 1 } else { 2 }, "{step}");
-        let after: Vec<String> = bench.log().into_iter().skip_while(|line| *line != format!("run {step}")).collect();
+        let after: Vec<String> =
+            bench.log().into_iter().skip_while(|line| *line != format!("run {step}")).collect();
         assert_eq!(after[1..3], [format!("quench {step}"), format!("observe {step}")]);
     }
 }

@@ -310,7 +310,8 @@ impl Bench {
 
     pub(crate) fn failures_of(&self, name: &str) -> usize {
         let name = StepName::from(name);
-        let failed = |event: &Event| matches!(event, Event::StepFailed { step, .. } if *step == name);
+        let failed =
+            |event: &Event| matches!(event, Event::StepFailed { step, .. } if *step == name);
         self.records().iter().filter(|event| failed(event)).count()
     }
 }

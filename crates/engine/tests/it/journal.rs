@@ -105,7 +105,12 @@ async fn a_flipped_bit_in_a_record_is_refused() {
         let bytes = std::fs::read(dir.path().join(file)).unwrap();
         let notes: Vec<usize> = match file {
             "journal.head" => (0..bytes.len()).step_by(7).collect(),
-            _ => bytes.windows(11).enumerate().filter(|(_, w)| w == b"note number").map(|(at, _)| at).collect(),
+            _ => bytes
+                .windows(11)
+                .enumerate()
+                .filter(|(_, w)| w == b"note number")
+                .map(|(at, _)| at)
+                .collect(),
         };
         assert!(notes.len() > 5);
         for at in notes {
@@ -140,7 +145,8 @@ fn edited(dir: &Path, sql: &str) -> segue_model::Fault {
 #[tokio::test]
 async fn an_edited_journal_is_refused_with_what_is_wrong() {
     let (dir, _journal) = with_notes(12).await;
-    let fault = edited(dir.path(), "UPDATE journal SET payload = replace(payload, '5', '6') WHERE seq = 6");
+    let fault =
+        edited(dir.path(), "UPDATE journal SET payload = replace(payload, '5', '6') WHERE seq = 6");
     assert_eq!(fault.code, "SG0602");
     assert!(fault.op.contains("record 6"), "{fault}");
     let fault = edited(dir.path(), "UPDATE journal SET wall_ms = wall_ms + 1 WHERE seq = 3");

@@ -141,7 +141,8 @@ impl Sim {
             events.push(Event::AttemptStarted { attempt, by: by.clone(), because: String::new() });
             let mut table = self.shape.clone();
             if *phase != self.shape.phase {
-                table = TableShape { phase: *phase, steps: table.steps[..1].to_vec(), budget: None };
+                table =
+                    TableShape { phase: *phase, steps: table.steps[..1].to_vec(), budget: None };
                 let step = table.steps[0].name.clone();
                 let (prepared, output) = (Value::Null, Value::Null);
                 events.push(Event::TableFixed { table });
@@ -207,6 +208,8 @@ impl Sim {
     }
 
     fn land(&mut self, place: usize, on: bool) {
+        let kept = on || self.shape.no_return().is_none_or(|no_return| place < no_return);
+        assert!(kept, "seed {}: writes taken since step {place} are lost", self.seed);
         match on {
             true => self.world.insert(place),
             false => self.world.remove(&place),
@@ -265,7 +268,9 @@ impl Sim {
             Next::Recover(place) => self.recover(place)?,
             Next::Undo(place) => self.undo(place)?,
             Next::Complete => self.append(Event::AttemptCompleted)?,
-            Next::Withdraw { by, because } => self.append(Event::WithdrawalStarted { by, because })?,
+            Next::Withdraw { by, because } => {
+                self.append(Event::WithdrawalStarted { by, because })?
+            }
             Next::Withdrawn => self.append(Event::AttemptWithdrawn)?,
             Next::Stuck(_) => self.append(Event::AttemptResumed { by: Actor::Controller })?,
         }
@@ -285,6 +290,13 @@ impl Sim {
         if self.dice.chance(self.rates.crash) {
             self.late.push((place, true));
             return Err(Crash);
+        }
+        let lapsed = self.named("seal") == Some(place)
+            && self.named("fence").is_some_and(|fence| !self.world.contains(&fence));
+        if lapsed {
+            let fault = Fault::new("SG0600", FaultKind::LeaseLost, "seal", "the fence lapsed");
+            self.append(Event::StepFailed { step, fault })?;
+            return self.withdraw("the fence lapsed");
         }
         if !self.dice.chance(self.rates.fault) {
             self.send(place, true, false);
@@ -338,10 +350,8 @@ impl Sim {
     fn undo(&mut self, place: usize) -> Result<(), Crash> {
         let step = self.shape.steps[place].name.clone();
         let open = self.open();
-        let announced = matches!(
-            open.status(&step),
-            Some(StepStatus::Undoing | StepStatus::UndoFailed { .. })
-        );
+        let announced =
+            matches!(open.status(&step), Some(StepStatus::Undoing | StepStatus::UndoFailed { .. }));
         if !announced {
             let epoch = self.state.epoch;
             self.append(Event::UndoIntended { step: step.clone(), epoch })?;
@@ -355,7 +365,14 @@ impl Sim {
         self.append(Event::UndoDone { step })
     }
 
+    /// A new controller; hold and fence may have ended with their lease, unless sealed.
     fn restart(&mut self) {
+        let sealed = self.named("seal").is_none_or(|seal| self.world.contains(&seal));
+        if !sealed && self.dice.chance(500) {
+            for leased in ["hold", "fence"].map(|name| self.named(name)).into_iter().flatten() {
+                self.world.remove(&leased);
+            }
+        }
         let epoch = Epoch(self.state.epoch.0 + 1);
         self.write(Event::EpochTaken { epoch, pid: 1 });
         (self.here, self.runs, self.trouble_ms) = (Here::Resumed, 0, 0);

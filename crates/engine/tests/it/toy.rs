@@ -1,17 +1,18 @@
 //! A toy world that outlives its controller, and the controller's tables.
 //!
 //! The world is a server on a socket, in the process of the test; the controller is another
-//! process and is killed. A change lands some milliseconds after it was asked for, whether
-//! or not who asked still lives: the late effects of the real world.
+//! process and is killed. A change lands some milliseconds after it was asked for, and much
+//! later if who asked has gone meanwhile: the late effects of the real world.
 
 use async_trait::async_trait;
+use segue_engine::crashpoint::hit;
 use segue_engine::{Budget, Journal, Pause, Retry, Step, Table};
 use segue_model::event::{Event, Phase, Record};
 use segue_model::{EffectLeft, Fault, FaultKind};
 use segue_port::{Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -34,6 +35,8 @@ pub(crate) struct World {
     pub(crate) changes: u32,
     /// A step whose run is refused, with what it leaves.
     pub(crate) refuses: Option<(String, EffectLeft)>,
+    /// Changes that were asked for and have neither landed nor been refused.
+    pub(crate) pending: u32,
     quenched: BTreeMap<String, u64>,
     oldest_epoch: BTreeMap<String, u64>,
     dice: u64,
@@ -103,14 +106,29 @@ fn serve(stream: UnixStream, world: &Mutex<World>, run_dir: &Path) {
         let op = request["op"].as_str().unwrap();
         let step = request["step"].as_str().unwrap();
         let epoch = request["epoch"].as_u64().unwrap();
-        let answer = answer(op, step, epoch, world, run_dir);
+        let answer = answer(op, step, epoch, world, run_dir, &writer);
         // A controller that was killed does not read its answer.
         let _ = writeln!(writer, "{answer}");
         line.clear();
     }
 }
 
-fn answer(op: &str, step: &str, epoch: u64, world: &Mutex<World>, run_dir: &Path) -> Value {
+/// Says whether who asked has gone; there is one request a connection.
+fn is_orphan(stream: &UnixStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let gone = matches!((&mut &*stream).read(&mut [0]), Ok(0));
+    stream.set_nonblocking(false).unwrap();
+    gone
+}
+
+fn answer(
+    op: &str,
+    step: &str,
+    epoch: u64,
+    world: &Mutex<World>,
+    run_dir: &Path,
+    stream: &UnixStream,
+) -> Value {
     let mut now = world.lock().unwrap();
     match op {
         "quench" => {
@@ -127,9 +145,15 @@ fn answer(op: &str, step: &str, epoch: u64, world: &Mutex<World>, run_dir: &Path
     }
     let generation = now.quenched.get(step).copied();
     let delay = Duration::from_micros(now.roll(4000));
+    let lateness = Duration::from_millis(40 + now.roll(100));
+    now.pending += 1;
     drop(now);
     std::thread::sleep(delay);
+    if is_orphan(stream) {
+        std::thread::sleep(lateness);
+    }
     let mut now = world.lock().unwrap();
+    now.pending -= 1;
     let stale = now.oldest_epoch.get(step).is_some_and(|oldest| epoch < *oldest);
     if stale || now.quenched.get(step).copied() != generation {
         return json!("quenched");
@@ -156,6 +180,7 @@ impl Asks {
         let request = json!({ "op": op, "step": self.step, "epoch": epoch });
         let line = format!("{request}\n");
         stream.write_all(line.as_bytes()).await.map_err(|error| fault(&error))?;
+        hit("asked", &format!("{op} {}", self.step));
         let mut answer = String::new();
         tokio::io::BufReader::new(stream)
             .read_line(&mut answer)
@@ -224,8 +249,7 @@ pub(crate) fn table(phase: Phase, socket: &Path) -> Table {
     Table {
         phase,
         steps: names.iter().map(step).collect(),
-        budget: (phase == Phase::Cutover)
-            .then_some(Budget { limit_ms: 20_000, reserve_ms: 1_000 }),
+        budget: (phase == Phase::Cutover).then_some(Budget { limit_ms: 20_000, reserve_ms: 1_000 }),
         gate_wait: Duration::from_secs(5),
     }
 }

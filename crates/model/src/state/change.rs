@@ -1,8 +1,8 @@
 //! What a legal event changes.
 
 use super::{
-    AttemptState, Comparison, Direction, EndedHow, Moment, PastAttempt, RunState, Stage,
-    StepState, StepStatus, Stuck,
+    AttemptState, Comparison, Direction, EndedHow, Moment, PastAttempt, RunState, Stage, StepState,
+    StepStatus, Stuck,
 };
 use crate::event::{Event, Phase, Record, WriteSide};
 use crate::ids::StepName;
@@ -156,9 +156,10 @@ impl AttemptState {
     }
 
     fn part(&self, step: &StepName) -> Pause {
-        let shape = self.table.as_ref().and_then(|table| {
-            table.position(step).map(|place| &table.steps[place])
-        });
+        let shape = self
+            .table
+            .as_ref()
+            .and_then(|table| table.position(step).map(|place| &table.steps[place]));
         shape.map_or(Pause::None, |shape| shape.pause)
     }
 
@@ -170,9 +171,7 @@ impl AttemptState {
             Event::StepDone { step, .. } if self.part(step) == Pause::Ends => {
                 WriteSide::At(way.to())
             }
-            Event::UndoDone { step } if self.part(step) == Pause::Seal => {
-                WriteSide::At(way.from())
-            }
+            Event::UndoDone { step } if self.part(step) == Pause::Seal => WriteSide::At(way.from()),
             _ => now,
         }
     }

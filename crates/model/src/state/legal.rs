@@ -33,9 +33,10 @@ impl RunState {
                 need(self.stage == Stage::Watching, "the unit is not being watched")
             }
             (E::AttemptStarted { attempt, by, .. }, None) => self.may_start(*attempt, by),
-            (E::FailbackRefused { .. } | E::Confirmed { .. } | E::AttemptStarted { .. }, Some(_)) => {
-                need(false, "an attempt is open")
-            }
+            (
+                E::FailbackRefused { .. } | E::Confirmed { .. } | E::AttemptStarted { .. },
+                Some(_),
+            ) => need(false, "an attempt is open"),
             (_, None) => need(false, "no attempt is open"),
 
             (E::AttemptResumed { .. }, Some(open)) => {
@@ -69,11 +70,10 @@ impl RunState {
                 self.current(*epoch)?;
                 open.may_undo(step)
             }
-            (E::UndoDone { step } | E::UndoFailed { step, .. }, Some(open)) => {
-                open.is_at(step, |status| {
+            (E::UndoDone { step } | E::UndoFailed { step, .. }, Some(open)) => open
+                .is_at(step, |status| {
                     matches!(status, StepStatus::Undoing | StepStatus::UndoFailed { .. })
-                })
-            }
+                }),
         }
     }
 

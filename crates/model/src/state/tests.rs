@@ -1,0 +1,329 @@
+#![allow(clippy::unwrap_used)]
+
+use super::{EndedHow, RunState, Stage, StepStatus};
+use crate::event::{Actor, Attempt, Event, Phase, Record, WriteSide};
+use crate::fault::{Fault, FaultKind};
+use crate::ids::{Epoch, RunId, StepName, UnitName};
+use crate::side::Side;
+use crate::table::{Budget, Pause, Retry, StepShape, TableShape};
+use serde_json::{Value, json};
+
+/// A journal in memory.
+struct Log {
+    state: RunState,
+    records: Vec<Record>,
+}
+
+fn shape(phase: Phase) -> TableShape {
+    let names: &[&str] = match phase {
+        Phase::Cutover | Phase::Failback => &["hold", "seal", "promote", "route"],
+        _ => &["claim", "seed"],
+    };
+    let step = |name: &&str| StepShape {
+        name: StepName::from(*name),
+        title: name.to_string(),
+        no_return: *name == "promote",
+        pause: match *name {
+            "hold" => Pause::Begins,
+            "seal" => Pause::Seal,
+            "route" => Pause::Ends,
+            _ => Pause::None,
+        },
+        retry: Retry::Never,
+    };
+    TableShape { phase, steps: names.iter().map(step).collect(), budget: None }
+}
+
+fn intend(step: &str) -> Event {
+    let prepared = json!({ "inverse": step });
+    Event::StepIntended { step: StepName::from(step), prepared, epoch: Epoch(1) }
+}
+
+fn done(step: &str) -> Event {
+    Event::StepDone { step: StepName::from(step), output: json!(step) }
+}
+
+fn undo(step: &str) -> Event {
+    Event::UndoIntended { step: StepName::from(step), epoch: Epoch(1) }
+}
+
+fn undone(step: &str) -> Event {
+    Event::UndoDone { step: StepName::from(step) }
+}
+
+fn fault() -> Fault {
+    Fault::new("SG0601", FaultKind::Busy, "test", "a fault")
+}
+
+fn failed(step: &str) -> Event {
+    Event::StepFailed { step: StepName::from(step), fault: fault() }
+}
+
+fn turn_back() -> Event {
+    Event::WithdrawalStarted { by: Actor::Controller, because: "tests".into() }
+}
+
+fn start(phase: Phase, number: u32) -> Event {
+    start_by(phase, number, Actor::Controller)
+}
+
+fn start_by(phase: Phase, number: u32, by: Actor) -> Event {
+    Event::AttemptStarted { attempt: Attempt { phase, number }, by, because: String::new() }
+}
+
+fn stuck() -> Event {
+    Event::AttemptStuck { because: "tests".into(), way_out: vec!["wait".into()] }
+}
+
+fn confirmed() -> Event {
+    Event::Confirmed { by: Actor::Controller }
+}
+
+impl Log {
+    fn new() -> Self {
+        let mut log = Self { state: RunState::default(), records: Vec::new() };
+        log.add(Event::RunStarted {
+            run: RunId::from("run"),
+            unit: UnitName::from("shop"),
+            plan_hash: "hash".into(),
+            plan: Value::Null,
+            by: Actor::Controller,
+        });
+        log.add(Event::EpochTaken { epoch: Epoch(1), pid: 1 });
+        log
+    }
+
+    fn record(&self, event: Event) -> Record {
+        let seq = self.state.last_seq + 1;
+        Record { seq, at_ms: 1000 + seq, boot_ms: 10 * seq, event }
+    }
+
+    fn add(&mut self, event: Event) {
+        let record = self.record(event);
+        self.state = self.state.apply(&record).unwrap();
+        self.records.push(record);
+    }
+
+    fn all(&mut self, events: impl IntoIterator<Item = Event>) {
+        events.into_iter().for_each(|event| self.add(event));
+    }
+
+    #[track_caller]
+    fn refuses(&self, event: Event) {
+        let record = self.record(event);
+        assert!(self.state.apply(&record).is_err(), "allowed: {:?}", record.event);
+    }
+
+    fn open(&mut self, phase: Phase) {
+        let attempt = self.state.next_attempt(phase);
+        self.add(start(phase, attempt.number));
+        self.add(Event::TableFixed { table: shape(phase) });
+    }
+
+    fn complete(&mut self, phase: Phase) {
+        self.open(phase);
+        for step in shape(phase).steps {
+            self.all([intend(step.name.as_str()), done(step.name.as_str())]);
+        }
+        self.add(Event::AttemptCompleted);
+    }
+
+    /// A unit that can be cut over, with an open cutover.
+    fn in_cutover() -> Self {
+        let mut log = Self::new();
+        log.complete(Phase::Sync);
+        log.complete(Phase::Prepare);
+        log.open(Phase::Cutover);
+        log
+    }
+}
+
+#[test]
+fn stages_follow_each_other_and_nothing_else() {
+    let mut log = Log::new();
+    let phases = [Phase::Sync, Phase::Prepare, Phase::Cutover, Phase::Failback, Phase::Settle];
+    let refuses_others = |log: &Log, allowed: &[Phase]| {
+        for phase in phases {
+            let event = start(phase, log.state.next_attempt(phase).number);
+            assert_eq!(log.state.allows(&event), allowed.contains(&phase), "{phase:?}");
+        }
+    };
+    refuses_others(&log, &[Phase::Sync]);
+    log.complete(Phase::Sync);
+    refuses_others(&log, &[Phase::Prepare]);
+    log.complete(Phase::Prepare);
+    refuses_others(&log, &[Phase::Cutover]);
+    log.refuses(confirmed());
+    log.complete(Phase::Cutover);
+    assert_eq!(log.state.write_side, WriteSide::At(Side::Target));
+    assert_eq!(log.state.watching_since.unwrap().seq, log.state.last_seq);
+    refuses_others(&log, &[Phase::Failback]);
+    log.complete(Phase::Failback);
+    assert_eq!(log.state.write_side, WriteSide::At(Side::Source));
+    assert_eq!(log.state.watching_since, None);
+    refuses_others(&log, &[Phase::Cutover]);
+    log.complete(Phase::Cutover);
+    log.add(confirmed());
+    log.refuses(confirmed());
+    refuses_others(&log, &[Phase::Settle]);
+    log.complete(Phase::Settle);
+    assert_eq!(log.state.stage, Stage::Settled);
+    refuses_others(&log, &[]);
+    assert_eq!(RunState::fold(&log.records).unwrap(), log.state);
+}
+
+#[test]
+fn confirm_and_failback_exclude_each_other() {
+    let mut log = Log::in_cutover();
+    for step in ["hold", "seal", "promote", "route"] {
+        log.all([intend(step), done(step)]);
+    }
+    log.refuses(confirmed());
+    log.add(Event::AttemptCompleted);
+    let trigger = || Actor::Trigger("slow".into());
+    let mut first = Log { state: log.state.clone(), records: Vec::new() };
+    first.add(start_by(Phase::Failback, 4, trigger()));
+    first.refuses(confirmed());
+    log.add(confirmed());
+    log.refuses(start_by(Phase::Failback, 4, trigger()));
+    log.add(start_by(Phase::Failback, 4, Actor::Person("admin".into())));
+}
+
+#[test]
+fn a_step_has_one_intent_after_those_before_it_are_done() {
+    let mut log = Log::in_cutover();
+    log.refuses(intend("seal"));
+    log.refuses(intend("unknown"));
+    log.refuses(done("hold"));
+    log.add(intend("hold"));
+    log.refuses(intend("hold"));
+    log.refuses(intend("seal"));
+    log.add(failed("hold"));
+    log.add(done("hold"));
+    log.refuses(done("hold"));
+    log.refuses(failed("hold"));
+    log.refuses(Event::AttemptCompleted);
+    let stale = Event::StepIntended { step: "seal".into(), prepared: Value::Null, epoch: Epoch(0) };
+    log.refuses(stale);
+    log.refuses(Event::TableFixed { table: shape(Phase::Cutover) });
+}
+
+#[test]
+fn nothing_turns_round_from_the_intent_of_no_return_on() {
+    let mut log = Log::in_cutover();
+    log.all([intend("hold"), done("hold"), intend("seal")]);
+    assert_eq!(log.state.write_side, WriteSide::Held);
+    log.add(done("seal"));
+    assert!(log.state.allows(&turn_back()));
+    log.add(intend("promote"));
+    log.refuses(turn_back());
+    log.refuses(undo("promote"));
+    log.refuses(Event::AttemptWithdrawn);
+    log.all([done("promote"), intend("route")]);
+    log.refuses(turn_back());
+    assert_eq!(log.state.write_side, WriteSide::Held);
+    log.add(done("route"));
+    assert_eq!(log.state.write_side, WriteSide::At(Side::Target));
+    let pause = log.state.open.as_ref().unwrap().pause;
+    let order = [pause.began, pause.sealed, pause.ended].map(|moment| moment.unwrap().seq);
+    assert!(order.is_sorted());
+}
+
+#[test]
+fn steps_are_undone_in_reverse_order_and_all_of_them() {
+    let mut log = Log::in_cutover();
+    log.all([intend("hold"), done("hold"), intend("seal")]);
+    log.refuses(undo("seal"));
+    log.add(turn_back());
+    log.refuses(turn_back());
+    log.refuses(done("seal"));
+    log.refuses(intend("promote"));
+    log.refuses(undo("hold"));
+    log.refuses(undone("seal"));
+    log.add(undo("seal"));
+    log.refuses(undo("seal"));
+    log.add(Event::UndoFailed { step: "seal".into(), fault: fault() });
+    log.refuses(undo("hold"));
+    log.add(undone("seal"));
+    assert_eq!(log.state.write_side, WriteSide::At(Side::Source));
+    log.refuses(Event::AttemptWithdrawn);
+    log.all([undo("hold"), undone("hold")]);
+    log.refuses(Event::AttemptCompleted);
+    log.add(Event::AttemptWithdrawn);
+    let past = log.state.history.last().unwrap();
+    assert_eq!(past.how, EndedHow::Withdrawn);
+    assert!(past.state.pause.ended.is_some());
+    assert_eq!(past.state.facts().len(), 0);
+    assert_eq!(log.state.stage, Stage::Prepared);
+}
+
+#[test]
+fn a_table_without_no_return_may_undo_only_its_open_step() {
+    let mut log = Log::new();
+    log.open(Phase::Sync);
+    log.all([intend("claim"), done("claim"), intend("seed")]);
+    log.refuses(undo("claim"));
+    log.all([undo("seed"), undone("seed"), intend("seed"), done("seed")]);
+    log.refuses(undo("seed"));
+    log.add(Event::AttemptCompleted);
+}
+
+#[test]
+fn a_stuck_attempt_waits_for_a_person() {
+    let mut log = Log::in_cutover();
+    log.refuses(Event::AttemptResumed { by: Actor::Controller });
+    log.all([intend("hold"), stuck()]);
+    for event in [done("hold"), turn_back(), stuck(), Event::AttemptCompleted] {
+        log.refuses(event);
+    }
+    log.add(Event::EpochTaken { epoch: Epoch(2), pid: 2 });
+    log.add(Event::AttemptResumed { by: Actor::Person("admin".into()) });
+    log.add(done("hold"));
+    log.refuses(Event::EpochTaken { epoch: Epoch(2), pid: 2 });
+    let status = log.state.open.as_ref().unwrap().status(&"hold".into());
+    assert_eq!(status, Some(&StepStatus::Done));
+}
+
+#[test]
+fn records_follow_each_other_without_gaps() {
+    let log = Log::new();
+    let mut record = log.record(Event::Noted { text: "gap".into() });
+    record.seq += 1;
+    assert!(log.state.apply(&record).is_err());
+    assert!(RunState::default().apply(&log.record(start(Phase::Sync, 1))).is_err());
+}
+
+#[test]
+fn state_and_records_survive_their_json_form() {
+    let mut log = Log::in_cutover();
+    log.all([intend("hold"), failed("hold"), turn_back(), undo("hold"), stuck()]);
+    let text = serde_json::to_string(&log.state).unwrap();
+    assert_eq!(serde_json::from_str::<RunState>(&text).unwrap(), log.state);
+    for record in &log.records {
+        let text = serde_json::to_string(record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), *record);
+    }
+}
+
+#[test]
+fn a_table_that_makes_no_sense_is_refused() {
+    let good = shape(Phase::Cutover);
+    good.check().unwrap();
+    let changes: [fn(&mut TableShape); 6] = [
+        |t| t.steps.clear(),
+        |t| t.steps[1].name = StepName::from("hold"),
+        |t| t.steps[0].no_return = true,
+        |t| t.steps.swap(1, 2),
+        |t| t.steps[1].pause = Pause::Ends,
+        |t| {
+            t.steps[1].pause = Pause::None;
+            t.budget = Some(Budget { limit_ms: 1, reserve_ms: 1 });
+        },
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let mut table = good.clone();
+        change(&mut table);
+        assert!(table.check().is_err(), "change {n}");
+        assert!(!table.same_rules(&good) || table.budget.is_some(), "change {n}");
+    }
+}
