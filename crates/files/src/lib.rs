@@ -48,7 +48,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Milliseconds of the boot clock, which runs on while the machine sleeps.
 fn boot_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1000
+        + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
 /// Runs blocking file work away from the runtime's workers.
@@ -57,12 +58,9 @@ async fn blocking<T: Send + 'static>(
 ) -> segue_port::Outcome<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(e) => Err(segue_model::Fault::new(
-            "SG0399",
-            segue_model::FaultKind::Bug,
-            "work on a tree",
-            e,
-        )
-        .leaving(segue_model::EffectLeft::Maybe)),
+        Err(e) => {
+            Err(segue_model::Fault::new("SG0499", segue_model::FaultKind::Bug, "work on a tree", e)
+                .leaving(segue_model::EffectLeft::Maybe))
+        }
     }
 }

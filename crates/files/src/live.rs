@@ -27,7 +27,7 @@ impl TreeReplica {
     /// Without a followed write side both trees are taken to be at rest.
     ///
     /// # Errors
-    /// `SG0307`, `SG0308` if following broke meanwhile. Unreadable paths are differences.
+    /// `SG0407`, `SG0408` if following broke meanwhile. Unreadable paths are differences.
     pub async fn compare_live(&self, progress: Arc<dyn ProgressSink>) -> Outcome<Comparison> {
         let _one = self.comparing.lock().await;
         let keep = KeepCarried::new(self);

@@ -47,7 +47,7 @@ pub trait Mover: Send + Sync {
     /// taken for equal.
     ///
     /// # Errors
-    /// `SG0303` if anything could not be carried, `SG0310` if the time was over.
+    /// `SG0403` if anything could not be carried, `SG0410` if the time was over.
     async fn whole(&self, pass: Pass<'_>) -> Outcome<Moved>;
 
     /// Makes exactly these paths equal, the contents of files whatever their times say. A

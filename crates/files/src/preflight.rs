@@ -24,7 +24,7 @@ pub(crate) async fn check(replica: &TreeReplica) -> Vec<Finding> {
     let excludes = replica.pair.excludes.clone();
     match blocking(move || Ok(trees(&plan, &claim, &excludes))).await {
         Ok(more) => findings.extend(more),
-        Err(fault) => findings.push(Finding::refuse("SG0399", fault.to_string(), "report this")),
+        Err(fault) => findings.push(Finding::refuse("SG0499", fault.to_string(), "report this")),
     }
     findings
 }
@@ -33,20 +33,20 @@ async fn rsync() -> Option<Finding> {
     let need = RSYNC.map(|n| n.to_string()).join(".");
     let remedy = format!("install rsync {need} or newer on this machine");
     if find_program("rsync").is_none() {
-        return Some(Finding::refuse("SG0320", "rsync is not installed", remedy));
+        return Some(Finding::refuse("SG0420", "rsync is not installed", remedy));
     }
     let said = Invocation::new("rsync", Duration::from_secs(10)).arg("--version").run().await;
     let text = match said {
         Ok(done) => String::from_utf8_lossy(&done.stdout).into_owned(),
-        Err(fault) => return Some(Finding::refuse("SG0320", fault.to_string(), remedy)),
+        Err(fault) => return Some(Finding::refuse("SG0420", fault.to_string(), remedy)),
     };
     match version(&text) {
         Some(version) if version >= RSYNC => None,
         Some(v) => {
             let v = v.map(|n| n.to_string()).join(".");
-            Some(Finding::refuse("SG0320", format!("rsync is {v}, too old"), remedy))
+            Some(Finding::refuse("SG0420", format!("rsync is {v}, too old"), remedy))
         }
-        None => Some(Finding::refuse("SG0320", "rsync does not tell its version", remedy)),
+        None => Some(Finding::refuse("SG0420", "rsync does not tell its version", remedy)),
     }
 }
 
@@ -81,7 +81,7 @@ fn trees(plan: &TreePlan, claim: &Claim, excludes: &Arc<Excludes>) -> Vec<Findin
     let [Ok(from), Ok(to)] = &sizes else {
         findings.extend(sizes.iter().filter_map(|s| s.as_ref().err()).map(|e| {
             Finding::refuse(
-                "SG0321",
+                "SG0421",
                 format!("tree `{}` cannot be read: {e}", plan.name),
                 "let the controller read every folder of the tree",
             )
@@ -93,7 +93,7 @@ fn trees(plan: &TreePlan, claim: &Claim, excludes: &Arc<Excludes>) -> Vec<Findin
     findings.extend(watches(plan, from.folders.max(to.folders) + from.folders));
     if !rustix::process::geteuid().is_root() && from.foreign > 0 {
         findings.push(Finding::warn(
-            "SG0329",
+            "SG0429",
             format!("tree `{}`: {} entries belong to other users", plan.name, from.foreign),
             "run the controller as root; otherwise owners cannot be kept and the comparison says so",
         ));
@@ -103,8 +103,9 @@ fn trees(plan: &TreePlan, claim: &Claim, excludes: &Arc<Excludes>) -> Vec<Findin
 
 fn pattern(plan: &TreePlan, pattern: &str) -> Option<Finding> {
     Excludes::refusal(pattern).map(|why| {
-        let text = format!("tree `{}`: exclude pattern `{pattern}` cannot be used: {why}", plan.name);
-        Finding::refuse("SG0328", text, "write a plain rsync pattern such as `/cache/` or `*.log`")
+        let text =
+            format!("tree `{}`: exclude pattern `{pattern}` cannot be used: {why}", plan.name);
+        Finding::refuse("SG0428", text, "write a plain rsync pattern such as `/cache/` or `*.log`")
     })
 }
 
@@ -116,30 +117,38 @@ fn root(plan: &TreePlan, side: Side) -> Result<(PathBuf, Option<Finding>), Findi
         Finding::refuse(code, format!("tree `{}`, {side}: {what}", plan.name), remedy)
     };
     if !path.is_absolute() {
-        return Err(refuse("SG0321", format!("`{shown}` is not an absolute path"), "write the full path"));
+        return Err(refuse(
+            "SG0421",
+            format!("`{shown}` is not an absolute path"),
+            "write the full path",
+        ));
     }
     let real = path.canonicalize().map_err(|e| {
-        refuse("SG0321", format!("`{shown}`: {e}"), "create the folder, or correct the plan")
+        refuse("SG0421", format!("`{shown}`: {e}"), "create the folder, or correct the plan")
     })?;
     if path.is_symlink() || !real.is_dir() {
         let what = format!("`{shown}` is not a folder itself");
-        return Err(refuse("SG0321", what, "name the folder, not a link to it"));
+        return Err(refuse("SG0421", what, "name the folder, not a link to it"));
     }
     if real.parent().is_none_or(|above| above == Path::new("/")) {
         let what = format!("`{shown}` is the system's root or stands directly in it");
-        return Err(refuse("SG0323", what, "name a folder that belongs to the unit alone"));
+        return Err(refuse("SG0423", what, "name a folder that belongs to the unit alone"));
     }
     let writable = rustix::fs::access(&real, Access::WRITE_OK | Access::READ_OK).is_ok();
     let read_only =
         rustix::fs::statvfs(&real).is_ok_and(|v| v.f_flag.contains(StatVfsMountFlags::RDONLY));
     if !writable || read_only {
         let what = format!("`{shown}` is not readable and writable for the controller");
-        return Err(refuse("SG0322", what, "run the controller as a user who may, or mount it writable"));
+        return Err(refuse(
+            "SG0422",
+            what,
+            "run the controller as a user who may, or mount it writable",
+        ));
     }
     let beside = real.parent().unwrap_or(&real);
     if rustix::fs::access(beside, Access::WRITE_OK).is_err() {
         let what = format!("`{}` is not writable, where the claim is kept", beside.display());
-        return Err(refuse("SG0322", what, "let the controller write beside the tree"));
+        return Err(refuse("SG0422", what, "let the controller write beside the tree"));
     }
     Ok((real, None))
 }
@@ -153,8 +162,13 @@ fn apart(plan: &TreePlan, source: &Path, target: &Path) -> Option<Finding> {
     } else {
         return None;
     };
-    let text = format!("tree `{}`: `{}` and `{}` {relation}", plan.name, source.display(), target.display());
-    Some(Finding::refuse("SG0324", text, "give each side a folder of its own"))
+    let text = format!(
+        "tree `{}`: `{}` and `{}` {relation}",
+        plan.name,
+        source.display(),
+        target.display()
+    );
+    Some(Finding::refuse("SG0424", text, "give each side a folder of its own"))
 }
 
 /// Checks that the trees are free, or this run's already.
@@ -172,14 +186,14 @@ fn holders(plan: &TreePlan, claim: &Claim, target: &Size) -> Vec<Finding> {
             }
         };
         findings.push(Finding::refuse(
-            "SG0325",
+            "SG0425",
             format!("tree `{}`, {side}: `{}` {what}", plan.name, root.display()),
             "end that run; if it is gone for good, remove the file `.segue-claim.*` beside the tree",
         ));
     }
     if target.entries > 0 && !ours && findings.is_empty() {
         findings.push(Finding::refuse(
-            "SG0325",
+            "SG0425",
             format!(
                 "tree `{}`: `{}` holds {} entries that are not this run's",
                 plan.name,
@@ -205,12 +219,12 @@ fn space(plan: &TreePlan, target: &Path, from: &Size, to: &Size) -> Option<Findi
             mib(need),
             mib(free)
         );
-        return Some(Finding::refuse("SG0326", text, "make room, or exclude what need not move"));
+        return Some(Finding::refuse("SG0426", text, "make room, or exclude what need not move"));
     }
     let inodes_short = disk.f_files > 0 && disk.f_favail < from.entries.saturating_sub(to.entries);
     inodes_short.then(|| {
         let text = format!("tree `{}` has more entries than the target has inodes free", plan.name);
-        Finding::refuse("SG0326", text, "use a file system with more inodes")
+        Finding::refuse("SG0426", text, "use a file system with more inodes")
     })
 }
 
@@ -220,9 +234,9 @@ fn watches(plan: &TreePlan, folders: u64) -> Option<Finding> {
     let remedy = format!("sysctl fs.inotify.max_user_watches={}", (folders * 2).max(limit));
     let text = format!("tree `{}` needs {folders} watches, the limit is {limit}", plan.name);
     if folders >= limit {
-        Some(Finding::refuse("SG0327", text, remedy))
+        Some(Finding::refuse("SG0427", text, remedy))
     } else if folders >= limit / 5 * 4 {
-        Some(Finding::warn("SG0327", text, remedy))
+        Some(Finding::warn("SG0427", text, remedy))
     } else {
         None
     }

@@ -142,7 +142,7 @@ impl TreeReplica {
     /// no lag sample.
     ///
     /// # Errors
-    /// `SG0301` if this run does not hold the tree, `SG0305`-`SG0307` if it cannot be watched.
+    /// `SG0401` if this run does not hold the tree, `SG0405`-`SG0407` if it cannot be watched.
     pub async fn resume_following(&self, write_side: Side) -> Outcome<()> {
         for side in [Side::Source, Side::Target] {
             self.claim.require(self.root(side))?;
@@ -158,7 +158,9 @@ impl TreeReplica {
 
     /// Returns the side that is followed as the write side, if any.
     pub fn write_side(&self) -> Option<Side> {
-        [Side::Source, Side::Target].into_iter().find(|&s| self.feed(s).mode() == Some(Mode::Active))
+        [Side::Source, Side::Target]
+            .into_iter()
+            .find(|&s| self.feed(s).mode() == Some(Mode::Active))
     }
 
     /// Ends both watches and everything that carries. The trees stay as they are.
@@ -285,7 +287,7 @@ impl TreeReplica {
 
     pub(crate) fn not_following(&self, side: Side) -> Fault {
         Fault::new(
-            "SG0308",
+            "SG0408",
             FaultKind::Invalid,
             self.op("drain"),
             format!("the {side} is not followed as the write side"),

@@ -57,20 +57,16 @@ impl Rsync {
 
     /// Says what rsync's end means.
     fn judge(&self, pass: Pass<'_>, ended: Outcome<Finished>) -> Outcome<Finished> {
-        let op = format!(
-            "copy tree `{}` from {} to {}",
-            self.plan.name,
-            pass.from,
-            pass.from.other()
-        );
+        let op =
+            format!("copy tree `{}` from {} to {}", self.plan.name, pass.from, pass.from.other());
         let left = if pass.rehearse { EffectLeft::None } else { EffectLeft::Maybe };
         match ended {
             Ok(done) if matches!(done.code(), Some(0 | VANISHED)) => Ok(done),
-            Ok(done) => Err(Fault::new("SG0303", FaultKind::Invalid, op, done.last_words())
+            Ok(done) => Err(Fault::new("SG0403", FaultKind::Invalid, op, done.last_words())
                 .leaving(left)
                 .hint("mend what rsync names; following goes on by itself")),
             Err(fault) if fault.kind == FaultKind::Timeout => {
-                Err(Fault::new("SG0310", FaultKind::Timeout, op, fault.cause)
+                Err(Fault::new("SG0410", FaultKind::Timeout, op, fault.cause)
                     .leaving(left)
                     .hint("look at the disks' load, then try again"))
             }

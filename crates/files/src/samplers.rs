@@ -73,7 +73,7 @@ impl Sampler for Disk {
         let root = self.0.root(Side::Target);
         let disk = rustix::fs::statvfs(root).map_err(|e| {
             let op = format!("read free space under `{}`", root.display());
-            Fault::new("SG0319", FaultKind::NotFound, op, e).hint("put the folder back")
+            Fault::new("SG0419", FaultKind::NotFound, op, e).hint("put the folder back")
         })?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         Ok(vec![Sample {

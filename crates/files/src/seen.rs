@@ -44,7 +44,7 @@ impl Seen {
     /// Adds paths.
     ///
     /// # Errors
-    /// `SG0315` if they could not be written down.
+    /// `SG0415` if they could not be written down.
     pub(crate) fn add<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) -> Outcome<()> {
         let mut fresh = Vec::new();
         for path in paths {
@@ -58,7 +58,7 @@ impl Seen {
         }
         self.append(&fresh).map_err(|e| {
             let op = format!("note seen paths in `{}`", self.file.display());
-            Fault::new("SG0315", FaultKind::Denied, op, e)
+            Fault::new("SG0415", FaultKind::Denied, op, e)
                 .leaving(EffectLeft::Done)
                 .hint("make room in the run directory")
         })
@@ -67,11 +67,11 @@ impl Seen {
     /// Adds everything that stands in the tree now.
     ///
     /// # Errors
-    /// As [`Self::add`], or `SG0316` if the tree cannot be read.
+    /// As [`Self::add`], or `SG0416` if the tree cannot be read.
     pub(crate) fn add_tree(&mut self, root: &Path, excludes: &Excludes) -> Outcome<usize> {
         let mut paths = Vec::new();
         walk::each(root, excludes, &mut |path, _| paths.push(path.to_owned())).map_err(|e| {
-            Fault::new("SG0316", FaultKind::Denied, format!("read tree `{}`", root.display()), e)
+            Fault::new("SG0416", FaultKind::Denied, format!("read tree `{}`", root.display()), e)
                 .hint("let the controller read every folder of the tree")
         })?;
         self.add(paths.iter().map(PathBuf::as_path))?;

@@ -86,7 +86,7 @@ impl TreeReplica {
     }
 
     fn not_drained(&self, kind: FaultKind, cause: String) -> Fault {
-        Fault::new("SG0311", kind, self.op("drain"), cause)
+        Fault::new("SG0411", kind, self.op("drain"), cause)
             .leaving(EffectLeft::None)
             .hint("wait until the lag of the files is small, then try again")
     }
@@ -102,7 +102,7 @@ impl TreeReplica {
         let quiet = lock(&self.quiet).clone().filter(|q| q.attempt == call.authority.attempt);
         quiet.ok_or_else(|| {
             let cause = "nobody has watched it without a break since it was drained";
-            Fault::new("SG0312", FaultKind::Conflict, self.op(verb), cause)
+            Fault::new("SG0412", FaultKind::Conflict, self.op(verb), cause)
                 .hint("withdraw and begin the cutover again")
         })
     }
@@ -118,7 +118,8 @@ impl TreeReplica {
         let pair = self.pair.clone();
         let (checked, unchecked, bytes, differing) = blocking(move || {
             let (mut checked, mut bytes, mut differing) = (0_u64, 0_u64, Vec::new());
-            let mut paths = must.iter().map(|p| (p, true)).chain(earlier.iter().map(|p| (p, false)));
+            let mut paths =
+                must.iter().map(|p| (p, true)).chain(earlier.iter().map(|p| (p, false)));
             for (path, required) in paths.by_ref() {
                 if !required && Instant::now() >= until {
                     break;
@@ -135,7 +136,7 @@ impl TreeReplica {
         if !differing.is_empty() {
             let some: Vec<String> = differing.iter().take(NAMED).map(ToString::to_string).collect();
             let cause = format!("{} paths differ: {}", differing.len(), some.join("; "));
-            return Err(Fault::new("SG0313", FaultKind::Conflict, self.op("verify"), cause)
+            return Err(Fault::new("SG0413", FaultKind::Conflict, self.op("verify"), cause)
                 .hint("see who writes at the other side, compare the whole tree, then try again"));
         }
         let mut output = json!({ "checked": checked, "unchecked": unchecked, "bytes": bytes });
@@ -163,7 +164,7 @@ impl TreeReplica {
                 late.len(),
                 some.join(", ")
             );
-            return Err(Fault::new("SG0314", FaultKind::Conflict, self.op("seal"), cause)
+            return Err(Fault::new("SG0414", FaultKind::Conflict, self.op("seal"), cause)
                 .hint("find that writer, add it to the plan's workers, then try again"));
         }
         if let Some(quiet) = lock(&self.quiet).as_mut() {
@@ -198,14 +199,16 @@ impl TreeReplica {
         // What was copied so far must be on disk before anybody relies on it.
         let root = self.root(to).to_owned();
         blocking(move || Ok(sync_disk(&root))).await?;
-        Ok(json!({ "folders": folders, "known_paths": known, "way_back": "read in full and writable" }))
+        Ok(
+            json!({ "folders": folders, "known_paths": known, "way_back": "read in full and writable" }),
+        )
     }
 
     fn writable(&self, side: Side) -> Outcome<()> {
         let root = self.root(side);
         rustix::fs::access(root, rustix::fs::Access::WRITE_OK).map_err(|e| {
             let op = format!("prove the way back into `{}`", root.display());
-            Fault::new("SG0317", FaultKind::Denied, op, e)
+            Fault::new("SG0417", FaultKind::Denied, op, e)
                 .hint("make it writable for the controller; without it nothing can come back")
         })
     }
@@ -218,7 +221,8 @@ impl TreeReplica {
             return Ok(json!({ "write_side": to, "already": true }));
         }
         self.stop_flow().await;
-        let watched = self.feed(from).mode() == Some(Mode::Active) && !self.feed(from).wants_whole();
+        let watched =
+            self.feed(from).mode() == Some(Mode::Active) && !self.feed(from).wants_whole();
         if watched {
             self.feed(from).collect().await?;
         }
@@ -232,7 +236,8 @@ impl TreeReplica {
         tokio::task::spawn_blocking(move || sync_disk(&root));
         let mut output = json!({ "write_side": to, "late_changes": late.len() });
         if !late.is_empty() {
-            let some: Vec<String> = late.iter().take(NAMED).map(|p| p.display().to_string()).collect();
+            let some: Vec<String> =
+                late.iter().take(NAMED).map(|p| p.display().to_string()).collect();
             tracing::warn!(tree = self.name(), ?some, "written at the {from} after the seal");
             output["late_paths"] = json!(some);
         }
@@ -251,12 +256,18 @@ impl TreeReplica {
             return Ok(());
         }
         self.feed(to).collect().await?;
-        let written = !self.feed(to).dirty_paths().is_empty() || !self.feed(to).carried().0.is_empty();
+        let written =
+            !self.feed(to).dirty_paths().is_empty() || !self.feed(to).carried().0.is_empty();
         if written || self.feed(to).wants_whole() {
             let cause = format!("the {to} has been written since");
-            return Err(Fault::new("SG0318", FaultKind::Conflict, self.op("take back promotion of"), cause)
-                .leaving(EffectLeft::Done)
-                .hint("fail back instead: it brings those writes home"));
+            return Err(Fault::new(
+                "SG0418",
+                FaultKind::Conflict,
+                self.op("take back promotion of"),
+                cause,
+            )
+            .leaving(EffectLeft::Done)
+            .hint("fail back instead: it brings those writes home"));
         }
         self.stop_flow().await;
         self.feed(from).start(Mode::Standby).await?;
@@ -274,7 +285,7 @@ impl TreeReplica {
         self.claim.require(self.root(from.other()))?;
         if self.write_side() == Some(from.other()) {
             let cause = format!("the write side is the {}", from.other());
-            return Err(Fault::new("SG0308", FaultKind::Conflict, self.op("follow"), cause));
+            return Err(Fault::new("SG0408", FaultKind::Conflict, self.op("follow"), cause));
         }
         self.stop_flow().await;
         let folders = self.feed(from).start(Mode::Active).await?;
@@ -301,12 +312,13 @@ impl TreeReplica {
         self.claim.require(self.root(from.other()))?;
         if self.write_side().is_some_and(|side| side != from) {
             let cause = format!("the write side is the {}", from.other());
-            return Err(Fault::new("SG0308", FaultKind::Conflict, self.op("copy"), cause));
+            return Err(Fault::new("SG0408", FaultKind::Conflict, self.op("copy"), cause));
         }
         let began = Instant::now();
         let mut passes = Vec::new();
         for _ in 0..PASSES {
-            let limit = call.time_allowed.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
+            let limit =
+                call.time_allowed.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
             let progress = call.progress.as_ref();
             let pass = Pass { from, delete: true, rehearse: false, step: "seed", limit, progress };
             let moved = self.copy(pass).await?;

@@ -49,7 +49,7 @@ impl TreeWatch {
     /// Watches every folder below `root` that is not excluded. Blocks for the length of a walk.
     ///
     /// # Errors
-    /// `SG0305` if the limit of watches is reached, `SG0306` if a folder cannot be watched.
+    /// `SG0405` if the limit of watches is reached, `SG0406` if a folder cannot be watched.
     pub(crate) fn open(root: &Path, excludes: Arc<Excludes>) -> Outcome<Self> {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
             .map_err(|e| cannot_watch(root, e))?;
@@ -65,7 +65,7 @@ impl TreeWatch {
     /// Returns a handle that becomes readable when events wait.
     pub(crate) fn handle(&self) -> Outcome<OwnedFd> {
         self.queue.try_clone().map_err(|e| {
-            Fault::new("SG0306", FaultKind::Busy, format!("watch `{}`", self.root.display()), e)
+            Fault::new("SG0406", FaultKind::Busy, format!("watch `{}`", self.root.display()), e)
         })
     }
 
@@ -78,7 +78,7 @@ impl TreeWatch {
     /// and their content counts as changed. Never waits.
     ///
     /// # Errors
-    /// `SG0307` if the root is gone, else as [`Self::open`].
+    /// `SG0407` if the root is gone, else as [`Self::open`].
     pub(crate) fn read(&mut self) -> Outcome<Changes> {
         let mut changes = Changes::default();
         loop {
@@ -222,7 +222,7 @@ impl TreeWatch {
 
 fn root_gone(root: &Path) -> Fault {
     Fault::new(
-        "SG0307",
+        "SG0407",
         FaultKind::NotFound,
         format!("follow tree `{}`", root.display()),
         "its root was moved, deleted or unmounted",
@@ -234,9 +234,14 @@ fn cannot_watch(path: &Path, e: impl Into<std::io::Error>) -> Fault {
     let e = e.into();
     let op = format!("watch folder `{}`", path.display());
     if e.kind() == std::io::ErrorKind::StorageFull {
-        return Fault::new("SG0305", FaultKind::Busy, op, "the limit of inotify watches is reached")
-            .hint("raise fs.inotify.max_user_watches above the number of folders on both sides");
+        return Fault::new(
+            "SG0405",
+            FaultKind::Busy,
+            op,
+            "the limit of inotify watches is reached",
+        )
+        .hint("raise fs.inotify.max_user_watches above the number of folders on both sides");
     }
     let limit = "raise fs.inotify.max_user_instances, or let the controller read every folder";
-    Fault::new("SG0306", FaultKind::Denied, op, e).hint(limit)
+    Fault::new("SG0406", FaultKind::Denied, op, e).hint(limit)
 }

@@ -140,7 +140,12 @@ fn listing(root: &Path) -> Vec<String> {
                 let (s, ns, links) = (about.mtime(), about.mtime_nsec(), about.nlink());
                 format!("{:?} {s}.{ns} x{links}", fs::read(&path).unwrap_or_default())
             };
-            lines.push(format!("{name}: {:o} {}:{} {content}", about.mode(), about.uid(), about.gid()));
+            lines.push(format!(
+                "{name}: {:o} {}:{} {content}",
+                about.mode(),
+                about.uid(),
+                about.gid()
+            ));
         }
     }
     lines.sort();
@@ -202,7 +207,8 @@ fn disturb(root: &Path, n: u64) {
         // A folder with content, moved, and one deleted.
         7 => {
             write(root.join(format!("live/new{n}/a/b/file")), "deep");
-            fs::rename(root.join(format!("live/new{n}")), root.join(format!("live/moved{n}"))).unwrap();
+            fs::rename(root.join(format!("live/new{n}")), root.join(format!("live/moved{n}")))
+                .unwrap();
         }
         8 => {
             let _ = fs::remove_dir_all(root.join(format!("live/moved{}", n.saturating_sub(11))));

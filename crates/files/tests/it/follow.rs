@@ -187,20 +187,20 @@ async fn refuses_plans_that_cannot_go_well() {
     };
     let (s, t) = (dir.join("source/site"), dir.join("target/site"));
     let (s, t) = (s.to_str().unwrap(), t.to_str().unwrap());
-    assert_eq!(refused(with(&roots(s, "/no/such/folder"))).await, ["SG0321"]);
-    assert_eq!(refused(with(&roots("/", t))).await, ["SG0323"]);
-    assert_eq!(refused(with(&roots(s, s))).await, ["SG0324"]);
-    assert_eq!(refused(with(&roots(&format!("{s}/.."), s))).await, ["SG0324"]);
-    assert_eq!(refused(with(&|c| c.plan.exclude = vec!["- x".into()])).await, ["SG0328"]);
+    assert_eq!(refused(with(&roots(s, "/no/such/folder"))).await, ["SG0421"]);
+    assert_eq!(refused(with(&roots("/", t))).await, ["SG0423"]);
+    assert_eq!(refused(with(&roots(s, s))).await, ["SG0424"]);
+    assert_eq!(refused(with(&roots(&format!("{s}/.."), s))).await, ["SG0424"]);
+    assert_eq!(refused(with(&|c| c.plan.exclude = vec!["- x".into()])).await, ["SG0428"]);
     write(world.target("theirs"), "precious");
-    assert_eq!(refused(settings(dir, &[])).await, ["SG0325"]);
+    assert_eq!(refused(settings(dir, &[])).await, ["SG0425"]);
     fs::remove_file(world.target("theirs")).unwrap();
     let other = World::new();
     let mut held = settings(dir, &[]);
     held.run = "another".into();
     let claim = TreeReplica::new(held).effects().claim.unwrap();
     run(&claim, &call(Phase::Sync, "claim")).await.unwrap();
-    assert_eq!(refused(settings(dir, &[])).await, ["SG0325", "SG0325"]);
+    assert_eq!(refused(settings(dir, &[])).await, ["SG0425", "SG0425"]);
     drop(other);
 }
 
@@ -211,6 +211,6 @@ async fn deletes_nothing_in_a_target_that_this_run_does_not_hold() {
     write(world.target("theirs"), "precious");
     let seed = world.replica.effects().seed.unwrap();
     let fault = seed.run(&call(Phase::Sync, "seed")).await.unwrap_err();
-    assert_eq!(fault.code, "SG0301");
+    assert_eq!(fault.code, "SG0401");
     assert_eq!(differences(&world.target(""), &world.source("")).len(), 2);
 }

@@ -76,7 +76,7 @@ async fn a_restart_between_drain_and_seal_ends_the_cutover() {
     world.replica.resume_following(Side::Source).await.unwrap();
     let seal = world.replica.effects().seal.unwrap();
     let fault = seal.run(&call(Phase::Cutover, "seal")).await.unwrap_err();
-    assert_eq!(fault.code, "SG0312");
+    assert_eq!(fault.code, "SG0412");
     world.replica.stop().await;
 }
 
@@ -85,7 +85,8 @@ async fn quench_ends_a_copy_of_a_former_controller() {
     let world = World::new();
     let run_id = settings(world.dir.path(), &[]).run;
     let left = |mark: String| {
-        let sleep = segue_doors::process::Invocation::new("sleep", std::time::Duration::from_secs(60));
+        let sleep =
+            segue_doors::process::Invocation::new("sleep", std::time::Duration::from_secs(60));
         tokio::spawn(sleep.arg("60").mark(mark).run())
     };
     let former = left(format!("{run_id}/shop/files:site/flow/1.1"));

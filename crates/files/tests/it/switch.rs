@@ -47,7 +47,7 @@ async fn detects_a_write_around_the_fronts_after_the_drain() {
     write(world.source("upload by ftp"), "around");
     let seal = effects.seal.unwrap();
     let fault = seal.run(&call(Phase::Cutover, "seal")).await.unwrap_err();
-    assert_eq!((fault.code.as_str(), fault.kind), ("SG0314", FaultKind::Conflict));
+    assert_eq!((fault.code.as_str(), fault.kind), ("SG0414", FaultKind::Conflict));
     assert!(fault.cause.contains("upload by ftp"), "{}", fault.cause);
     assert_eq!(seal.observe(&call(Phase::Cutover, "seal")).await.unwrap(), Observed::NotApplied);
     assert!(!world.target("upload by ftp").exists(), "nothing is carried after the drain");
@@ -69,7 +69,7 @@ async fn finds_content_that_changed_behind_the_last_batch() {
     fs::write(world.target("b"), "wrong").unwrap();
     fs::File::options().write(true).open(world.target("b")).unwrap().set_modified(time).unwrap();
     let fault = effects.verify.unwrap().run(&call(Phase::Cutover, "verify")).await.unwrap_err();
-    assert_eq!(fault.code, "SG0313");
+    assert_eq!(fault.code, "SG0413");
     assert!(fault.cause.contains("`b`: another content"), "{}", fault.cause);
     world.replica.stop().await;
 }
@@ -110,7 +110,7 @@ async fn takes_a_promotion_back_only_if_nothing_was_written_since() {
     world.cut_over(Phase::Cutover).await.unwrap();
     write(world.target("c"), "3");
     let fault = promote.undo(&call).await.unwrap_err();
-    assert_eq!(fault.code, "SG0318");
+    assert_eq!(fault.code, "SG0418");
     world.equal().await;
     assert!(world.source("c").exists());
     world.replica.stop().await;

@@ -67,6 +67,22 @@ async fn store(conn: &mut Conn, order: &Order) -> Result<u64, Refusal> {
             )
         })
         .collect();
+    let cases: Vec<String> = order
+        .lines
+        .iter()
+        .map(|line| format!("IF(id = {}, {}, 0)", line.product, line.quantity))
+        .collect();
+    let products: Vec<String> = order.lines.iter().map(|line| line.product.to_string()).collect();
+    // The stock first: one statement takes its exclusive row locks in the order of ids, so
+    // that two orders with the same products never wait for each other. Reading the products
+    // before would take shared locks that both must then raise.
+    transaction
+        .query_drop(format!(
+            "UPDATE products SET stock = stock - ({}) WHERE id IN ({})",
+            cases.join(" + "),
+            products.join(", ")
+        ))
+        .await?;
     transaction
         .query_drop(format!(
             "INSERT INTO order_lines (order_id, product, quantity, price_cents, label) {}",
@@ -77,21 +93,6 @@ async fn store(conn: &mut Conn, order: &Order) -> Result<u64, Refusal> {
         transaction.rollback().await?;
         return Err(Refusal::bad("not an order: no such product"));
     }
-    let cases: Vec<String> = order
-        .lines
-        .iter()
-        .map(|line| format!("IF(id = {}, {}, 0)", line.product, line.quantity))
-        .collect();
-    let products: Vec<String> = order.lines.iter().map(|line| line.product.to_string()).collect();
-    // One statement takes its row locks in the order of ids, so that two orders never
-    // wait for each other.
-    transaction
-        .query_drop(format!(
-            "UPDATE products SET stock = stock - ({}) WHERE id IN ({})",
-            cases.join(" + "),
-            products.join(", ")
-        ))
-        .await?;
     transaction.commit().await?;
     Ok(id)
 }
