@@ -84,7 +84,12 @@ pub(crate) struct Part {
 }
 
 /// Plans the copy of one table, in parts if it is big and its key is one whole number.
-pub(crate) async fn parts(link: &Link, wire: &mut Wire, table: &str, rows: u64) -> Outcome<Vec<Part>> {
+pub(crate) async fn parts(
+    link: &Link,
+    wire: &mut Wire,
+    table: &str,
+    rows: u64,
+) -> Outcome<Vec<Part>> {
     let stored: Vec<Column> =
         columns(link, wire, table).await?.into_iter().filter(|column| !column.generated).collect();
     let select: Vec<String> = stored.iter().map(Column::select).collect();

@@ -102,7 +102,12 @@ fn digest_query(table: &str, columns: &[Column]) -> String {
     )
 }
 
-async fn digest(link: &Link, wire: &mut Wire, table: &str, columns: &[Column]) -> Outcome<TableDigest> {
+async fn digest(
+    link: &Link,
+    wire: &mut Wire,
+    table: &str,
+    columns: &[Column],
+) -> Outcome<TableDigest> {
     let op = format!("digest table `{table}` at the {}", wire.side());
     let limit = crate::link::CALL_LIMIT;
     wire.set_limit(DIGEST_LIMIT);
@@ -186,7 +191,9 @@ impl Snapshots {
             hasher.update(definition);
         }
         for (table, (source, target)) in &done {
-            hasher.update(format!("{table} {} {} {}\n", source.rows, source.sum, source.xor).as_bytes());
+            hasher.update(
+                format!("{table} {} {} {}\n", source.rows, source.sum, source.xor).as_bytes(),
+            );
             if source != target {
                 differences.push(Difference {
                     object: format!("table `{table}`"),
@@ -242,9 +249,7 @@ async fn carry(
             Err(fault) if fault.cause.contains("1054") => TableDigest::default(),
             other => other?,
         };
-        done.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(table, (at_source?, at_target));
+        done.lock().unwrap_or_else(PoisonError::into_inner).insert(table, (at_source?, at_target));
     }
 }
 

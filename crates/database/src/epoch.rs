@@ -18,7 +18,8 @@ const GLOBAL_RIGHTS: &str = "PROCESS, CREATE USER, BINLOG MONITOR, BINLOG ADMIN,
      REPLICATION SLAVE ADMIN, REPLICA MONITOR, CONNECTION ADMIN, SET USER";
 
 /// Rights on everything that the administrator of the plan needs, to do and to pass on.
-pub(crate) const ADMIN_RIGHTS: [&str; 9] = [
+pub(crate) const ADMIN_RIGHTS: [&str; 10] = [
+    "SUPER",
     "PROCESS",
     "CREATE USER",
     "BINLOG MONITOR",
@@ -74,8 +75,13 @@ async fn refuse_if_higher(link: &Link, admin: &mut Wire, epoch: Epoch) -> Outcom
     let locked: Option<i64> =
         admin.one(format!("SELECT GET_LOCK({}, 5)", link.names.epoch_lock())).await.reading(&op)?;
     if locked != Some(1) {
-        return Err(Fault::new("SG0206", FaultKind::Busy, op, "another controller is taking its epoch")
-            .hint("only one controller may run for a unit; see which others run"));
+        return Err(Fault::new(
+            "SG0206",
+            FaultKind::Busy,
+            op,
+            "another controller is taking its epoch",
+        )
+        .hint("only one controller may run for a unit; see which others run"));
     }
     let highest =
         logins(link, admin).await?.iter().filter_map(|login| link.names.epoch_of(login)).max();
@@ -142,7 +148,12 @@ pub(crate) async fn end_sessions(
 }
 
 /// Kills what `list` returns until it returns nothing.
-pub(crate) async fn kill_until_gone(wire: &mut Wire, list: &str, deadline: Deadline, op: &str) -> Outcome<()> {
+pub(crate) async fn kill_until_gone(
+    wire: &mut Wire,
+    list: &str,
+    deadline: Deadline,
+    op: &str,
+) -> Outcome<()> {
     loop {
         let ids: Vec<u64> = wire.rows(list).await.reading(op)?;
         if ids.is_empty() {
@@ -176,20 +187,20 @@ async fn create(link: &Link, admin: &mut Wire, login: &EpochLogin) -> Outcome<()
     let stored = Literal::new(stored_form(&login.password));
     // Seen from the server this process has a host of its own; an anonymous login of that
     // host would come before `%`.
-    let seen: String = admin
-        .one("SELECT SUBSTRING_INDEX(USER(), '@', -1)")
-        .await
-        .reading(&op)?;
+    let seen: String = admin.one("SELECT SUBSTRING_INDEX(USER(), '@', -1)").await.reading(&op)?;
     let mut hosts = vec!["%".to_owned()];
     if seen != "%" && !seen.is_empty() {
         hosts.push(seen);
     }
-    let pattern = segue_doors::sql::Ident::new(names.schema.replace('_', "\\_").replace('%', "\\%"));
+    let pattern =
+        segue_doors::sql::Ident::new(names.schema.replace('_', "\\_").replace('%', "\\%"));
+    // A server that writes a binary log lets nobody else create triggers and functions.
+    let creating = if admin.side() == Side::Target { ", SUPER" } else { "" };
     for host in hosts {
         let account = format!("{name}@{}", Literal::new(host));
         for statement in [
             format!("CREATE USER {account} IDENTIFIED VIA mysql_native_password USING {stored}"),
-            format!("GRANT {GLOBAL_RIGHTS} ON *.* TO {account}"),
+            format!("GRANT {GLOBAL_RIGHTS}{creating} ON *.* TO {account}"),
             format!("GRANT SELECT ON mysql.* TO {account}"),
             format!("GRANT ALL PRIVILEGES ON segue.* TO {account}"),
             format!("GRANT ALL PRIVILEGES ON {pattern}.* TO {account} WITH GRANT OPTION"),
@@ -203,8 +214,12 @@ async fn create(link: &Link, admin: &mut Wire, login: &EpochLogin) -> Outcome<()
     for host in ["%", "localhost"] {
         let account = format!("{reader}@{}", Literal::new(host));
         for statement in [
-            format!("CREATE USER IF NOT EXISTS {account} IDENTIFIED VIA mysql_native_password USING {shut} ACCOUNT LOCK"),
+            format!(
+                "CREATE USER IF NOT EXISTS {account} IDENTIFIED VIA mysql_native_password USING {shut} ACCOUNT LOCK"
+            ),
             format!("GRANT REPLICATION SLAVE ON *.* TO {account}"),
+            // A controller that died while a stream connected may have left it open.
+            format!("ALTER USER {account} ACCOUNT LOCK"),
         ] {
             admin.run(statement).await.changing(&op)?;
         }

@@ -18,7 +18,7 @@ pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Sessions kept ready for the pause at each server.
-const SPARES: usize = 6;
+const SPARES: usize = 8;
 
 /// The connection numbers that this process still listens to.
 type Live = Arc<Mutex<HashSet<(Side, u32)>>>;
@@ -119,7 +119,13 @@ impl Link {
         hold(&self.login).as_ref().map(|login| login.epoch)
     }
 
-    async fn connect(&self, side: Side, user: String, password: SecretString, limit: Duration) -> Outcome<Wire> {
+    async fn connect(
+        &self,
+        side: Side,
+        user: String,
+        password: SecretString,
+        limit: Duration,
+    ) -> Outcome<Wire> {
         let address = self.settings.plan.servers.get(side).address;
         let op = format!("connect to the database server of the {side} at {address} as `{user}`");
         let mut session =

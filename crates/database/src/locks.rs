@@ -21,7 +21,11 @@ pub(crate) async fn base_tables(link: &Link, wire: &mut Wire) -> Outcome<Vec<Str
          WHERE TABLE_SCHEMA = {schema} AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME"
     ))
     .await
-    .reading(&format!("list the tables of schema `{}` at the {}", link.names.schema, wire.side()))
+    .reading(&format!(
+        "list the tables of schema `{}` at the {}",
+        link.names.schema,
+        wire.side()
+    ))
 }
 
 /// Locks every base table of the schema against writing, on this very session.
@@ -143,11 +147,9 @@ pub(crate) async fn position(wire: &mut Wire) -> Outcome<Place> {
     let (file, offset): (String, u64) = wire
         .one::<segue_doors::sql::Row>("SHOW MASTER STATUS")
         .await
-        .and_then(|row| {
-            match (row.get::<String, _>(0), row.get::<u64, _>(1)) {
-                (Some(file), Some(offset)) => Ok((file, offset)),
-                _ => Err(SqlError::Unexpected("no file and offset".into())),
-            }
+        .and_then(|row| match (row.get::<String, _>(0), row.get::<u64, _>(1)) {
+            (Some(file), Some(offset)) => Ok((file, offset)),
+            _ => Err(SqlError::Unexpected("no file and offset".into())),
         })
         .reading(&op)?;
     let gtid: String = wire.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(&op)?;

@@ -61,7 +61,11 @@ pub(crate) async fn of_users(wire: &mut Wire, users: &[String]) -> Outcome<Vec<(
 /// Returns every account that may write to the schema by a right on the schema itself,
 /// directly or through a role; Segue's own logins left out.
 pub(crate) async fn writers(link: &Link, wire: &mut Wire) -> Outcome<Vec<Account>> {
-    let op = format!("list the logins with rights on schema `{}` at the {}", link.names.schema, wire.side());
+    let op = format!(
+        "list the logins with rights on schema `{}` at the {}",
+        link.names.schema,
+        wire.side()
+    );
     let schema = link.names.schema_literal();
     let mut found: BTreeSet<(String, String)> = wire
         .rows(format!(

@@ -161,12 +161,9 @@ async fn drop_if_empty(wire: &mut Wire, op: &str) -> Outcome<()> {
 /// Writes a beat of `side` at that side; it travels to the other one.
 pub(crate) async fn beat(link: &Link, wire: &mut Wire, beat: u64) -> Outcome<()> {
     let side = wire.side();
-    wire.run(format!(
-        "UPDATE {} SET beat = {beat} WHERE side = '{side}'",
-        link.names.heartbeat()
-    ))
-    .await
-    .changing(&format!("write a heartbeat at the {side}"))
+    wire.run(format!("UPDATE {} SET beat = {beat} WHERE side = '{side}'", link.names.heartbeat()))
+        .await
+        .changing(&format!("write a heartbeat at the {side}"))
 }
 
 /// Returns the newest beat of `origin` that this server has.

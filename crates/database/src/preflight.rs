@@ -3,11 +3,13 @@
 use crate::fault::Explain;
 use crate::link::{Link, Wire};
 use crate::settings::OWN_SCHEMA;
-use crate::{epoch, logins, own};
-use segue_doors::sql::{Row, SqlError};
+use crate::{epoch, own};
+use segue_doors::sql::Row;
 use segue_model::{Finding, Side};
 use segue_port::Outcome;
 use std::collections::BTreeMap;
+
+mod unit;
 
 /// The server's settings by name, lower case.
 type Variables = BTreeMap<String, String>;
@@ -24,13 +26,17 @@ pub(crate) async fn run(link: &Link) -> Vec<Finding> {
                 known.push(variables);
             }
             Err(fault) => {
-                found.push(Finding::refuse(&fault.code, format!("{}: {}", fault.op, fault.cause), fault.hint));
+                found.push(Finding::refuse(
+                    &fault.code,
+                    format!("{}: {}", fault.op, fault.cause),
+                    fault.hint,
+                ));
             }
         }
     }
     if let [source, target] = known.as_slice() {
         check_pair(source, target, &mut found);
-        for check in [source_side(link).await, target_side(link).await] {
+        for check in [unit::source_side(link).await, unit::target_side(link).await] {
             match check {
                 Ok(findings) => found.extend(findings),
                 Err(fault) => found.push(Finding::refuse(
@@ -82,13 +88,48 @@ struct Must {
 }
 
 const MUSTS: [Must; 7] = [
-    Must { name: "log_bin", value: "ON", code: "SG0231", why: "without a binary log nothing can follow this server" },
-    Must { name: "binlog_format", value: "ROW", code: "SG0232", why: "statements may give other rows at the other server" },
-    Must { name: "binlog_row_image", value: "FULL", code: "SG0232", why: "rows must be found at the other server without doubt" },
-    Must { name: "log_slave_updates", value: "OFF", code: "SG0233", why: "what arrives from the other server would travel back to it" },
-    Must { name: "replicate_same_server_id", value: "OFF", code: "SG0233", why: "what arrives from the other server would travel back to it" },
-    Must { name: "slave_run_triggers_for_rbr", value: "NO", code: "SG0234", why: "triggers would act a second time at the other server" },
-    Must { name: "wsrep_on", value: "OFF", code: "SG0235", why: "table locks and streams work otherwise in a cluster" },
+    Must {
+        name: "log_bin",
+        value: "ON",
+        code: "SG0231",
+        why: "without a binary log nothing can follow this server",
+    },
+    Must {
+        name: "binlog_format",
+        value: "ROW",
+        code: "SG0232",
+        why: "statements may give other rows at the other server",
+    },
+    Must {
+        name: "binlog_row_image",
+        value: "FULL",
+        code: "SG0232",
+        why: "rows must be found at the other server without doubt",
+    },
+    Must {
+        name: "log_slave_updates",
+        value: "OFF",
+        code: "SG0233",
+        why: "what arrives from the other server would travel back to it",
+    },
+    Must {
+        name: "replicate_same_server_id",
+        value: "OFF",
+        code: "SG0233",
+        why: "what arrives from the other server would travel back to it",
+    },
+    Must {
+        name: "slave_run_triggers_for_rbr",
+        value: "NO",
+        code: "SG0234",
+        why: "triggers would act a second time at the other server",
+    },
+    Must {
+        name: "wsrep_on",
+        value: "OFF",
+        code: "SG0235",
+        why: "table locks and streams work otherwise in a cluster",
+    },
 ];
 
 fn check_variables(side: Side, variables: &Variables, found: &mut Vec<Finding>) {
@@ -125,8 +166,13 @@ fn check_variables(side: Side, variables: &Variables, found: &mut Vec<Finding>) 
             }
         }
     }
-    if variables.get("gtid_strict_mode").is_some_and(|is| is == "OFF") {
-        tracing::debug!(%side, "gtid_strict_mode is off; each domain has one writer all the same");
+    let kept = variables.get("binlog_expire_logs_seconds").and_then(|is| is.parse().ok());
+    if kept.is_some_and(|seconds: u64| seconds > 0 && seconds < 86_400) {
+        found.push(Finding::warn(
+            "SG0256",
+            format!("the {side} keeps its binary log for less than a day"),
+            "a stream that stands for longer cannot go on: raise binlog_expire_logs_seconds until the migration is settled",
+        ));
     }
     if variables.get("sync_binlog").is_some_and(|is| is != "1") {
         found.push(Finding::warn(
@@ -150,8 +196,13 @@ fn check_pair(source: &Variables, target: &Variables, found: &mut Vec<Finding>) 
         if source.get(name) == target.get(name) {
             found.push(Finding::refuse(
                 "SG0239",
-                format!("`{name}` is {} at both servers: {why}", source.get(name).map_or("?", String::as_str)),
-                format!("SET GLOBAL {name} to another value at the target, and in its configuration"),
+                format!(
+                    "`{name}` is {} at both servers: {why}",
+                    source.get(name).map_or("?", String::as_str)
+                ),
+                format!(
+                    "SET GLOBAL {name} to another value at the target, and in its configuration"
+                ),
             ));
         }
     }
@@ -162,7 +213,8 @@ fn check_pair(source: &Variables, target: &Variables, found: &mut Vec<Finding>) 
             "it can only be chosen when a server is set up",
         ));
     }
-    let version = |variables: &Variables| number(variables.get("version").map_or("", String::as_str));
+    let version =
+        |variables: &Variables| number(variables.get("version").map_or("", String::as_str));
     if version(target) < version(source) {
         found.push(Finding::refuse(
             "SG0236",
@@ -176,7 +228,14 @@ fn check_pair(source: &Variables, target: &Variables, found: &mut Vec<Finding>) 
             "do not use features of the newer version until the migration is settled",
         ));
     }
-    for name in ["sql_mode", "time_zone", "system_time_zone", "event_scheduler", "collation_server", "max_allowed_packet"] {
+    for name in [
+        "sql_mode",
+        "time_zone",
+        "system_time_zone",
+        "event_scheduler",
+        "collation_server",
+        "max_allowed_packet",
+    ] {
         if source.get(name) != target.get(name) {
             found.push(Finding::warn(
                 "SG0241",
@@ -196,7 +255,8 @@ async fn check_rights(side: Side, wire: &mut Wire, found: &mut Vec<Finding>) -> 
         .rows("SHOW GRANTS")
         .await
         .reading(&format!("read the administrator's rights at the {side}"))?;
-    let everywhere: Vec<&String> = lines.iter().filter(|line| line.contains(" ON *.* TO ")).collect();
+    let everywhere: Vec<&String> =
+        lines.iter().filter(|line| line.contains(" ON *.* TO ")).collect();
     let all = everywhere.iter().any(|line| line.starts_with("GRANT ALL PRIVILEGES"));
     let pass_on = everywhere.iter().any(|line| line.contains("WITH GRANT OPTION"));
     let held: Vec<&str> = everywhere
@@ -210,7 +270,9 @@ async fn check_rights(side: Side, wire: &mut Wire, found: &mut Vec<Finding>) -> 
         epoch::ADMIN_RIGHTS.iter().copied().filter(|right| !held.contains(right)).collect()
     };
     if !all {
-        missing.extend(["SELECT", "INSERT", "CREATE", "DROP"].iter().filter(|right| !held.contains(*right)));
+        missing.extend(
+            ["SELECT", "INSERT", "CREATE", "DROP"].iter().filter(|right| !held.contains(*right)),
+        );
     }
     if !pass_on {
         missing.push("GRANT OPTION");
@@ -232,7 +294,8 @@ async fn check_streams(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) -
         .await
         .reading(&format!("list the replication connections of the {side}"))?;
     for row in rows {
-        let name = row.get_opt::<String, _>("Connection_name").and_then(Result::ok).unwrap_or_default();
+        let name =
+            row.get_opt::<String, _>("Connection_name").and_then(Result::ok).unwrap_or_default();
         if name != link.names.connection(side) {
             found.push(Finding::refuse(
                 "SG0243",
@@ -244,9 +307,15 @@ async fn check_streams(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) -
     Ok(())
 }
 
-async fn check_binlog_filters(side: Side, wire: &mut Wire, found: &mut Vec<Finding>) -> Outcome<()> {
-    let row: Option<Row> =
-        wire.first("SHOW MASTER STATUS").await.reading(&format!("read the binary log of the {side}"))?;
+async fn check_binlog_filters(
+    side: Side,
+    wire: &mut Wire,
+    found: &mut Vec<Finding>,
+) -> Outcome<()> {
+    let row: Option<Row> = wire
+        .first("SHOW MASTER STATUS")
+        .await
+        .reading(&format!("read the binary log of the {side}"))?;
     let Some(row) = row else { return Ok(()) };
     for column in ["Binlog_Do_DB", "Binlog_Ignore_DB"] {
         let value = row.get_opt::<String, _>(column).and_then(Result::ok).unwrap_or_default();
@@ -270,13 +339,18 @@ async fn check_claim(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) -> 
             found.push(Finding::refuse(
                 "SG0207",
                 format!("run {run} has claimed unit `{}` at the {side}", link.names.unit),
-                format!("if that run is gone for ever: DELETE FROM segue.claim WHERE unit = {}", link.names.unit_literal()),
+                format!(
+                    "if that run is gone for ever: DELETE FROM segue.claim WHERE unit = {}",
+                    link.names.unit_literal()
+                ),
             ));
         }
         return Ok(());
     }
     let count: u64 = wire
-        .one(format!("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = '{OWN_SCHEMA}'"))
+        .one(format!(
+            "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = '{OWN_SCHEMA}'"
+        ))
         .await
         .reading("look for Segue's schema")?;
     if count > 0 {
@@ -285,201 +359,6 @@ async fn check_claim(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) -> 
             format!("a schema `{OWN_SCHEMA}` exists at the {side} and is not Segue's"),
             "rename it",
         ));
-    }
-    Ok(())
-}
-
-async fn source_side(link: &Link) -> Outcome<Vec<Finding>> {
-    let mut found = Vec::new();
-    let mut wire = link.admin(Side::Source).await?;
-    check_tables(link, &mut wire, &mut found).await?;
-    check_plan_logins(link, &mut wire, &mut found).await?;
-    check_other_logins(link, &mut wire, &mut found).await?;
-    wire.close().await;
-    Ok(found)
-}
-
-async fn check_tables(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) -> Outcome<()> {
-    let schema = link.names.schema_literal();
-    let op = format!("read the tables of schema `{}`", link.names.schema);
-    let tables: Vec<(String, String, Option<String>, bool)> = wire
-        .rows(format!(
-            "SELECT t.TABLE_NAME, t.TABLE_TYPE, t.ENGINE, EXISTS (SELECT 1 FROM information_schema.STATISTICS s \
-               WHERE s.TABLE_SCHEMA = t.TABLE_SCHEMA AND s.TABLE_NAME = t.TABLE_NAME AND s.NON_UNIQUE = 0) \
-             FROM information_schema.TABLES t WHERE t.TABLE_SCHEMA = {schema} AND t.TABLE_TYPE <> 'VIEW'"
-        ))
-        .await
-        .reading(&op)?;
-    if tables.is_empty() {
-        found.push(Finding::refuse(
-            "SG0245",
-            format!("schema `{}` does not exist at the source, or has no table", link.names.schema),
-            "see the plan's `database.schema`",
-        ));
-    }
-    for (name, kind, engine, keyed) in tables {
-        if kind != "BASE TABLE" {
-            found.push(Finding::refuse(
-                "SG0246",
-                format!("`{name}` is a {}: not supported", kind.to_lowercase()),
-                "remove it from the schema, or change it into a plain table",
-            ));
-        } else if engine.as_deref() != Some("InnoDB") {
-            found.push(Finding::refuse(
-                "SG0247",
-                format!("table `{name}` uses engine {}", engine.as_deref().unwrap_or("?")),
-                format!("ALTER TABLE {} ENGINE = InnoDB", link.names.table(&name)),
-            ));
-        } else if !keyed {
-            found.push(Finding::warn(
-                "SG0248",
-                format!("table `{name}` has no unique key: each changed row is searched through the whole table"),
-                "add a primary key, or expect lag when many of its rows change",
-            ));
-        }
-    }
-    let elsewhere: Vec<(String, String)> = wire
-        .rows(format!(
-            "SELECT CONSTRAINT_NAME, CONCAT(UNIQUE_CONSTRAINT_SCHEMA, '.', REFERENCED_TABLE_NAME) \
-             FROM information_schema.REFERENTIAL_CONSTRAINTS \
-             WHERE CONSTRAINT_SCHEMA = {schema} AND UNIQUE_CONSTRAINT_SCHEMA <> {schema}"
-        ))
-        .await
-        .reading(&op)?;
-    for (name, to) in elsewhere {
-        found.push(Finding::refuse(
-            "SG0249",
-            format!("foreign key `{name}` refers to {to} in another schema"),
-            "move both schemas as one unit, or drop the key",
-        ));
-    }
-    Ok(())
-}
-
-async fn check_plan_logins(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) -> Outcome<()> {
-    let planned = logins::planned(link, wire).await?;
-    for login in &link.settings.plan.logins {
-        if !planned.iter().any(|(account, _)| account.user == *login) {
-            found.push(Finding::refuse(
-                "SG0250",
-                format!("login `{login}` does not exist at the source"),
-                "see the plan's `database.logins`",
-            ));
-        }
-    }
-    for (account, _) in &planned {
-        let definition = logins::define(link, wire, account).await?;
-        for wider in definition.wider {
-            found.push(Finding::warn(
-                "SG0251",
-                format!("login {account} has rights beyond schema `{}`: {wider}", link.names.schema),
-                "they are not copied, and the login is locked at the source from seal on: nothing else may use it",
-            ));
-        }
-    }
-    Ok(())
-}
-
-async fn check_other_logins(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) -> Outcome<()> {
-    let admin = &link.settings.plan.servers.get(wire.side()).admin;
-    let known = |user: &str| link.settings.plan.logins.iter().any(|login| login == user) || user == admin;
-    for account in logins::writers(link, wire).await? {
-        if !known(&account.user) {
-            found.push(Finding::refuse(
-                "SG0252",
-                format!("login {account} may write to schema `{}` and is not in the plan", link.names.schema),
-                "add it to `database.logins`, or take its rights on the schema away",
-            ));
-        }
-    }
-    for account in logins::global_writers(wire).await? {
-        if !known(&account.user) && link.names.epoch_of(&account.user).is_none() {
-            found.push(Finding::warn(
-                "SG0253",
-                format!("login {account} may write to every schema and is not an administrator"),
-                "it is not locked by the seal; see that nothing writes to the schema through it",
-            ));
-        }
-    }
-    Ok(())
-}
-
-async fn target_side(link: &Link) -> Outcome<Vec<Finding>> {
-    let mut found = Vec::new();
-    let mut wire = link.admin(Side::Target).await?;
-    let marked = crate::effects::seed::mark(link, &mut wire).await?.is_some();
-    if !marked {
-        let op = "look for the schema at the target";
-        let count: u64 = wire
-            .one(format!(
-                "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
-                link.names.schema_literal()
-            ))
-            .await
-            .reading(op)?;
-        if count > 0 {
-            found.push(Finding::refuse(
-                "SG0208",
-                format!("schema `{}` exists at the target and is not Segue's copy", link.names.schema),
-                "move it away, or choose another target",
-            ));
-        }
-        for (account, _) in logins::planned(link, &mut wire).await? {
-            found.push(Finding::refuse(
-                "SG0209",
-                format!("login {account} exists at the target already"),
-                "rename or drop it there; Segue copies the source's with its password",
-            ));
-        }
-    }
-    let anonymous: Vec<String> = wire
-        .rows("SELECT Host FROM mysql.global_priv WHERE User = ''")
-        .await
-        .reading("look for anonymous logins at the target")?;
-    for host in anonymous {
-        found.push(Finding::warn(
-            "SG0254",
-            format!("the target has an anonymous login for host `{host}`: from there it comes before logins of host `%`"),
-            "drop it: nobody should need it",
-        ));
-    }
-    check_plugins(link, &mut wire, &mut found).await?;
-    wire.close().await;
-    Ok(found)
-}
-
-/// The source's logins must find their plugins at the target.
-async fn check_plugins(link: &Link, target: &mut Wire, found: &mut Vec<Finding>) -> Outcome<()> {
-    if link.settings.plan.logins.is_empty() {
-        return Ok(());
-    }
-    let mut source = link.admin(Side::Source).await?;
-    let names: Vec<String> = link
-        .settings
-        .plan
-        .logins
-        .iter()
-        .map(|login| segue_doors::sql::Literal::new(login.as_str()).to_string())
-        .collect();
-    let wanted: Vec<String> = source
-        .rows(format!(
-            "SELECT DISTINCT COALESCE(JSON_VALUE(Priv, '$.plugin'), '') FROM mysql.global_priv WHERE User IN ({})",
-            names.join(", ")
-        ))
-        .await
-        .reading("read the plugins of the logins")?;
-    source.close().await;
-    let there: Result<Vec<String>, SqlError> =
-        target.rows("SELECT PLUGIN_NAME FROM information_schema.PLUGINS WHERE PLUGIN_STATUS = 'ACTIVE'").await;
-    let there = there.reading("read the target's plugins")?;
-    for plugin in wanted {
-        if !plugin.is_empty() && !there.contains(&plugin) {
-            found.push(Finding::refuse(
-                "SG0255",
-                format!("a login of the unit uses plugin `{plugin}`, which the target lacks"),
-                "install the plugin at the target",
-            ));
-        }
     }
     Ok(())
 }

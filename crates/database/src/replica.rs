@@ -109,7 +109,10 @@ impl MariaReplica {
         self.link.warm().await?;
         loop {
             match self.align(write_side, deadline).await {
-                Ok(snapshots) => return snapshots.compare(&self.link).await,
+                Ok(snapshots) => {
+                    self.link.cool().await;
+                    return snapshots.compare(&self.link).await;
+                }
                 Err(fault) if fault.code == "SG0216" && !deadline.over() => {
                     // Lag grew for a moment; the writers go on before the next attempt.
                     tokio::time::sleep(Duration::from_millis(250)).await;
@@ -131,10 +134,14 @@ impl MariaReplica {
     async fn align(&self, write_side: Side, deadline: Deadline) -> Outcome<Snapshots> {
         let mut locked = self.link.take(write_side).await?;
         // Should this process die here, the server frees the tables after a second.
-        locked
-            .run("SET SESSION wait_timeout = 1")
-            .await
-            .map_err(|error| segue_model::Fault::new("SG0204", segue_model::FaultKind::Invalid, "prepare a lock", error))?;
+        locked.run("SET SESSION wait_timeout = 1").await.map_err(|error| {
+            segue_model::Fault::new(
+                "SG0204",
+                segue_model::FaultKind::Invalid,
+                "prepare a lock",
+                error,
+            )
+        })?;
         let begun = Instant::now();
         locks::lock_schema(&self.link, &mut locked, deadline).await?;
         let standing = Instant::now();

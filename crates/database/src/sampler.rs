@@ -99,17 +99,19 @@ impl Lag {
             return;
         }
         state.restored = Some(Instant::now());
-        let link = &self.replica.link;
-        let restoring = async {
-            let mut wire = link.open_within(self.origin.other(), LIMIT).await?;
-            let answer = stream::restore(link, &mut wire).await;
+        let replica = Arc::clone(&self.replica);
+        let side = self.origin.other();
+        // A task of its own: given up half-way, it would leave the reader's door open.
+        let restoring = tokio::spawn(async move {
+            let mut wire = replica.link.open_within(side, LIMIT).await?;
+            let answer = stream::restore(&replica.link, &mut wire).await;
             wire.close().await;
             answer
-        };
+        });
         match tokio::time::timeout(RESTORE_LIMIT, restoring).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(fault)) => tracing::debug!(%fault, "stream is not restored"),
-            Err(_) => tracing::debug!("stream is not restored in time"),
+            Ok(Ok(Ok(_))) => {}
+            Ok(Ok(Err(fault))) => tracing::debug!(%fault, "stream is not restored"),
+            Ok(Err(_)) | Err(_) => tracing::debug!("stream is not restored in time"),
         }
     }
 }
@@ -127,15 +129,16 @@ impl Sampler for Lag {
     async fn sample(&self, now_boot_ms: u64) -> Outcome<Vec<Sample>> {
         let mut state = self.state.lock().await;
         let limit = LIMIT * 2;
-        let measured = match tokio::time::timeout(limit, self.measure(&mut state, now_boot_ms)).await {
-            Ok(measured) => measured,
-            Err(_) => Err(Fault::new(
-                "SG0203",
-                FaultKind::Timeout,
-                format!("measure the lag of the {}", self.origin),
-                format!("no answer within {limit:?}"),
-            )),
-        };
+        let measured =
+            match tokio::time::timeout(limit, self.measure(&mut state, now_boot_ms)).await {
+                Ok(measured) => measured,
+                Err(_) => Err(Fault::new(
+                    "SG0203",
+                    FaultKind::Timeout,
+                    format!("measure the lag of the {}", self.origin),
+                    format!("no answer within {limit:?}"),
+                )),
+            };
         match measured {
             Ok(value) => Ok(vec![Sample {
                 what: What::DatabaseLagMs(self.origin),

@@ -129,8 +129,13 @@ pub(crate) async fn others(link: &Link, wire: &mut Wire) -> Outcome<Vec<Object>>
             "EVENT" => Kind::Event,
             "TRIGGER" => Kind::Trigger,
             other => {
-                return Err(Fault::new("SG0222", FaultKind::Unsupported, op, format!("{other} `{name}` cannot be copied"))
-                    .hint("remove it from the schema or move it by hand"));
+                return Err(Fault::new(
+                    "SG0222",
+                    FaultKind::Unsupported,
+                    op,
+                    format!("{other} `{name}` cannot be copied"),
+                )
+                .hint("remove it from the schema or move it by hand"));
             }
         };
         wanted.push((kind, name));
@@ -171,10 +176,9 @@ async fn read(link: &Link, wire: &mut Wire, kind: Kind, name: String) -> Outcome
 
 fn parse(kind: Kind, name: String, row: &Row) -> SqlResult<Object> {
     let column = |title: &str| -> SqlResult<Vec<u8>> {
-        row.get_opt::<Option<Vec<u8>>, _>(title)
-            .and_then(Result::ok)
-            .flatten()
-            .ok_or_else(|| SqlError::Unexpected(format!("no `{title}` for `{name}`; is a right missing?")))
+        row.get_opt::<Option<Vec<u8>>, _>(title).and_then(Result::ok).flatten().ok_or_else(|| {
+            SqlError::Unexpected(format!("no `{title}` for `{name}`; is a right missing?"))
+        })
     };
     let word = |title: &str| -> SqlResult<String> {
         String::from_utf8(column(title)?).map_err(|e| SqlError::Unexpected(e.to_string()))
@@ -271,12 +275,21 @@ pub(crate) async fn events(link: &Link, wire: &mut Wire, enabled: bool) -> Outco
             link.names.schema_literal()
         ))
         .await
-        .reading(&format!("list the events of schema `{}` at the {}", link.names.schema, wire.side()))?;
+        .reading(&format!(
+            "list the events of schema `{}` at the {}",
+            link.names.schema,
+            wire.side()
+        ))?;
     Ok(rows.into_iter().map(|(name, definer)| Event { name, definer }).collect())
 }
 
 /// Enables or disables events, keeping their definers.
-pub(crate) async fn set_events(link: &Link, wire: &mut Wire, events: &[Event], enabled: bool) -> Outcome<()> {
+pub(crate) async fn set_events(
+    link: &Link,
+    wire: &mut Wire,
+    events: &[Event],
+    enabled: bool,
+) -> Outcome<()> {
     let word = if enabled { "ENABLE" } else { "DISABLE" };
     for event in events {
         let op = format!("{} event `{}` at the {}", word.to_lowercase(), event.name, wire.side());
@@ -311,7 +324,9 @@ mod tests {
     #[test]
     fn an_event_is_made_disabled_whatever_it_was() {
         for state in ["ENABLE", "DISABLE", "DISABLE ON SLAVE"] {
-            let create = format!("CREATE EVENT `e` ON SCHEDULE EVERY 1 DAY ON COMPLETION NOT PRESERVE {state} DO SELECT 1");
+            let create = format!(
+                "CREATE EVENT `e` ON SCHEDULE EVERY 1 DAY ON COMPLETION NOT PRESERVE {state} DO SELECT 1"
+            );
             assert_eq!(
                 String::from_utf8_lossy(&disabled(create.as_bytes())),
                 "CREATE EVENT `e` ON SCHEDULE EVERY 1 DAY ON COMPLETION NOT PRESERVE DISABLE DO SELECT 1"

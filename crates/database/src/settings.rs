@@ -136,7 +136,8 @@ impl Names {
     ///
     /// `_` is a wildcard there: unescaped, `my_shop` would let `my1shop` pass.
     pub(crate) fn table_patterns(&self) -> Vec<String> {
-        let escape = |name: &str| name.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%");
+        let escape =
+            |name: &str| name.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%");
         vec![
             format!("{}.%", escape(&self.schema)),
             format!("{OWN_SCHEMA}.{}", escape(&self.heartbeat_table())),

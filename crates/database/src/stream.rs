@@ -121,7 +121,12 @@ pub(crate) async fn begun_at(link: &Link, wire: &mut Wire) -> Outcome<Option<Str
 ///
 /// `from` is where the copied state ends in the origin's binary log. It is set once:
 /// setting it again behind a stream that ran would apply everything twice.
-pub(crate) async fn establish(link: &Link, replica: Side, from: &str, deadline: Deadline) -> Outcome<()> {
+pub(crate) async fn establish(
+    link: &Link,
+    replica: Side,
+    from: &str,
+    deadline: Deadline,
+) -> Outcome<()> {
     let _alone = link.streams.get(replica).lock().await;
     let mut wire = link.open(replica).await?;
     let op = format!("start stream `{}` at the {replica}", link.names.connection(replica));
@@ -223,7 +228,12 @@ async fn start(link: &Link, wire: &mut Wire, deadline: Deadline) -> Outcome<()> 
     started
 }
 
-async fn wait_until_running(link: &Link, wire: &mut Wire, deadline: Deadline, op: &str) -> Outcome<()> {
+async fn wait_until_running(
+    link: &Link,
+    wire: &mut Wire,
+    deadline: Deadline,
+    op: &str,
+) -> Outcome<()> {
     loop {
         let status = status(link, wire).await?;
         if status.as_ref().is_some_and(|status| status.runs() && status.filtered(link)) {
@@ -279,7 +289,11 @@ pub(crate) async fn restore(link: &Link, wire: &mut Wire) -> Outcome<bool> {
     if begun_at(link, wire).await?.is_none() {
         return Ok(false);
     }
-    tracing::warn!(stream = link.names.connection(wire.side()), error = status.error, "stream is started again");
+    tracing::warn!(
+        stream = link.names.connection(wire.side()),
+        error = status.error,
+        "stream is started again"
+    );
     start(link, wire, Deadline::after(Duration::from_secs(3))).await?;
     Ok(true)
 }

@@ -73,8 +73,10 @@ async fn target_position(link: &Link) -> Outcome<String> {
     use crate::fault::Explain;
     let mut target = link.open_within(Side::Target, PATIENCE).await?;
     crate::sampler::read_one_row(link, &mut target).await?;
-    let position =
-        target.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading("read the target's position")?;
+    let position = target
+        .one("SELECT @@GLOBAL.gtid_binlog_pos")
+        .await
+        .reading("read the target's position")?;
     target.close().await;
     Ok(position)
 }

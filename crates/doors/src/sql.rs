@@ -6,10 +6,10 @@
 //! still sends on it. Names and texts reach SQL only through [`Ident`] and [`Literal`].
 
 use bytes::Bytes;
-use mysql_async::prelude::Queryable;
 pub use mysql_async::prelude::FromRow;
-pub use mysql_async::{Row, Value};
+use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, QueryResult, TextProtocol};
+pub use mysql_async::{Row, Value};
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::net::SocketAddr;
@@ -257,8 +257,7 @@ impl Session {
     ) -> SqlResult<Vec<T>> {
         self.begin()?;
         let limit = self.limit;
-        let ended =
-            tokio::time::timeout(limit, self.conn.query::<Row, _>(sql.as_ref())).await;
+        let ended = tokio::time::timeout(limit, self.conn.query::<Row, _>(sql.as_ref())).await;
         let rows = self.end(limit, ended)?;
         rows.into_iter()
             .map(|row| T::from_row_opt(row).map_err(|e| SqlError::Unexpected(e.to_string())))

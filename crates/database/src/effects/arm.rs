@@ -49,10 +49,8 @@ impl Effect for Arm {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let took = begun.elapsed();
-        let at_to: String =
-            there.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(&op)?;
-        let at_from: String =
-            here.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(&op)?;
+        let at_to: String = there.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(&op)?;
+        let at_from: String = here.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(&op)?;
         there.close().await;
         here.close().await;
         // What follows happens in a pause: no session is opened there.

@@ -14,7 +14,10 @@ pub(crate) struct Claim(pub(crate) Arc<MariaReplica>);
 #[async_trait]
 impl Effect for Claim {
     fn what(&self) -> String {
-        format!("create schema `segue` and claim unit `{}` at both database servers", self.0.link.names.unit)
+        format!(
+            "create schema `segue` and claim unit `{}` at both database servers",
+            self.0.link.names.unit
+        )
     }
 
     fn by_hand(&self) -> String {

@@ -23,7 +23,12 @@ pub(crate) struct Drain(pub(crate) Arc<MariaReplica>);
 ///
 /// # Errors
 /// `SG0216` if the time is over, `SG0211` as soon as the stream has stopped.
-pub(crate) async fn reach(link: &Link, replica: Side, wanted: &Position, deadline: Deadline) -> Outcome<Position> {
+pub(crate) async fn reach(
+    link: &Link,
+    replica: Side,
+    wanted: &Position,
+    deadline: Deadline,
+) -> Outcome<Position> {
     let op = format!("wait until the {replica} has applied {wanted}");
     let mut wire = link.take(replica).await?;
     loop {

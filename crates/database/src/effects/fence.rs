@@ -43,7 +43,14 @@ impl Drop for Fence {
 }
 
 impl Fence {
-    fn new(wire: Wire, attempt: Attempt, place: Place, output: Value, every: Duration, lease: Duration) -> Self {
+    fn new(
+        wire: Wire,
+        attempt: Attempt,
+        place: Place,
+        output: Value,
+        every: Duration,
+        lease: Duration,
+    ) -> Self {
         let side = wire.side();
         let wire = Arc::new(Mutex::new(Some(wire)));
         let lapsed = Arc::new(AtomicBool::new(false));

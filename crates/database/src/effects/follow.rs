@@ -48,8 +48,13 @@ impl Follow {
                 wire.close().await;
                 match mark {
                     Some(mark) if mark.state == "done" => text(&mark.output, "gtid", &op),
-                    _ => Err(Fault::new("SG0221", FaultKind::Invalid, op, "the schema was not seeded")
-                        .hint("run the seed first")),
+                    _ => Err(Fault::new(
+                        "SG0221",
+                        FaultKind::Invalid,
+                        op,
+                        "the schema was not seeded",
+                    )
+                    .hint("run the seed first")),
                 }
             }
             // The copy is not in the target's binary log: whatever is in it by now is

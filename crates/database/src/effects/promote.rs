@@ -1,13 +1,13 @@
 //! Promote: the side the way leads to takes writes. From its intent the way back is a
 //! failback.
 
+use super::seal::{self, Closed};
 use crate::fault::{Deadline, Explain, need};
 use crate::link::{Link, Wire};
 use crate::logins::{self, Account};
 use crate::replica::MariaReplica;
 use crate::schema::{self, Event};
 use crate::{epoch, stream};
-use super::seal::{self, Closed};
 use async_trait::async_trait;
 use segue_model::{EffectLeft, Fault, FaultKind, Side};
 use segue_port::{Call, Effect, Observed, Outcome};

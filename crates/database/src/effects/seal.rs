@@ -5,6 +5,7 @@
 //! proves that they were locked until then. What was closed is noted at the server before
 //! it is closed, so that whoever comes later can open exactly that again.
 
+use crate::epoch;
 use crate::fault::{Deadline, Explain};
 use crate::link::{Link, Wire};
 use crate::locks::Place;
@@ -12,7 +13,6 @@ use crate::logins::{self, Account};
 use crate::replica::MariaReplica;
 use crate::schema::{self, Event};
 use crate::settings::own;
-use crate::epoch;
 use async_trait::async_trait;
 use segue_doors::sql::{Literal, Row};
 use segue_model::event::Attempt;
@@ -48,7 +48,8 @@ async fn to_close(link: &Link, wire: &mut Wire) -> Outcome<Closed> {
         .await?
         .into_iter()
         .filter(|(account, locked)| {
-            !locked && (link.settings.plan.logins.contains(&account.user) || extra.contains(account))
+            !locked
+                && (link.settings.plan.logins.contains(&account.user) || extra.contains(account))
         })
         .map(|(account, _)| account)
         .collect();
@@ -84,13 +85,9 @@ fn row(kind: &str, name: &str, detail: &Value) -> String {
 
 /// Forgets the server's note.
 pub(crate) async fn forget(link: &Link, wire: &mut Wire) -> Outcome<()> {
-    wire.run(format!(
-        "DELETE FROM {} WHERE unit = {}",
-        own("sealed"),
-        link.names.unit_literal()
-    ))
-    .await
-    .changing(&format!("forget what was sealed at the {}", wire.side()))
+    wire.run(format!("DELETE FROM {} WHERE unit = {}", own("sealed"), link.names.unit_literal()))
+        .await
+        .changing(&format!("forget what was sealed at the {}", wire.side()))
 }
 
 /// Returns what the server's note says is closed.
@@ -198,9 +195,32 @@ fn after_fence(op: &str, cause: String) -> Fault {
 fn touches(schema: &str, kind: &str, info: &str) -> bool {
     match kind {
         "Table_map" => info.contains(&format!("({schema}.")),
-        "Query" | "Query_compressed" | "Execute_load_query" => names_word(info, schema),
+        "Query" | "Query_compressed" | "Execute_load_query" => {
+            !about_rights(info) && names_word(info, schema)
+        }
         _ => false,
     }
+}
+
+/// Returns whether a statement is about logins and rights, which no row depends on; the
+/// logins themselves were read after the fence.
+fn about_rights(info: &str) -> bool {
+    let statement = match info.strip_prefix("use `") {
+        Some(rest) => rest.split_once("`; ").map_or(info, |(_, statement)| statement),
+        None => info,
+    };
+    let statement = statement.to_ascii_uppercase();
+    [
+        "GRANT ",
+        "REVOKE ",
+        "CREATE USER ",
+        "ALTER USER ",
+        "DROP USER ",
+        "RENAME USER ",
+        "SET PASSWORD ",
+    ]
+    .iter()
+    .any(|word| statement.starts_with(word))
 }
 
 fn names_word(text: &str, word: &str) -> bool {
@@ -362,5 +382,6 @@ mod tests {
         assert!(touches("shop", "Query", "use `shop`; DROP TABLE `t`"));
         assert!(!touches("shop", "Query", "use `tenant`; CREATE TABLE shopping (a INT)"));
         assert!(!touches("shop", "Gtid", "BEGIN GTID 1-1-5"));
+        assert!(!touches("shop", "Query", "use `shop`; GRANT INSERT ON shop.* TO panel@'%'"));
     }
 }

@@ -92,8 +92,8 @@ impl Seed {
     async fn moment(&self, deadline: Deadline) -> Outcome<Moment> {
         let link = self.link();
         let mut locker = link.open(Side::Source).await?;
-        // Should this process die here, the server frees the tables soon.
-        locker.run("SET SESSION wait_timeout = 2").await.reading("prepare the copy")?;
+        // Should this process be cut off here, the server frees the tables soon.
+        locker.run("SET SESSION wait_timeout = 20").await.reading("prepare the copy")?;
         let mut readers = vec![link.open(Side::Source).await?, link.open(Side::Source).await?];
         let mut helper = link.open(Side::Source).await?;
         let begun = Instant::now();
@@ -280,8 +280,13 @@ impl Seed {
             known.into_iter().filter(|(account, _)| mark.logins.contains(account)).collect();
         // Open logins mean that the target is, or was, the side that is written to.
         if mark.state == "done" && ours.iter().any(|(_, locked)| !locked) {
-            return Err(Fault::new("SG0208", FaultKind::Conflict, op, "its logins are open: it may hold writes of users")
-                .hint("fail back first"));
+            return Err(Fault::new(
+                "SG0208",
+                FaultKind::Conflict,
+                op,
+                "its logins are open: it may hold writes of users",
+            )
+            .hint("fail back first"));
         }
         target
             .run(format!("DROP SCHEMA IF EXISTS {}", link.names.schema_ident()))
@@ -296,11 +301,7 @@ impl Seed {
         }
         // The mark last: without it nobody would know whose the rest is.
         target
-            .run(format!(
-                "DELETE FROM {} WHERE unit = {}",
-                own("seed"),
-                link.names.unit_literal()
-            ))
+            .run(format!("DELETE FROM {} WHERE unit = {}", own("seed"), link.names.unit_literal()))
             .await
             .changing(&op)
     }
@@ -316,10 +317,7 @@ fn foreign(link: &Link, op: &str, cause: &str) -> Fault {
 #[async_trait]
 impl Effect for Seed {
     fn what(&self) -> String {
-        format!(
-            "copy schema `{}` and its logins (locked) to the target",
-            self.link().names.schema
-        )
+        format!("copy schema `{}` and its logins (locked) to the target", self.link().names.schema)
     }
 
     fn by_hand(&self) -> String {
@@ -370,7 +368,9 @@ impl Effect for Seed {
         let exists = schema_exists(link, &mut target).await?;
         target.close().await;
         Ok(match mark {
-            Some(mark) if mark.state == "done" && mark.run == link.settings.run.as_str() && exists => {
+            Some(mark)
+                if mark.state == "done" && mark.run == link.settings.run.as_str() && exists =>
+            {
                 Observed::Applied(mark.output)
             }
             // A part of a copy is none: `run` drops it and begins again.

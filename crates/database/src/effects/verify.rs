@@ -16,7 +16,10 @@ pub(crate) struct Verify(pub(crate) Arc<MariaReplica>);
 #[async_trait]
 impl Effect for Verify {
     fn what(&self) -> String {
-        format!("hold both sides of schema `{}` at one moment for comparison", self.0.link.names.schema)
+        format!(
+            "hold both sides of schema `{}` at one moment for comparison",
+            self.0.link.names.schema
+        )
     }
 
     fn by_hand(&self) -> String {

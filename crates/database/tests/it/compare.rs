@@ -1,0 +1,66 @@
+//! The comparison sees what a plain checksum does not.
+
+use crate::servers::Turn;
+use crate::shop::{Run, fill};
+use segue_model::Side::Target;
+
+#[tokio::test]
+async fn sees_every_kind_of_sabotage_at_the_target() {
+    let turn = Turn::take().await;
+    fill(&turn).await;
+    let mut run = Run::begin(&turn).await;
+    run.steps(&["claim", "seed", "follow"]).await;
+    let mut root = turn.root(Target).await;
+    root.run("SET sql_log_bin = 0, foreign_key_checks = 0; USE shop").await.unwrap();
+    for (what, change, back) in [
+        (
+            "values of equal length exchanged between two rows",
+            "UPDATE big SET v = CASE id WHEN 1001 THEN (SELECT MD5(1002)) ELSE (SELECT MD5(1001)) END WHERE id IN (1001, 1002)",
+            "UPDATE big SET v = MD5(id) WHERE id IN (1001, 1002)",
+        ),
+        (
+            "NULL moved to another column",
+            "UPDATE orders SET total = NULL, note = '12.5000' WHERE id = 1; UPDATE orders SET client = 'bob' WHERE id = 1",
+            "UPDATE orders SET client = 'ada', total = 12.5, note = 'a\\tb\\nc\\\\d' WHERE id = 1",
+        ),
+        (
+            "one pair of equal rows for another",
+            "UPDATE audit SET what = 'b' WHERE what = 'a'",
+            "UPDATE audit SET what = 'a' WHERE what = 'b'",
+        ),
+        (
+            "an empty text for NULL",
+            "UPDATE orders SET note = '' WHERE id = 2",
+            "UPDATE orders SET note = NULL WHERE id = 2",
+        ),
+        (
+            "a float's last digit",
+            "UPDATE odd SET f = 0.10000001 WHERE id = 1",
+            "UPDATE odd SET f = 0.1 WHERE id = 1",
+        ),
+        ("a row too few", "DELETE FROM big WHERE id = 7", "INSERT INTO big VALUES (7, MD5(7))"),
+        (
+            "a byte in a long value",
+            "UPDATE odd SET blo = x'000103' WHERE id = 1",
+            "UPDATE odd SET blo = x'000102' WHERE id = 1",
+        ),
+        (
+            "another index",
+            "ALTER TABLE orders DROP KEY client",
+            "ALTER TABLE orders ADD KEY client (client)",
+        ),
+        (
+            "another trigger",
+            "DROP TRIGGER orders_in; CREATE TRIGGER orders_in AFTER INSERT ON orders FOR EACH ROW INSERT INTO audit VALUES (NEW.client, 0)",
+            "DROP TRIGGER orders_in; SET NAMES utf8mb4, sql_mode = @@GLOBAL.sql_mode; SELECT 1",
+        ),
+    ] {
+        root.run(change).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+        let found = run.replica.compare_live().await.unwrap();
+        assert_eq!(found.differences.len(), 1, "{what}: {:?}", found.differences);
+        root.run(back).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+    }
+    let found = run.replica.compare_live().await.unwrap();
+    let left: Vec<&str> = found.differences.iter().map(|d| d.what.as_str()).collect();
+    assert_eq!(left, ["missing at target"], "only the trigger: {:?}", found.differences);
+}

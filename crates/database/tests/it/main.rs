@@ -1,0 +1,13 @@
+//! The family against two real MariaDB servers.
+
+#![allow(clippy::unwrap_used)]
+
+mod compare;
+mod copy;
+mod cutover;
+mod epochs;
+mod fence;
+mod preflight;
+mod restart;
+mod servers;
+mod shop;
