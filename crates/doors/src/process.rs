@@ -196,9 +196,16 @@ impl Invocation {
         match ended {
             Ok(Ok(status)) => {
                 group.reaped();
-                Ok(Finished { status, stdout: out.bytes, stderr: err.bytes, took: started.elapsed() })
+                Ok(Finished {
+                    status,
+                    stdout: out.bytes,
+                    stderr: err.bytes,
+                    took: started.elapsed(),
+                })
             }
-            Ok(Err(e)) => Err(Fault::new("SG0884", FaultKind::Bug, op, e).leaving(EffectLeft::Maybe)),
+            Ok(Err(e)) => {
+                Err(Fault::new("SG0884", FaultKind::Bug, op, e).leaving(EffectLeft::Maybe))
+            }
             Err(_) => {
                 group.kill();
                 if timeout(REAP, child.wait()).await.is_ok() {

@@ -39,7 +39,7 @@ impl Scene<'_> {
         for path in anchored {
             match self.from.join(&path).symlink_metadata() {
                 Ok(about) => {
-                    if about.is_file() && about.nlink() > 999 {
+                    if about.is_file() && about.nlink() > 1 {
                         let names = links.names(self.from, self.excludes, &path, &about);
                         list.extend(names.map_err(|e| unreadable(self.from, e))?);
                     }

@@ -158,7 +158,8 @@ impl Sampler for AccessLogSampler {
     /// Returns no sample at the first call: there is no interval yet.
     async fn sample(&self, now_boot_ms: u64) -> Outcome<Vec<Sample>> {
         let op = format!("read access log `{}`", self.path.display());
-        let (path, passing, reader) = (self.path.clone(), self.passing.clone(), self.reader.clone());
+        let (path, passing, reader) =
+            (self.path.clone(), self.passing.clone(), self.reader.clone());
         let read = tokio::task::spawn_blocking(move || {
             let mut reader = lock(&reader);
             let result = interval(&path, &passing, &mut reader);

@@ -76,10 +76,14 @@ impl Line {
     }
 
     /// Sends one GET and reads the whole answer.
-    pub(crate) async fn get(&mut self, host: &str, path: &str, close: bool) -> Result<Answer, Failure> {
-        let mut request = Request::get(path)
-            .header(header::HOST, host)
-            .header(header::USER_AGENT, "segue-probe");
+    pub(crate) async fn get(
+        &mut self,
+        host: &str,
+        path: &str,
+        close: bool,
+    ) -> Result<Answer, Failure> {
+        let mut request =
+            Request::get(path).header(header::HOST, host).header(header::USER_AGENT, "segue-probe");
         if close {
             request = request.header(header::CONNECTION, "close");
         }

@@ -116,7 +116,8 @@ impl HttpProbe {
     /// Sends one request and counts its end.
     async fn ask(&self, number: u64, intended: Instant, intended_ms: u64) {
         let answered = timeout_at(intended + LIMIT, self.get()).await;
-        let result = answered.unwrap_or(Err(Failure::Timeout)).map_err(|failure| failure.to_string());
+        let result =
+            answered.unwrap_or(Err(Failure::Timeout)).map_err(|failure| failure.to_string());
         let took_us = u64::try_from(intended.elapsed().as_micros()).unwrap_or(u64::MAX);
         lock(&self.open).remove(&number);
         lock(&self.tally).ended(Ended { number, intended_ms, took_us, result }, boot_ms());
@@ -139,7 +140,11 @@ impl HttpProbe {
         }
         let found = marker.is_empty()
             || answer.body.windows(marker.len()).any(|part| part == marker.as_bytes());
-        if found { Ok(answer.side.unwrap_or_else(|| "unknown".into())) } else { Err(Failure::Marker) }
+        if found {
+            Ok(answer.side.unwrap_or_else(|| "unknown".into()))
+        } else {
+            Err(Failure::Marker)
+        }
     }
 
     fn idle_line(&self) -> Option<Line> {
@@ -161,13 +166,15 @@ impl HttpProbe {
 async fn ask_always(probe: Weak<HttpProbe>, per_second: u32, token: CancellationToken) {
     let (began, began_wall) = (Instant::now(), SystemTime::now());
     for step in 0_u64.. {
-        let after = Duration::from_nanos(step.saturating_mul(1_000_000_000) / u64::from(per_second.max(1)));
+        let after =
+            Duration::from_nanos(step.saturating_mul(1_000_000_000) / u64::from(per_second.max(1)));
         tokio::select! {
             () = token.cancelled() => return,
             () = sleep_until(began + after) => {}
         }
         let Some(probe) = probe.upgrade() else { return };
-        let intended_ms = (began_wall + after).duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        let intended_ms =
+            (began_wall + after).duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
         let intended_ms = u64::try_from(intended_ms).unwrap_or(u64::MAX);
         let number = {
             let mut next = lock(&probe.next);
@@ -182,7 +189,8 @@ async fn ask_always(probe: Weak<HttpProbe>, per_second: u32, token: Cancellation
 
 fn boot_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1000
+        + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
 impl Drop for HttpProbe {

@@ -250,7 +250,9 @@ mod tests {
     fn counts_an_interruption_in_intended_order() {
         let mut tally = Tally::new();
         // 2, 3 and 4 failed; their ends arrive out of order.
-        for (number, good) in [(0, true), (1, true), (5, true), (3, false), (2, false), (6, true), (4, false)] {
+        for (number, good) in
+            [(0, true), (1, true), (5, true), (3, false), (2, false), (6, true), (4, false)]
+        {
             tally.ended(probe(number, good), 0);
         }
         let summary = tally.summary();

@@ -104,7 +104,8 @@ impl Effect for StopWorkers {
         let side = call.authority.way().from();
         let workers = self.plans.iter().map(|p| Worker::new(p, side, Some(&call.authority)));
         let answers = running(workers.collect()).await?;
-        let running: Vec<String> = answers.into_iter().filter(|(_, r)| *r).map(|(n, _)| n).collect();
+        let running: Vec<String> =
+            answers.into_iter().filter(|(_, r)| *r).map(|(n, _)| n).collect();
         Ok(json!({ "running": running }))
     }
 

@@ -19,7 +19,8 @@ pub async fn preflight(plans: &[WorkerPlan]) -> Vec<Finding> {
 
 async fn check(plan: &WorkerPlan, side: Side) -> Vec<Finding> {
     let commands = plan.sides.get(side);
-    let named = [("stop", &commands.stop), ("start", &commands.start), ("running", &commands.running)];
+    let named =
+        [("stop", &commands.stop), ("start", &commands.start), ("running", &commands.running)];
     let missing: Vec<Finding> = named
         .into_iter()
         .filter_map(|(name, vector)| {

@@ -147,7 +147,8 @@ async fn says_unknown_when_a_worker_does_not_answer() {
     let stop = stop_workers(vec![plan.clone()]);
     assert!(matches!(stop.observe(&call).await.unwrap(), Observed::Unknown(_)));
     assert_eq!(stop.run(&call).await.unwrap_err().code, "SG0502");
-    plan.sides.source = WorkerCommands { stop: ["true".into()].to_vec(), ..world.plan("cron").sides.source };
+    plan.sides.source =
+        WorkerCommands { stop: ["true".into()].to_vec(), ..world.plan("cron").sides.source };
     let fault = stop_workers(vec![plan]).run(&call).await.unwrap_err();
     assert_eq!((fault.code.as_str(), fault.cause.as_str()), ("SG0503", "it still runs"));
 }
@@ -191,9 +192,8 @@ async fn preflight_names_what_cannot_work() {
     let mut plan = world.plan("cron");
     plan.sides.source.stop = ["/no/such/program".into()].to_vec();
     plan.sides.target.running = ["sh", "-c", "exit 3"].map(Into::into).to_vec();
-    let codes = |found: Vec<segue_model::Finding>| {
-        found.into_iter().map(|f| f.code).collect::<Vec<_>>()
-    };
+    let codes =
+        |found: Vec<segue_model::Finding>| found.into_iter().map(|f| f.code).collect::<Vec<_>>();
     assert_eq!(codes(preflight(&[plan]).await), ["SG0511", "SG0512"]);
     world.run_at("cron", "target");
     assert_eq!(codes(preflight(&[world.plan("cron")]).await), ["SG0513"]);

@@ -151,7 +151,9 @@ fn usable_setpriv() -> Option<PathBuf> {
         .status()
         .is_ok_and(|status| status.success());
     if !works {
-        tracing::warn!("setpriv cannot set a parent-death signal; children are ended by their mark");
+        tracing::warn!(
+            "setpriv cannot set a parent-death signal; children are ended by their mark"
+        );
     }
     works.then_some(path)
 }

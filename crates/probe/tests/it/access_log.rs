@@ -18,7 +18,8 @@ impl Log {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("access.log");
-        fs::write(&path, format!("{}203.0.113.7 - - [half", line("203.0.113.9").repeat(100))).unwrap();
+        fs::write(&path, format!("{}203.0.113.7 - - [half", line("203.0.113.9").repeat(100)))
+            .unwrap();
         let sampler = AccessLogSampler::new(&path, vec![FRONT.parse().unwrap()]);
         assert!(sampler.sample(1).await.unwrap().is_empty(), "there is no interval yet");
         Self { dir, sampler }

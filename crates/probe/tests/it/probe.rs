@@ -41,7 +41,10 @@ async fn counts_good_answers_by_side_at_the_intended_rate() {
     let seen = server.seen();
     assert!(seen.iter().any(|s| s.connection == 0) && seen.len() as u64 == summary.sent);
     assert!(seen.iter().map(|s| s.connection).max().unwrap() < 10, "connections are reused");
-    assert!(seen[0].head.contains("GET /catalogue?page=1 ") && seen[0].head.contains("shop.example.test"));
+    assert!(
+        seen[0].head.contains("GET /catalogue?page=1 ")
+            && seen[0].head.contains("shop.example.test")
+    );
     let seconds = probe.seconds();
     assert_eq!(seconds.iter().map(|s| s.sent).sum::<u64>(), summary.sent);
     assert!(seconds.iter().all(|s| s.p50_ms <= s.p99_ms && s.p99_ms <= s.max_ms));
@@ -92,10 +95,17 @@ async fn names_every_kind_of_failure_and_measures_the_interruption() {
             assert!(value(&probe, What::ProbeFailed).await >= 10.0);
             assert!(probe.summary().longest_interruption.unwrap().open);
             server.behave(Manner::Good);
-            until("it is good again", || probe.summary().longest_interruption.is_some_and(|i| !i.open)).await;
+            until("it is good again", || {
+                probe.summary().longest_interruption.is_some_and(|i| !i.open)
+            })
+            .await;
             probe.stop().await;
             let summary = probe.summary();
-            assert_eq!(summary.failures.keys().collect::<Vec<_>>(), [word], "{manner:?} {connection:?}");
+            assert_eq!(
+                summary.failures.keys().collect::<Vec<_>>(),
+                [word],
+                "{manner:?} {connection:?}"
+            );
             let longest = summary.longest_interruption.unwrap();
             assert!(longest.length_ms >= longest.probes * 20 - 40, "{longest:?}");
             assert!(longest.length_ms <= 5_000, "{longest:?}");
@@ -136,7 +146,8 @@ async fn shows_health_from_the_address_it_is_told_to_use() {
     let server = Server::start().await;
     let egress = Some("127.0.0.250".parse().unwrap());
     let probe = HealthProbe::new(Side::Target, server.address, "h", "/healthz", egress);
-    for (manner, expected) in [(Manner::Good, 1.0), (Manner::Status503, 0.0), (Manner::Close, 0.0)] {
+    for (manner, expected) in [(Manner::Good, 1.0), (Manner::Status503, 0.0), (Manner::Close, 0.0)]
+    {
         server.behave(manner);
         let samples = probe.sample(7).await.unwrap();
         assert_eq!(samples[0].what, What::BackendHealthy(Side::Target));
