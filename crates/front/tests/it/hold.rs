@@ -156,9 +156,13 @@ async fn drops_a_held_request_whose_client_left_body_unread_or_not() {
     let front = Running::routed(&source, &target).await;
     assert!(done(&front.hold("h1").await));
     let mut leaving = Vec::new();
+    // A body that is not read to its end hides the client's leaving from the HTTP layer.
+    let body = "x".repeat(40_000);
     for head in [
-        "GET /gone HTTP/1.1\r\nHost: shop.example.test\r\n\r\n",
-        "POST /gone HTTP/1.1\r\nHost: shop.example.test\r\nContent-Length: 3\r\n\r\nabc",
+        "GET /gone HTTP/1.1\r\nHost: shop.example.test\r\n\r\n".to_owned(),
+        format!(
+            "POST /gone HTTP/1.1\r\nHost: shop.example.test\r\nContent-Length: 40000\r\n\r\n{body}"
+        ),
     ] {
         let mut stream = TcpStream::connect(front.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -168,9 +172,8 @@ async fn drops_a_held_request_whose_client_left_body_unread_or_not() {
     let staying = later(front.address, "POST", "/stays");
     front.held(3).await;
     drop(leaving);
-    // The one without a body is seen to leave at once, the other when its turn comes at
-    // the latest.
-    until("one left the queue", async || front.status().await.held <= 2).await;
+    // The one without a body is seen to leave at once, the other when its turn comes.
+    front.held(2).await;
     assert!(done(&front.release("h1", Side::Target).await));
     assert_eq!(within("its answer", staying).await.unwrap().unwrap().status, 200);
     until("all is let go", async || front.status().await.hold == HoldStatus::Open).await;

@@ -199,3 +199,20 @@ async fn gives_the_port_back_when_its_process_dies() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sends_nothing_more_to_a_port_given_back_while_it_is_still_open() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let nginx = Nginx::start(folder.path()).await;
+    let egress = EGRESS.parse().unwrap();
+    let listener = segue_doors::takeover::take_over(nginx.address, egress).unwrap();
+    let unanswered = TcpStream::connect(nginx.address).await.unwrap();
+    let address = unanswered.local_addr().unwrap();
+    let (_, peer) = listener.accept().expect("new connections come here");
+    assert_eq!(peer, address);
+    segue_doors::takeover::give_back(&listener).unwrap();
+    for _ in 0..100 {
+        assert_eq!(get(nginx.address, "/").await.body, "live\n");
+    }
+    assert!(listener.accept().is_err(), "nothing waits to be accepted");
+}

@@ -1,0 +1,129 @@
+//! What a benchmark found.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::Path;
+
+/// One comparison. Lower is better throughout.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Row {
+    /// What is measured.
+    pub(super) what: String,
+    /// `ratio` (ours to a peer's) or `bound` (ours alone).
+    pub(super) kind: &'static str,
+    /// Our value.
+    pub(super) ours: f64,
+    /// The peer's value.
+    pub(super) peer: Option<f64>,
+    /// Who the peer is.
+    pub(super) peer_name: Option<&'static str>,
+    /// Whether the peer is not installed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) peer_missing: bool,
+    /// Unit of both values.
+    pub(super) unit: &'static str,
+    /// Ours divided by the peer's.
+    pub(super) ratio: Option<f64>,
+    /// The most that the ratio, or our value, may be.
+    pub(super) goal: f64,
+    /// Whether it is.
+    pub(super) pass: bool,
+}
+
+impl Row {
+    /// Compares with a peer; one that is missing does not pass.
+    pub(super) fn ratio(
+        what: &str,
+        unit: &'static str,
+        ours: f64,
+        peer_name: &'static str,
+        peer: Option<f64>,
+        goal: f64,
+    ) -> Self {
+        let ratio = peer.map(|peer| ours / peer);
+        Self {
+            what: what.into(),
+            kind: "ratio",
+            ours,
+            peer,
+            peer_name: Some(peer_name),
+            peer_missing: peer.is_none(),
+            unit,
+            ratio,
+            goal,
+            pass: ratio.is_some_and(|r| r <= goal),
+        }
+    }
+
+    /// Compares with a bound.
+    pub(super) fn bound(what: &str, unit: &'static str, ours: f64, goal: f64) -> Self {
+        Self {
+            what: what.into(),
+            kind: "bound",
+            ours,
+            peer: None,
+            peer_name: None,
+            peer_missing: false,
+            unit,
+            ratio: None,
+            goal,
+            pass: ours <= goal,
+        }
+    }
+
+    /// Returns what is compared with whom.
+    pub(super) fn name(&self) -> String {
+        match self.peer_name {
+            Some(peer) => format!("{} / {peer}", self.what),
+            None => self.what.clone(),
+        }
+    }
+}
+
+/// Writes the rows as JSON.
+pub(super) fn write(path: &Path, rows: &[Row]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let text = serde_json::to_string_pretty(rows)? + "\n";
+    std::fs::write(path, text).with_context(|| format!("write `{}`", path.display()))
+}
+
+/// Returns the rows as a table for people.
+pub(super) fn table(rows: &[Row]) -> String {
+    let mut text = format!(
+        "{:<42} {:>10} {:>10} {:>7} {:>6}  {}\n",
+        "what", "ours", "peer", "ratio", "goal", "pass"
+    );
+    for row in rows {
+        let number = |n: Option<f64>| n.map_or_else(|| "-".to_owned(), |n| format!("{n:.2}"));
+        let peer = if row.peer_missing { "missing".into() } else { number(row.peer) };
+        let pass = if row.pass { "yes" } else { "NO" };
+        let what = format!("{} [{}]", row.name(), row.unit);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{what:<42} {:>10} {peer:>10} {:>7} {:>6}  {pass}",
+            number(Some(row.ours)),
+            number(row.ratio),
+            number(Some(row.goal)),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn does_not_pass_above_the_goal_nor_without_the_peer() {
+        assert!(Row::ratio("x", "us", 25.0, "peer", Some(20.0), 1.25).pass);
+        assert!(!Row::ratio("x", "us", 25.1, "peer", Some(20.0), 1.25).pass);
+        let missing = Row::ratio("x", "us", 1.0, "peer", None, 1.25);
+        assert!(missing.peer_missing && !missing.pass);
+        assert!(!Row::bound("x", "requests", 1.0, 0.0).pass);
+        assert!(table(&[missing]).contains("missing"));
+    }
+}
