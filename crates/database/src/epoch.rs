@@ -4,7 +4,7 @@ use crate::fault::{Deadline, Explain};
 use crate::link::{EpochLogin, Link, Wire};
 use rand::RngCore;
 use secrecy::{ExposeSecret, SecretString};
-use segue_doors::sql::Literal;
+use segue_doors::sql::{Ident, Literal};
 use segue_model::{EffectLeft, Epoch, Fault, FaultKind, Side};
 use segue_port::Outcome;
 use sha1::{Digest, Sha1};
@@ -192,19 +192,21 @@ async fn create(link: &Link, admin: &mut Wire, login: &EpochLogin) -> Outcome<()
     if seen != "%" && !seen.is_empty() {
         hosts.push(seen);
     }
-    let pattern =
-        segue_doors::sql::Ident::new(names.schema.replace('_', "\\_").replace('%', "\\%"));
     // A server that writes a binary log lets nobody else create triggers and functions.
     let creating = if admin.side() == Side::Target { ", SUPER" } else { "" };
     for host in hosts {
         let account = format!("{name}@{}", Literal::new(host));
-        for statement in [
+        let mut statements = vec![
             format!("CREATE USER {account} IDENTIFIED VIA mysql_native_password USING {stored}"),
             format!("GRANT {GLOBAL_RIGHTS}{creating} ON *.* TO {account}"),
             format!("GRANT SELECT ON mysql.* TO {account}"),
             format!("GRANT ALL PRIVILEGES ON segue.* TO {account}"),
-            format!("GRANT ALL PRIVILEGES ON {pattern}.* TO {account} WITH GRANT OPTION"),
-        ] {
+        ];
+        for form in grant_forms(&names.schema) {
+            statements
+                .push(format!("GRANT ALL PRIVILEGES ON {form}.* TO {account} WITH GRANT OPTION"));
+        }
+        for statement in statements {
             admin.run(statement).await.changing(&op)?;
         }
     }
@@ -225,6 +227,18 @@ async fn create(link: &Link, admin: &mut Wire, login: &EpochLogin) -> Outcome<()
         }
     }
     Ok(())
+}
+
+/// Returns the forms in which a right on the schema may be granted, quoted.
+///
+/// `_` is a wildcard there unless escaped. Many logins hold the unescaped form all the
+/// same, and only who holds a form may pass it on.
+fn grant_forms(schema: &str) -> Vec<Ident> {
+    let exact = schema.replace('_', "\\_");
+    if exact == schema {
+        return vec![Ident::new(schema)];
+    }
+    vec![Ident::new(exact), Ident::new(schema)]
 }
 
 /// Ends what former attempts left running at both servers: sessions of other epochs, and

@@ -1,7 +1,7 @@
 //! Seed and follow.
 
 use crate::servers::Turn;
-use crate::shop::{Run, fill, grow, until};
+use crate::shop::{Run, fill, grow, settings, until};
 use segue_model::Side::{Source, Target};
 use segue_port::{Call, Effect, Observed};
 use serde_json::Value;
@@ -14,6 +14,7 @@ async fn copies_everything_under_writes_and_leaves_other_tenants_alone() {
     let turn = Turn::take().await;
     fill(&turn).await;
     grow(&turn).await;
+    let before: String = turn.root(Target).await.one("SELECT @@gtid_binlog_pos").await.unwrap();
     let mut run = Run::begin(&turn).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut shop = turn.shop(Source).await.unwrap();
@@ -53,8 +54,8 @@ async fn copies_everything_under_writes_and_leaves_other_tenants_alone() {
         .unwrap();
     assert_eq!(enabled, 0, "an event would act at both sides");
     assert!(turn.shop(Target).await.is_err(), "the copied login must be locked");
-    let in_log: Vec<String> = root.rows("SELECT @@gtid_binlog_pos").await.unwrap();
-    assert_eq!(in_log, [""], "nothing of the copy may travel back");
+    let after: String = root.one("SELECT @@gtid_binlog_pos").await.unwrap();
+    assert_eq!(after, before, "nothing of the copy may travel back");
     root.run("ALTER USER shop@'%' ACCOUNT UNLOCK").await.unwrap();
     turn.shop(Target).await.expect("the password came along");
 }
@@ -109,4 +110,34 @@ async fn an_interrupted_seed_is_dropped_and_done_again() {
     assert_eq!(run.replica.compare_live().await.unwrap().differences, vec![]);
     assert!(matches!(run.observed("seed").await, Observed::Applied(Value::Object(_))));
     assert!(matches!(run.observed("follow").await, Observed::Applied(_)));
+}
+
+#[tokio::test]
+async fn an_underscore_in_the_schema_name_is_no_wildcard() {
+    let turn = Turn::take().await;
+    let mut root = turn.root(Source).await;
+    for statement in [
+        "CREATE SCHEMA my_shop; CREATE SCHEMA my1shop",
+        "CREATE TABLE my_shop.t (id INT PRIMARY KEY); CREATE TABLE my1shop.t (id INT PRIMARY KEY)",
+        "CREATE USER loose@'%' IDENTIFIED BY 'l'; CREATE USER exact@'%' IDENTIFIED BY 'e'",
+        "GRANT ALL PRIVILEGES ON `my_shop`.* TO loose@'%'",
+        "GRANT ALL PRIVILEGES ON `my\\_shop`.* TO exact@'%'",
+    ] {
+        root.run(statement).await.unwrap();
+    }
+    let mut settings = settings(&turn, "run-1");
+    settings.plan.schema = "my_shop".into();
+    settings.plan.logins = vec!["loose".into(), "exact".into()];
+    let mut run = Run::of(settings, 1).await;
+    let findings = run.replica.preflight().await;
+    assert!(findings.iter().all(|f| f.severity == segue_model::Severity::Warn), "{findings:?}");
+    run.sync().await;
+    root.run("INSERT INTO my1shop.t VALUES (1); INSERT INTO my_shop.t VALUES (2)").await.unwrap();
+    until(&turn, Target, "SELECT COUNT(*) FROM my_shop.t", 1).await;
+    assert_eq!(run.replica.compare_live().await.unwrap().differences, vec![]);
+    let mut there = turn.root(Target).await;
+    for (login, form) in [("loose", "`my_shop`"), ("exact", "`my\\_shop`")] {
+        let grants: Vec<String> = there.rows(format!("SHOW GRANTS FOR {login}@'%'")).await.unwrap();
+        assert!(grants.iter().any(|grant| grant.contains(form)), "{grants:?}");
+    }
 }

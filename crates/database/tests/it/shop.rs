@@ -83,7 +83,12 @@ impl Run {
 
     /// Builds a run of a name and an epoch.
     pub(crate) async fn with(turn: &Turn, run: &str, epoch: u64) -> Self {
-        let replica = MariaReplica::new(settings(turn, run));
+        Self::of(settings(turn, run), epoch).await
+    }
+
+    /// Builds a run over settings of its own.
+    pub(crate) async fn of(settings: Settings, epoch: u64) -> Self {
+        let replica = MariaReplica::new(settings);
         replica.take_epoch(Epoch(epoch)).await.unwrap();
         let effects = replica.effects();
         Self {
