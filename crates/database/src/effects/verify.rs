@@ -103,6 +103,7 @@ impl Effect for Compare {
                 "effect": "database.compare",
                 "lost": true,
                 "differences": null,
+                "differing": null,
                 "note": "snapshots lost, compare again",
             }));
         };
@@ -113,6 +114,7 @@ impl Effect for Compare {
             "tables": found.tables,
             "rows": found.rows,
             "differences": found.differences.len(),
+            "differing": found.differences.len(),
             "by_object": found.differences,
             "digest": found.digest,
             "ms": found.ms,
