@@ -25,6 +25,8 @@ pub(crate) struct Front {
     name: HeaderValue,
     started_ms: u64,
     closing: AtomicBool,
+    /// Second of the last warning about a backend.
+    warned_s: AtomicU64,
     accepted: AtomicU64,
     connections: AtomicU64,
     tasks: TaskTracker,
@@ -49,6 +51,7 @@ impl Front {
             name,
             started_ms: clock::now_ms(),
             closing: AtomicBool::new(false),
+            warned_s: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -126,6 +129,13 @@ impl Front {
     /// Returns client connections now open, and taken so far.
     pub(crate) fn connection_counts(&self) -> (u64, u64) {
         (self.connections.load(Ordering::Relaxed), self.accepted.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether a warning about a backend is due: at most one a second, so that a
+    /// backend that is down does not fill the disk.
+    pub(crate) fn may_warn(&self) -> bool {
+        let now_s = clock::now_ms() / 1_000;
+        self.warned_s.swap(now_s, Ordering::Relaxed) != now_s
     }
 
     /// Returns the tasks that must end before the process does: connections, and requests

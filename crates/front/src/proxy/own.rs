@@ -56,7 +56,9 @@ pub(super) fn unanswered(
             (StatusCode::BAD_REQUEST, "the request did not arrive whole")
         }
     };
-    if let Unanswered::Broken(broken) = unanswered {
+    if let Unanswered::Broken(broken) = unanswered
+        && conn.front().may_warn()
+    {
         tracing::warn!(%side, error = broken as &dyn std::error::Error, "backend failed");
     }
     let mut response = text(conn, status, why);
