@@ -73,8 +73,9 @@ pub enum Request {
         /// Who asks.
         mark: Mark,
     },
-    /// Says where a unit's requests go. Refused while the unit is held and if a
-    /// host belongs to another unit.
+    /// Says where a unit's requests go. Refused while the unit is held, if a host
+    /// belongs to another unit, and if it would only move the unit to the other side:
+    /// that is for [`Request::Release`] to do, under a hold.
     SetRoute {
         /// Who asks.
         mark: Mark,

@@ -151,6 +151,12 @@ impl Desk {
         if known.as_ref().is_some_and(|u| u.gate.is_held()) {
             return Err(conflict(&op, "the unit is held", "release it: that sets the route too"));
         }
+        let now = known.as_ref().map(|u| u.gate.side());
+        let same_backends = next.units.get(name).is_some_and(|u| u.backends == route.backends);
+        if let Some(side) = now.filter(|side| same_backends && *side != route.write_side) {
+            let cause = format!("its requests go to {side}, where its writes are");
+            return Err(conflict(&op, &cause, "move it under a hold: a release sets the side"));
+        }
         next.units.insert(name.clone(), route.clone());
         let done = self.keep(books, next, EffectLeft::None).await?;
         let backends = Sides::from_fn(|side| {

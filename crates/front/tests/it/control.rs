@@ -45,6 +45,15 @@ async fn refuses_changes_that_would_let_requests_slip_through_a_hold() {
     assert_eq!(code(front.ask(Ask::Bypass { mark: front.mark() }).await), "SG0116");
     assert!(done(&front.release("h1", Side::Source).await));
     assert_eq!(code(front.hold("h1").await), "SG0116");
+    let aside = Ask::SetRoute {
+        mark: front.mark(),
+        unit: unit(),
+        hosts: vec![HOST.into()],
+        backends: Sides { source: shop.address, target: shop.address },
+        write_side: Side::Target,
+        concurrency: Sides { source: 1, target: 1 },
+    };
+    assert_eq!(code(front.ask(aside).await), "SG0116", "only a release moves the write side");
     assert!(done(&front.ask(Ask::Unclaim { mark: front.mark() }).await));
     assert_eq!(code(front.hold("h3").await), "SG0110");
     assert!(done(&front.ask(Ask::Claim { run: "run-2".into(), epoch: Epoch(1) }).await));
