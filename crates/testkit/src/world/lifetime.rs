@@ -4,6 +4,7 @@ use super::bind::Servers;
 use super::description::{Description, PerSide};
 use super::keeper::Keeper;
 use super::mariadb::Instance;
+use super::ports::Ports;
 use super::programs::Programs;
 use super::setup::{self, WorldOptions};
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,8 @@ pub struct World {
     pub(crate) databases: PerSide<Instance>,
     pub(crate) keeper: Keeper,
     detached: bool,
+    /// Dropped after the keeper: the ports are in use until then.
+    _ports: Ports,
 }
 
 impl World {
@@ -36,8 +39,8 @@ impl World {
         let parts = keeper
             .run(move |kept| setup::start(kept, &options))
             .with_context(|| format!("start a world in `{place}`"))?;
-        let setup::Parts { description, names, databases } = parts;
-        Ok(Self { description, names, databases, keeper, detached })
+        let setup::Parts { ports, description, names, databases } = parts;
+        Ok(Self { description, names, databases, keeper, detached, _ports: ports })
     }
 
     /// Returns its description.

@@ -18,6 +18,7 @@ mod practice;
 mod programs;
 mod secrets;
 mod setup;
+mod site;
 mod template;
 mod tree;
 mod update;

@@ -6,7 +6,7 @@ use super::lifetime::World;
 use super::mariadb::{connect, run_all};
 use super::ports::Ports;
 use super::programs::locate;
-use super::setup::{healthy, shop_recipe};
+use super::site::{healthy, shop_recipe};
 use super::visitors::Visitors;
 use super::{secrets, tree, update};
 use anyhow::{Context, Result, bail};
@@ -47,14 +47,15 @@ struct Practice<'a> {
     /// The practice site as a world of its own, for `segue-shop`.
     site: Description,
     home: PathBuf,
+    _ports: Ports,
 }
 
 impl<'a> Practice<'a> {
     fn new(world: &'a World) -> Result<Self> {
         let home = world.description().dir.join(SCHEMA);
         let mut site = world.description().clone();
-        let port =
-            Ports::default().free_on(&[IpAddr::V4(ADDRESS.source), IpAddr::V4(ADDRESS.target)])?;
+        let mut ports = Ports::reserve()?;
+        let port = ports.free_on(&[IpAddr::V4(ADDRESS.source), IpAddr::V4(ADDRESS.target)])?;
         site.host = format!("{SCHEMA}.{}", site.zone.name);
         site.shop = PerSide::from_fn(|side| SocketAddr::new(IpAddr::V4(*ADDRESS.get(side)), port));
         site.trees = PerSide::from_fn(|side| home.join(format!("site-{side}")));
@@ -64,7 +65,7 @@ impl<'a> Practice<'a> {
         site.database.user = SCHEMA.to_owned();
         site.database.password_file = home.join("password");
         site.dir = home.clone();
-        Ok(Self { world, site, home })
+        Ok(Self { world, site, home, _ports: ports })
     }
 
     /// Builds the site at the source and starts it there.

@@ -1,7 +1,6 @@
 //! How a world comes up.
 
 use super::bind::{self, Servers};
-use super::daemon::{Ending, Recipe, wait_until};
 use super::description::{
     Description, PerSide, Rows, Server, ServerPair, Side, Static, Tenant, Zone,
 };
@@ -9,14 +8,12 @@ use super::keeper::Kept;
 use super::mariadb::{self, Instance, Role, run_all};
 use super::ports::{LOCAL, Ports, SOURCE, TARGET};
 use super::template::{self, Template};
-use super::web::Web;
-use super::{data, secrets, tree};
+use super::{data, secrets, site, tree};
 use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The administrator's login on both database servers.
 const ADMIN: &str = "segue_admin";
@@ -65,8 +62,9 @@ impl WorldOptions {
     }
 }
 
-/// A database server's instance and the secrets of the logins set there.
+/// A started world's parts.
 pub(crate) struct Parts {
+    pub(crate) ports: Ports,
     pub(crate) description: Description,
     pub(crate) names: Servers,
     pub(crate) databases: PerSide<Instance>,
@@ -139,7 +137,7 @@ pub(crate) fn start(kept: &mut Kept, options: &WorldOptions) -> Result<Parts> {
     }
     copy_data(&dir, &template, options)?;
     said("data copied, files written");
-    let mut ports = Ports::default();
+    let mut ports = Ports::reserve()?;
     let secrets = Secrets::make(&dir.join("secrets"))?;
     let names = name_servers(&dir, &mut ports, kept)?;
     let mut description = describe(options, &mut ports, &names, &secrets, kept)?;
@@ -158,11 +156,11 @@ pub(crate) fn start(kept: &mut Kept, options: &WorldOptions) -> Result<Parts> {
     std::fs::write(&description.zone.at_start, names.zone_at(names.primary)?.join("\n") + "\n")?;
     description.save()?;
     said("name servers answer");
-    start_site(kept, &description)?;
+    site::start(kept, &description)?;
     said("the site answers");
     description.pids = kept.pids().into_iter().collect();
     description.save()?;
-    Ok(Parts { description, names, databases })
+    Ok(Parts { ports, description, names, databases })
 }
 
 fn default_cache(shop: &Path) -> Result<PathBuf> {
@@ -337,64 +335,4 @@ fn archive_checksum(kept: &Kept, description: &Description, secrets: &Secrets) -
         conn.disconnect().await?;
         row.map(|row| row.1).context("checksum `tenant.archive`: no answer")
     })
-}
-
-/// Starts shop, web servers, cron and the neighbour.
-fn start_site(kept: &mut Kept, description: &Description) -> Result<()> {
-    std::fs::write(description.shop_dir.source.join("cron.enabled"), b"")?;
-    for side in Side::BOTH {
-        let side_text = side.as_str();
-        let recipe =
-            shop_recipe(description, &format!("shop-{side}"), &["serve", "--side", side_text]);
-        kept.start(&recipe)?;
-        let home = description.dir.join(side_text).join("web");
-        let web = Web {
-            name: format!("nginx-{side}"),
-            home: &home,
-            side,
-            listen: *description.backend.get(side),
-            shop: *description.shop.get(side),
-            tree: description.trees.get(side),
-        };
-        kept.start(&web.recipe(&kept.programs)?)?;
-    }
-    for side in Side::BOTH {
-        let address = *description.backend.get(side);
-        wait_until(&format!("the site at {address} answers"), Duration::from_secs(20), || {
-            kept.all_run()?;
-            Ok(healthy(address))
-        })?;
-        let recipe =
-            shop_recipe(description, &format!("cron-{side}"), &["cron", "--side", side.as_str()]);
-        kept.start(&recipe)?;
-    }
-    kept.start(&shop_recipe(description, "tenant", &["tenant"]))?;
-    Ok(())
-}
-
-/// Returns how to start one mode of `segue-shop`.
-pub(crate) fn shop_recipe(description: &Description, name: &str, args: &[&str]) -> Recipe {
-    let mut all: Vec<_> = args.iter().map(|arg| (*arg).into()).collect();
-    all.push("--world".into());
-    all.push(description.path().into());
-    Recipe {
-        name: name.to_owned(),
-        program: description.shop_program.clone(),
-        args: all,
-        log: description.dir.join("run").join(format!("{name}.log")),
-        ending: Ending::Ask,
-    }
-}
-
-/// Returns whether `/healthz` answers 200 at `address`.
-pub(crate) fn healthy(address: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(300))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.split(' ').nth(1) == Some("200"))
 }
