@@ -41,7 +41,7 @@ lint: setup
 	@echo 'make lint: clean'
 
 crash: build
-	$(BIN)/segue-demo crash
+	$(BIN)/segue-crash
 
 bench: setup
 	@test -n "$(NAME)" || { echo 'make bench NAME=front'; exit 2; }

@@ -45,12 +45,16 @@ pub(crate) struct View {
     json: bool,
     progress_open: bool,
     terminal: bool,
+    told: Option<std::time::Instant>,
 }
+
+/// Without a terminal there is one line of progress in this time.
+const PROGRESS_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl View {
     /// Builds a view; progress is redrawn in place only on a terminal.
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, progress_open: false, terminal: std::io::stderr().is_terminal() }
+        Self { json, progress_open: false, terminal: std::io::stderr().is_terminal(), told: None }
     }
 
     /// Shows one line from the controller.
@@ -91,8 +95,9 @@ impl View {
         if self.terminal {
             eprint!("\r\x1b[2K{text}");
             self.progress_open = true;
-        } else {
+        } else if self.told.is_none_or(|told| told.elapsed() > PROGRESS_EVERY) {
             eprintln!("{text}");
+            self.told = Some(std::time::Instant::now());
         }
         let _ = std::io::stderr().flush();
     }

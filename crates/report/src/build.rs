@@ -167,9 +167,14 @@ fn add_pauses(report: &mut Report) {
 fn summary(report: &Report) -> Summary {
     let count = |value: &Value, key: &str| value.get(key).and_then(Value::as_u64);
     let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_f64);
+    // The fronts count the probes' own requests too; what is left are the visitors'.
+    let visitors = |all: &str, own: &str| {
+        let own = count(&report.probe, own).unwrap_or(0);
+        count(&report.traffic, all).map(|all| all.saturating_sub(own))
+    };
     Summary {
-        requests: count(&report.traffic, "requests"),
-        failed_requests: count(&report.traffic, "failed"),
+        requests: visitors("requests", "sent"),
+        failed_requests: visitors("failed", "failed"),
         longest_request_ms: number(&report.probe, "longest_ms"),
         write_pause_ms: report.attempts.iter().filter_map(|a| a.pause_ms).reduce(f64::max),
         interruption_ms: number(&report.probe, "longest_interruption_ms"),

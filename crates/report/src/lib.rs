@@ -58,9 +58,9 @@ pub enum RunOutcome {
 /// The figures that a script reads; `None` is unknown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Requests that the fronts answered.
+    /// Requests of visitors that the fronts answered; the probes' own are not counted.
     pub requests: Option<u64>,
-    /// Requests that failed in the client's view, counted by the fronts.
+    /// Those that failed in the client's view, counted by the fronts.
     pub failed_requests: Option<u64>,
     /// Longest probe, from the time it should have been sent, milliseconds.
     pub longest_request_ms: Option<f64>,

@@ -24,6 +24,7 @@ pub(crate) struct Rates {
 struct Seen {
     amounts: Vec<(u64, u64)>,
     told_ms: u64,
+    told_amount: u64,
 }
 
 impl Rates {
@@ -53,10 +54,12 @@ impl ProgressSink for Rates {
         seen.amounts.push((now, progress.done));
         seen.amounts.retain(|(at, _)| now.saturating_sub(*at) <= WINDOW_MS);
         let finished = progress.total > 0 && progress.done >= progress.total;
-        if !finished && now.saturating_sub(seen.told_ms) < EVERY_MS {
+        let early = now.saturating_sub(seen.told_ms) < EVERY_MS;
+        if seen.told_ms > 0 && (seen.told_amount == progress.done || (early && !finished)) {
             return;
         }
         seen.told_ms = now;
+        seen.told_amount = progress.done;
         let rate = seen.rate();
         let left = progress.total.saturating_sub(progress.done);
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]

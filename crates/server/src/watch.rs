@@ -29,10 +29,12 @@ async fn look(conductor: &Arc<Conductor>) {
         return;
     };
     let now_ms = conductor.clock.boot_ms();
+    // Only what was measured after the cutover, or after a failback that withdrew, counts.
+    let last_ended_ms = state.history.last().map_or(0, |past| past.ended.boot_ms);
+    let since_ms = since.boot_ms.max(last_ended_ms);
     for trigger in &active.families.plan.policy.triggers {
-        // Only what was measured after the cutover counts against it.
         let samples = active.board.window(trigger.bound.what, trigger.for_ms);
-        if let Some(because) = fires(trigger, &samples, now_ms, since.boot_ms) {
+        if let Some(because) = fires(trigger, &samples, now_ms, since_ms) {
             fire(conductor, trigger, because).await;
             return;
         }

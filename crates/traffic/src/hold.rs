@@ -5,14 +5,12 @@ use crate::link::unexpected;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use segue_front::control::{HoldId, HoldStatus, Reply, Request};
+use segue_model::plan::Policy;
 use segue_model::{EffectLeft, Fault, FaultKind, Side};
 use segue_port::{Authority, Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// A request that runs longer than this is let finish before a hold begins, milliseconds.
-const QUIET_AGE_MS: u64 = 250;
 
 /// Pause between two tries to find a quiet moment.
 const QUIET_EVERY: Duration = Duration::from_millis(15);
@@ -97,7 +95,7 @@ impl Fronts {
                     unit: self.settings.unit.name.clone(),
                     hold_id,
                     lease_ms: policy.lease_ms,
-                    quiet_age_ms: QUIET_AGE_MS,
+                    quiet_age_ms: quiet_age_ms(policy),
                     slow_paths: policy.slow_paths.clone(),
                     age_max_ms: policy.hold_age_max_ms,
                     count_max: policy.hold_count_max,
@@ -141,6 +139,12 @@ impl Fronts {
         }
         Ok(longest)
     }
+}
+
+/// A request that already ran this long would not fit into the pause: the hold waits for
+/// a moment without one. Younger ones end inside the pause, as most of their kind do.
+fn quiet_age_ms(policy: &Policy) -> u64 {
+    policy.pause_budget_ms.saturating_sub(policy.seal_reserve_ms)
 }
 
 fn lapsed(front: &str, at_ms: u64) -> Fault {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The application's wait at the target while it is slow: above the trigger's bound, and
 /// a visitor waits less than a second longer than usual.
-const SLOW_MS: u64 = 400;
+const SLOW_MS: u64 = 300;
 
 /// Today's practice on a small copy, with its measured interruption.
 pub(crate) fn practice(scene: &Scene) -> Result<()> {
@@ -18,16 +18,12 @@ pub(crate) fn practice(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-fn hash(scene: &Scene) -> Result<String> {
-    scene.segue.plan()
-}
-
 /// Plan, approval, and everything copied while it is in use.
 pub(crate) fn plan_and_sync(scene: &Scene) -> Result<()> {
     let file = scene.segue.plan_file().display().to_string();
     scene.say("Segue's way: check the plan and both sides, then copy everything while it is in use");
     scene.segue.must(&["doctor", &file], 0)?;
-    let hash = hash(scene)?;
+    let hash = scene.segue.plan()?;
     scene.segue.must(&["sync", &hash], 0)?;
     scene.say_visitors();
     Ok(())
@@ -36,14 +32,14 @@ pub(crate) fn plan_and_sync(scene: &Scene) -> Result<()> {
 /// Fronts before the live port, low TTLs.
 pub(crate) fn prepare(scene: &Scene) -> Result<()> {
     scene.say("fronts go before the live port (no connection is dropped) and TTLs are lowered");
-    let hash = hash(scene)?;
+    let hash = hash_of_run(scene)?;
     scene.segue.must(&["cutover", &hash, "--prepare-only"], 0)?;
     scene.say_visitors();
     Ok(())
 }
 
 fn cut_over(scene: &Scene) -> Result<()> {
-    let hash = hash(scene)?;
+    let hash = hash_of_run(scene)?;
     scene.say("cutover: hold, fence, drain, seal, promote, route, publish");
     scene.segue.must(&["cutover", &hash], 0)?;
     let site = &scene.description.site;
@@ -116,7 +112,7 @@ pub(crate) fn stuck(scene: &Scene) -> Result<()> {
 
 /// The target cannot catch up.
 pub(crate) fn withdraw(scene: &Scene) -> Result<()> {
-    let hash = hash(scene)?;
+    let hash = hash_of_run(scene)?;
     scene.say("the target's replication is blocked just before the cutover");
     let block = scene.world()?.block_target_apply()?;
     let exit = scene.segue.show(&["cutover", &hash])?;
