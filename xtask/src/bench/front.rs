@@ -159,21 +159,36 @@ impl Process {
         Ok(Self(child))
     }
 
-    /// Returns the processor time of all its threads.
+    /// Returns the processor time of all its threads, and of the workers it started.
     fn cpu_ns(&self) -> Result<u64> {
-        let mut sum = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-            let spent = text.split(' ').next().context("schedstat is empty")?;
-            sum += spent.parse::<u64>()?;
-        }
-        Ok(sum)
+        let own = self.0.id();
+        let workers = fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
+        let all = workers.split_ascii_whitespace().map(str::to_owned).chain([own.to_string()]);
+        all.map(|process| cpu_ns_of(&process)).sum()
     }
+}
+
+fn cpu_ns_of(process: &str) -> Result<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let spent = text.split(' ').next().context("schedstat is empty")?;
+        sum += spent.parse::<u64>()?;
+    }
+    Ok(sum)
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Gone already if it failed at its start.
+        // Asked politely, it takes its workers along. Gone already if it failed at its start.
+        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(5) {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -220,7 +235,7 @@ fn wait_for(address: SocketAddr, what: &str, log: &Path) -> Result<()> {
 
 // ---- the proxies ----
 
-const NGINX: &str = "daemon off; master_process off; worker_processes 1; pid FOLDER/pid;
+const NGINX: &str = "daemon off; worker_processes 1; user root; pid FOLDER/pid;
 events { worker_connections 4096; }
 http {
   access_log off; keepalive_requests 1000000000; tcp_nodelay on;

@@ -93,7 +93,7 @@ pub(super) fn write(path: &Path, rows: &[Row]) -> Result<()> {
 /// Returns the rows as a table for people.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<42} {:>10} {:>10} {:>7} {:>6}  {}\n",
+        "{:<46} {:>10} {:>10} {:>7} {:>6}  {}\n",
         "what", "ours", "peer", "ratio", "goal", "pass"
     );
     for row in rows {
@@ -104,7 +104,7 @@ pub(super) fn table(rows: &[Row]) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{what:<42} {:>10} {peer:>10} {:>7} {:>6}  {pass}",
+            "{what:<46} {:>10} {peer:>10} {:>7} {:>6}  {pass}",
             number(Some(row.ours)),
             number(row.ratio),
             number(Some(row.goal)),
