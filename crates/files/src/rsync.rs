@@ -15,7 +15,11 @@ use std::time::Duration;
 const VANISHED: i32 = 24;
 
 /// Attributes that go along; see rsync(1).
-const WHAT: [&str; 3] = ["-aHAX", "--numeric-ids", "--no-human-readable"];
+///
+/// Times are compared to the nanosecond: within one second a file can change again at the
+/// same length, as session files do, and would be passed over.
+const WHAT: [&str; 4] =
+    ["-aHAX", "--numeric-ids", "--no-human-readable", "--modify-window=-1"];
 
 /// How long a killed rsync may take to go.
 const QUENCH: Duration = Duration::from_secs(5);
