@@ -46,6 +46,8 @@ pub enum Command {
     },
     /// Tells a stuck attempt to try again.
     Resume,
+    /// Asks whether somebody is there.
+    Hello,
     /// Asks for the state once.
     Status,
     /// Asks for the state and every record and progress line from now on.

@@ -64,9 +64,19 @@ pub async fn send(dir: &Path, by: &str, command: Command) -> Result<Answers, Fau
     Ok(Answers { lines: BufReader::new(read).lines(), _write: write })
 }
 
-/// Tells whether a controller listens for `dir`.
+/// How long a controller may take to greet.
+const GREETING_LIMIT: Duration = Duration::from_secs(2);
+
+/// Tells whether a controller answers for `dir`.
+///
+/// An accepted connection is no proof: a killed process accepts until the kernel has
+/// closed its sockets. Only an answer is.
 pub async fn is_running(dir: &Path) -> bool {
-    UnixStream::connect(socket_path(dir)).await.is_ok()
+    let greeting = async {
+        let mut answers = send(dir, "greeting", Command::Hello).await.ok()?;
+        answers.next().await.ok()?
+    };
+    matches!(tokio::time::timeout(GREETING_LIMIT, greeting).await, Ok(Some(_)))
 }
 
 /// Waits until a controller listens for `dir`.

@@ -99,13 +99,14 @@ impl Conductor {
         Ok(())
     }
 
-    /// Files are followed by this process, so a new one starts following them anew.
+    /// Files are followed by this process: where it does not yet, it starts.
     async fn follow_files(&self, active: &Arc<Active>, state: &RunState) {
         let side = match state.write_side {
             segue_model::event::WriteSide::At(side) => side,
             segue_model::event::WriteSide::Held => return,
         };
-        for tree in &active.families.trees {
+        let trees = active.families.trees.iter();
+        for tree in trees.filter(|tree| tree.write_side() != Some(side)) {
             if let Err(fault) = tree.resume_following(side).await {
                 tracing::error!(%fault, "files are not followed");
                 let _ = self.journal.append(Event::Noted { text: fault.to_string() }).await;
@@ -171,7 +172,7 @@ impl Conductor {
                 self.stop.notify_one();
                 Ok((0, "the controller ends; fronts and replication go on".into()))
             }
-            Command::Watch => Ok((0, String::new())),
+            Command::Hello | Command::Watch => Ok((0, String::new())),
         };
         let result = self.status().await;
         match answer {
@@ -374,11 +375,10 @@ impl Conductor {
                 self.journal.append(event).await?;
             }
         }
-        if matches!(ended, Ended::Withdrawn { .. }) {
-            let state = self.journal.state();
-            if state.stage >= Stage::Synced {
-                self.follow_files(active, &state).await;
-            }
+        // A table that a former controller began leaves files that nobody here follows.
+        let state = self.journal.state();
+        if state.stage >= Stage::Synced && state.stage < Stage::Settled {
+            self.follow_files(active, &state).await;
         }
         self.measure().await;
         Ok(())
