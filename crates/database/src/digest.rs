@@ -62,11 +62,16 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
     /// One digest over all tables and definitions of the source, hexadecimal.
     pub digest: String,
-    /// How long writers were kept waiting for it, milliseconds.
-    pub stall_ms: u64,
     /// How long it took, milliseconds.
     pub ms: u64,
 }
+
+/// Kinds whose text cannot hold the separator: they need no length before them, which
+/// saves half of the work on most tables.
+const SELF_ENDING: [&str; 12] = [
+    "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "double", "date", "time",
+    "datetime", "timestamp", "year",
+];
 
 /// Returns the text of a row as an SQL expression.
 fn row_text(columns: &[Column]) -> String {
@@ -76,6 +81,10 @@ fn row_text(columns: &[Column]) -> String {
     parts.push(nulls.join(", "));
     for column in columns {
         let name = Ident::new(column.name.as_str());
+        if SELF_ENDING.contains(&column.kind.as_str()) {
+            parts.push(format!("'|', COALESCE({name}, '')"));
+            continue;
+        }
         let value = match column.kind.as_str() {
             // As text a FLOAT has six digits.
             "float" => format!("CAST(CAST({name} AS DOUBLE) AS BINARY)"),
@@ -133,8 +142,6 @@ async fn digest(
 pub(crate) struct Snapshots {
     /// Pairs of sessions, source and target.
     pairs: Vec<(Wire, Wire)>,
-    /// How long writers waited while they were opened, milliseconds.
-    pub(crate) stall_ms: u64,
 }
 
 /// Opens a snapshot; the session's isolation keeps it until it ends.
@@ -158,13 +165,17 @@ impl Snapshots {
             Ok((source, target))
         };
         let (first, second) = tokio::try_join!(one(), one())?;
-        Ok(Self { pairs: vec![first, second], stall_ms: 0 })
+        Ok(Self { pairs: vec![first, second] })
+    }
+
+    /// Takes pairs of sessions, source and target, whose snapshots are open.
+    pub(crate) fn of(pairs: Vec<(Wire, Wire)>) -> Self {
+        Self { pairs }
     }
 
     /// Compares everything and ends the snapshots.
     pub(crate) async fn compare(self, link: &Link) -> Outcome<Comparison> {
         let begun = Instant::now();
-        let stall_ms = self.stall_ms;
         let mut pairs = self.pairs;
         let Some((source, target)) = pairs.first_mut() else {
             return Err(Fault::new("SG0219", FaultKind::Bug, "compare", "no snapshot is open"));
@@ -212,7 +223,6 @@ impl Snapshots {
             rows: done.values().map(|(source, _)| source.rows).sum(),
             differences,
             digest: hasher.finalize().to_hex().to_string(),
-            stall_ms,
             ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         })
     }
@@ -314,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_column_enters_with_its_length_and_whether_it_is_null() {
+    fn columns_that_could_hold_the_separator_enter_with_their_length() {
         let columns = [
             Column { name: "a".into(), kind: "int".into(), generated: false },
             Column { name: "f".into(), kind: "float".into(), generated: false },
@@ -322,7 +332,7 @@ mod tests {
         assert_eq!(
             row_text(&columns),
             "CONCAT(ISNULL(`a`), ISNULL(`f`), \
-             '|', COALESCE(LENGTH(CAST(`a` AS BINARY)), 0), ':', COALESCE(CAST(`a` AS BINARY), ''), \
+             '|', COALESCE(`a`, ''), \
              '|', COALESCE(LENGTH(CAST(CAST(`f` AS DOUBLE) AS BINARY)), 0), ':', COALESCE(CAST(CAST(`f` AS DOUBLE) AS BINARY), ''))"
         );
     }

@@ -18,6 +18,7 @@ mod gtid;
 mod link;
 mod locks;
 mod logins;
+mod moment;
 mod own;
 mod preflight;
 mod replica;

@@ -3,7 +3,7 @@
 use crate::fault::{Deadline, Explain};
 use crate::link::{Link, Wire};
 use segue_doors::sql::SqlError;
-use segue_model::{EffectLeft, Fault, FaultKind, Side};
+use segue_model::{Fault, FaultKind, Side};
 use segue_port::Outcome;
 use std::time::Duration;
 
@@ -130,14 +130,6 @@ async fn oldest(helper: &mut Wire) -> String {
         Ok(None) => "no open transaction is seen now".to_owned(),
         Err(error) => format!("the open transactions could not be read: {error}"),
     }
-}
-
-/// Releases the locks of this session.
-pub(crate) async fn unlock(wire: &mut Wire) -> Outcome<()> {
-    wire.run("UNLOCK TABLES")
-        .await
-        .changing(&format!("unlock the tables at the {}", wire.side()))
-        .map_err(|fault| fault.leaving(EffectLeft::Maybe))
 }
 
 /// Returns the server's position: file, offset and transaction ids.

@@ -5,18 +5,18 @@ use crate::effects;
 use crate::effects::fence::Fence;
 use crate::fault::Deadline;
 use crate::link::{Link, Wire};
-use crate::{epoch, locks, logins, preflight, sampler, stream, way_back};
+use crate::{epoch, logins, moment, preflight, sampler, way_back};
 use segue_model::{Epoch, Finding, Side};
 use segue_port::{Effect, Outcome, ReplicaEffects, Sampler};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// How long a comparison may wait until the tables could be locked.
+/// How long a comparison may try until both sides were brought to one moment.
 const ALIGN: Duration = Duration::from_secs(20);
 
-/// How long writers may wait while both sides are brought to the same moment.
-const STALL: Duration = Duration::from_millis(400);
+/// How long one try may pause the stream.
+const STALL: Duration = Duration::from_secs(2);
 
 /// One schema with its logins at two MariaDB servers.
 #[derive(Debug)]
@@ -97,24 +97,23 @@ impl MariaReplica {
 
     /// Compares both sides while they are in use.
     ///
-    /// Writers of the schema wait some milliseconds, until both sides stand at the same
-    /// moment; everything else happens in snapshots.
+    /// No writer waits: the stream to the other side pauses at the moment of the write
+    /// side's snapshots, and everything else happens in snapshots.
     ///
     /// # Errors
-    /// `SG0214` if the tables cannot be locked, `SG0216` if the other side does not come
-    /// up with the write side within a moment.
+    /// `SG0216` if the other side does not come to the write side's moment in time.
     pub async fn compare_live(&self) -> Outcome<Comparison> {
         let deadline = Deadline::after(ALIGN);
         let write_side = self.write_side().await?;
         self.link.warm().await?;
         loop {
-            match self.align(write_side, deadline).await {
+            match moment::aligned(&self.link, write_side, Deadline::after(STALL)).await {
                 Ok(snapshots) => {
                     self.link.cool().await;
                     return snapshots.compare(&self.link).await;
                 }
                 Err(fault) if fault.code == "SG0216" && !deadline.over() => {
-                    // Lag grew for a moment; the writers go on before the next attempt.
+                    // Lag grew for a moment; the stream catches up before the next try.
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
                 Err(fault) => return Err(fault),
@@ -129,37 +128,6 @@ impl MariaReplica {
             logins::planned(&self.link, &mut target).await?.iter().any(|(_, locked)| !locked);
         target.close().await;
         Ok(if open { Side::Target } else { Side::Source })
-    }
-
-    async fn align(&self, write_side: Side, deadline: Deadline) -> Outcome<Snapshots> {
-        let mut locked = self.link.take(write_side).await?;
-        // Should this process die here, the server frees the tables after a second.
-        locked.run("SET SESSION wait_timeout = 1").await.map_err(|error| {
-            segue_model::Fault::new(
-                "SG0204",
-                segue_model::FaultKind::Invalid,
-                "prepare a lock",
-                error,
-            )
-        })?;
-        let begun = Instant::now();
-        locks::lock_schema(&self.link, &mut locked, deadline).await?;
-        let standing = Instant::now();
-        let opened = async {
-            let place = locks::position(&mut locked).await?;
-            let wanted = stream::parse(&place.gtid, "align both sides")?;
-            effects::drain::reach(&self.link, write_side.other(), &wanted, Deadline::after(STALL))
-                .await?;
-            Snapshots::open(&self.link).await
-        }
-        .await;
-        locks::unlock(&mut locked).await?;
-        let stall = standing.elapsed();
-        tracing::debug!(waited = ?begun.elapsed(), ?stall, "both sides aligned for a comparison");
-        locked.close().await;
-        let mut snapshots = opened?;
-        snapshots.stall_ms = u64::try_from(stall.as_millis()).unwrap_or(u64::MAX);
-        Ok(snapshots)
     }
 
     /// Ends this process's own sessions: a fence that stands is released, snapshots are

@@ -2,13 +2,12 @@
 
 use super::{BOTH, ms_since};
 use crate::copy::{self, Tally, Work};
-use crate::digest::freeze;
 use crate::fault::{Deadline, Explain};
 use crate::link::{Link, Wire};
 use crate::logins::{self, Account, Definition};
 use crate::replica::MariaReplica;
 use crate::settings::own;
-use crate::{epoch, locks, schema};
+use crate::{epoch, locks, moment, schema};
 use async_trait::async_trait;
 use segue_doors::sql::Literal;
 use segue_model::{EffectLeft, Fault, FaultKind, Side};
@@ -20,8 +19,8 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Longest time in which the tables must be locked for the copy's first moment.
-const LOCKING: Duration = Duration::from_secs(30);
+/// Longest time in which the readers' snapshots must have met in one moment.
+const MEETING: Duration = Duration::from_secs(30);
 
 /// Copies schema and logins to the target.
 pub(crate) struct Seed(pub(crate) Arc<MariaReplica>);
@@ -80,7 +79,6 @@ struct Moment {
     gtid: String,
     readers: Vec<Wire>,
     tables: Vec<schema::Object>,
-    stall_ms: u64,
 }
 
 impl Seed {
@@ -88,31 +86,20 @@ impl Seed {
         &self.0.link
     }
 
-    /// Takes the moment: tables locked just long enough to open the snapshots.
+    /// Takes the moment: snapshots of one place in the binary log; no writer waits.
     async fn moment(&self, deadline: Deadline) -> Outcome<Moment> {
         let link = self.link();
-        let mut locker = link.open(Side::Source).await?;
-        // Should this process be cut off here, the server frees the tables soon.
-        locker.run("SET SESSION wait_timeout = 20").await.reading("prepare the copy")?;
-        let mut readers = vec![link.open(Side::Source).await?, link.open(Side::Source).await?];
+        let mut readers = [link.open(Side::Source).await?, link.open(Side::Source).await?];
         let mut helper = link.open(Side::Source).await?;
         let begun = Instant::now();
-        let (names, _attempts) =
-            locks::lock_schema(link, &mut locker, Deadline::after(deadline.left().min(LOCKING)))
-                .await?;
-        let standing = Instant::now();
-        let place = locks::position(&mut locker).await?;
-        for reader in &mut readers {
-            freeze(reader).await?;
-        }
-        // No definition changes while the tables are locked.
+        let limit = Deadline::after(deadline.left().min(MEETING));
+        let place = moment::same_moment(&mut readers, limit).await?;
+        // A definition that changes from here on makes the snapshot refuse to read the table.
+        let names = locks::base_tables(link, &mut helper).await?;
         let tables = schema::tables(link, &mut helper, &names).await?;
-        locks::unlock(&mut locker).await?;
-        let stall_ms = ms_since(standing);
-        tracing::info!(gtid = place.gtid, stall_ms, waited_ms = ms_since(begun), "copy begins");
-        locker.close().await;
+        tracing::info!(gtid = place.gtid, waited_ms = ms_since(begun), "copy begins");
         helper.close().await;
-        Ok(Moment { gtid: place.gtid, readers, tables, stall_ms })
+        Ok(Moment { gtid: place.gtid, readers: readers.into(), tables })
     }
 
     /// Reads the plan's logins at the source and makes sure that none exists at the target.
@@ -171,7 +158,7 @@ impl Seed {
                 .await
                 .changing(&format!("create table `{}` at the target", table.name))?;
         }
-        let (gtid, stall_ms, tables) = (moment.gtid.clone(), moment.stall_ms, moment.tables.len());
+        let (gtid, tables) = (moment.gtid.clone(), moment.tables.len());
         let tally = self.rows(call, moment, deadline).await?;
         let others = schema::others(link, &mut source).await?;
         let objects = others.len();
@@ -186,7 +173,6 @@ impl Seed {
             "rows": tally.rows.load(Ordering::Relaxed),
             "bytes": tally.bytes.load(Ordering::Relaxed),
             "warnings": tally.warnings.load(Ordering::Relaxed),
-            "stall_ms": stall_ms,
             "ms": ms_since(begun),
         });
         self.set_mark(target, "done", &definitions, &output).await?;

@@ -26,8 +26,9 @@ use tokio_util::task::TaskTracker;
 const RESOLVERS: usize = 20;
 /// Event streams held open.
 const STREAMS: usize = 4;
-/// Requests a second in one visit: some 40 in its 6 s.
-const VISIT_RATE: f64 = 7.5;
+/// Requests a second in one visit: some 20 in its 6 s, so that few visitors ask for
+/// several pages at once.
+const VISIT_RATE: f64 = 3.5;
 /// Products that any shop has.
 const PRODUCTS: u32 = 100;
 /// Seed of the choices; the same load makes the same choices.
@@ -132,6 +133,8 @@ async fn send(site: Arc<Site>, mut mix: Mix, start: Instant, stop: CancellationT
             () = tokio::time::sleep_until(intended) => {}
         }
         let (seat, client) = match kind {
+            // A person sends one order at a time; somebody else sends this one.
+            Kind::Order if rng.random_bool(0.5) => (None, site.pick_free(&mut rng)),
             Kind::Login => {
                 logins += 1;
                 (None, logins - 1)

@@ -17,6 +17,9 @@ use tokio_util::task::TaskTracker;
 /// failure.
 pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
+/// Tries to find a client without an order under way.
+const TRIES: usize = 20;
+
 /// Tells wall clock times of moments on the steady clock.
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -108,6 +111,19 @@ impl Site {
             return rng.random_range(0..self.clients.len());
         }
         present[rng.random_range(0..present.len())]
+    }
+
+    /// Picks a client as [`Self::pick`] does, one without an order under way if some tries
+    /// find one.
+    pub(crate) fn pick_free(&self, rng: &mut impl Rng) -> usize {
+        let mut picked = self.pick(rng);
+        for _ in 0..TRIES {
+            if self.clients.get(picked).is_some_and(|client| client.orders.try_lock().is_ok()) {
+                break;
+            }
+            picked = self.pick(rng);
+        }
+        picked
     }
 
     /// Takes a number for a request.

@@ -1,0 +1,152 @@
+//! Snapshots of one moment without a lock.
+//!
+//! `LOCK TABLES` over several tables would be shorter to write, but a transaction that
+//! holds one table and waits for another then meets a deadlock, and the server makes the
+//! transaction its victim: a customer would see an error. Here nobody waits and no
+//! transaction is touched. A snapshot knows its own place in the binary log
+//! (`binlog_snapshot_file`, `binlog_snapshot_position`; MariaDB, "Enhancements for START
+//! TRANSACTION WITH CONSISTENT SNAPSHOT"), and the other side is stopped at just that place.
+
+use crate::digest::{Snapshots, freeze};
+use crate::fault::{Deadline, Explain};
+use crate::link::{Link, Wire};
+use crate::locks::Place;
+use crate::stream;
+use segue_doors::sql::{Literal, Row, SqlError};
+use segue_model::{Fault, FaultKind, Side};
+use segue_port::Outcome;
+use std::time::{Duration, Instant};
+
+/// Pause between two looks at the applying thread.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Opens snapshots on all of `wires`, sessions at one server, at the very same place.
+///
+/// Between two snapshots another transaction may commit; then all are opened anew. On a
+/// busy server that takes some tries of a millisecond each.
+///
+/// # Errors
+/// `SG0216` if no common moment was met until the deadline.
+pub(crate) async fn same_moment(wires: &mut [Wire], deadline: Deadline) -> Outcome<Place> {
+    loop {
+        let mut places = Vec::new();
+        for wire in wires.iter_mut() {
+            freeze(wire).await?;
+            places.push(place_of(wire).await?);
+        }
+        let Some(first) = places.first() else {
+            return Err(Fault::new("SG0216", FaultKind::Bug, "open snapshots", "none was asked for"));
+        };
+        if places.iter().all(|place| place == first) {
+            return named(&mut wires[0], first.clone()).await;
+        }
+        for wire in wires.iter_mut() {
+            wire.run("ROLLBACK").await.reading("give a snapshot up")?;
+        }
+        if deadline.over() {
+            return Err(Fault::new(
+                "SG0216",
+                FaultKind::Busy,
+                "open several snapshots of one moment",
+                "other transactions committed between them every time",
+            )
+            .hint("try again at an hour with fewer writes"));
+        }
+    }
+}
+
+/// Returns file and offset of a session's snapshot.
+async fn place_of(wire: &mut Wire) -> Outcome<(String, u64)> {
+    let op = format!("read the snapshot's place at the {}", wire.side());
+    let rows: Vec<Row> = wire.rows("SHOW STATUS LIKE 'binlog_snapshot_%'").await.reading(&op)?;
+    let value = |name: &str| {
+        rows.iter().find_map(|row| {
+            let title: String = row.get(0)?;
+            if title.eq_ignore_ascii_case(name) { row.get::<String, _>(1) } else { None }
+        })
+    };
+    let file = value("binlog_snapshot_file").filter(|file| !file.is_empty());
+    let offset = value("binlog_snapshot_position").and_then(|text| text.parse().ok());
+    file.zip(offset)
+        .ok_or_else(|| SqlError::Unexpected("the snapshot has no place".into()))
+        .reading(&op)
+}
+
+/// Adds the transaction ids to a place.
+async fn named(wire: &mut Wire, (file, offset): (String, u64)) -> Outcome<Place> {
+    let op = format!("name the snapshot's place at the {}", wire.side());
+    let gtid: Option<String> = wire
+        .one(format!("SELECT BINLOG_GTID_POS({}, {offset})", Literal::new(file.clone())))
+        .await
+        .reading(&op)?;
+    let gtid = gtid.ok_or_else(|| SqlError::Unexpected(format!("no ids for {file}:{offset}")));
+    Ok(Place { gtid: gtid.reading(&op)?, file, offset })
+}
+
+/// Opens pairs of snapshots in which the side that is not written to stands exactly where
+/// `write_side` stands. Its stream pauses meanwhile, some tens of milliseconds.
+///
+/// # Errors
+/// `SG0216` if that takes longer than until the deadline; the stream goes on in any case.
+pub(crate) async fn aligned(
+    link: &Link,
+    write_side: Side,
+    deadline: Deadline,
+) -> Outcome<Snapshots> {
+    let other = write_side.other();
+    // Whoever restores streams waits until this one goes on.
+    let _alone = link.streams.get(other).lock().await;
+    let mut applier = link.take(other).await?;
+    let name = Literal::new(link.names.connection(other));
+    let op = format!("bring the {other} to a moment of the {write_side}");
+    let begun = Instant::now();
+    applier.run(format!("STOP SLAVE {name} SQL_THREAD")).await.changing(&op)?;
+    let opened = pairs(link, &mut applier, write_side, deadline, &op).await;
+    applier.run(format!("START SLAVE {name} SQL_THREAD")).await.changing(&op)?;
+    applier.close().await;
+    tracing::debug!(paused = ?begun.elapsed(), "both sides aligned for a comparison");
+    Ok(Snapshots::of(opened?))
+}
+
+async fn pairs(
+    link: &Link,
+    applier: &mut Wire,
+    write_side: Side,
+    deadline: Deadline,
+    op: &str,
+) -> Outcome<Vec<(Wire, Wire)>> {
+    let other = write_side.other();
+    let mut written = [link.take(write_side).await?, link.take(write_side).await?];
+    let place = same_moment(&mut written, deadline).await?;
+    let name = Literal::new(link.names.connection(other));
+    applier
+        .run(format!(
+            "START SLAVE {name} SQL_THREAD UNTIL MASTER_LOG_FILE = {}, MASTER_LOG_POS = {}",
+            Literal::new(place.file.clone()),
+            place.offset
+        ))
+        .await
+        .changing(op)?;
+    let wanted = stream::parse(&place.gtid, op)?;
+    loop {
+        let applying = stream::status(link, applier).await?.is_some_and(|status| status.applying);
+        let reached = stream::applied(applier).await?;
+        if !applying && reached.covers(&wanted) {
+            break;
+        }
+        if deadline.over() {
+            return Err(Fault::new("SG0216", FaultKind::Timeout, op, format!("it is at {} by now", reached.only(&wanted)))
+                .hint("see the lag before the next attempt; a long transaction delays the stream"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let mut followed = [link.take(other).await?, link.take(other).await?];
+    for wire in &mut followed {
+        freeze(wire).await?;
+    }
+    let pair = |(written, followed)| match write_side {
+        Side::Source => (written, followed),
+        Side::Target => (followed, written),
+    };
+    Ok(written.into_iter().zip(followed).map(pair).collect())
+}
