@@ -15,7 +15,8 @@ fn main() {
         .collect();
     names.sort();
     let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets the manifest folder");
-    let mut code = String::from("/// Code and page of every error.\nconst PAGES: &[(&str, &str)] = &[\n");
+    let mut code =
+        String::from("/// Code and page of every error.\nconst PAGES: &[(&str, &str)] = &[\n");
     for name in names {
         let path = Path::new(&here).join(folder).join(&name);
         let stem = name.trim_end_matches(".md");
@@ -23,5 +24,6 @@ fn main() {
     }
     code.push_str("];\n");
     let out = std::env::var("OUT_DIR").expect("cargo sets the output folder");
-    std::fs::write(Path::new(&out).join("error_pages.rs"), code).expect("the output folder is writable");
+    std::fs::write(Path::new(&out).join("error_pages.rs"), code)
+        .expect("the output folder is writable");
 }

@@ -118,7 +118,10 @@ pub(crate) fn sentence(record: &Record) -> Option<String> {
             format!("== {} (attempt {}){why}", attempt.phase.as_str(), attempt.number)
         }
         Event::GateAnswered { step, answer } => {
-            format!("   gate {} before {step}: {} ({})", answer.gate, answer.verdict, answer.because)
+            format!(
+                "   gate {} before {step}: {} ({})",
+                answer.gate, answer.verdict, answer.because
+            )
         }
         Event::StepIntended { step, .. } => format!("   {step} ..."),
         Event::StepDone { step, .. } => format!("   {step} done"),

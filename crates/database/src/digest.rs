@@ -69,8 +69,18 @@ pub struct Comparison {
 /// Kinds whose text cannot hold the separator: they need no length before them, which
 /// saves half of the work on most tables.
 const SELF_ENDING: [&str; 12] = [
-    "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "double", "date", "time",
-    "datetime", "timestamp", "year",
+    "tinyint",
+    "smallint",
+    "mediumint",
+    "int",
+    "bigint",
+    "decimal",
+    "double",
+    "date",
+    "time",
+    "datetime",
+    "timestamp",
+    "year",
 ];
 
 /// Returns the text of a row as an SQL expression.

@@ -35,7 +35,12 @@ pub(crate) async fn same_moment(wires: &mut [Wire], deadline: Deadline) -> Outco
             places.push(place_of(wire).await?);
         }
         let Some(first) = places.first() else {
-            return Err(Fault::new("SG0216", FaultKind::Bug, "open snapshots", "none was asked for"));
+            return Err(Fault::new(
+                "SG0216",
+                FaultKind::Bug,
+                "open snapshots",
+                "none was asked for",
+            ));
         };
         if places.iter().all(|place| place == first) {
             return named(&mut wires[0], first.clone()).await;
@@ -135,8 +140,13 @@ async fn pairs(
             break;
         }
         if deadline.over() {
-            return Err(Fault::new("SG0216", FaultKind::Timeout, op, format!("it is at {} by now", reached.only(&wanted)))
-                .hint("see the lag before the next attempt; a long transaction delays the stream"));
+            return Err(Fault::new(
+                "SG0216",
+                FaultKind::Timeout,
+                op,
+                format!("it is at {} by now", reached.only(&wanted)),
+            )
+            .hint("see the lag before the next attempt; a long transaction delays the stream"));
         }
         tokio::time::sleep(LOOK).await;
     }

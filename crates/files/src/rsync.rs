@@ -18,8 +18,7 @@ const VANISHED: i32 = 24;
 ///
 /// Times are compared to the nanosecond: within one second a file can change again at the
 /// same length, as session files do, and would be passed over.
-const WHAT: [&str; 4] =
-    ["-aHAX", "--numeric-ids", "--no-human-readable", "--modify-window=-1"];
+const WHAT: [&str; 4] = ["-aHAX", "--numeric-ids", "--no-human-readable", "--modify-window=-1"];
 
 /// How long a killed rsync may take to go.
 const QUENCH: Duration = Duration::from_secs(5);

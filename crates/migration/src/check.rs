@@ -45,7 +45,9 @@ impl Effect for Check {
     async fn run(&self, call: &Call) -> Outcome<Value> {
         let found = match self {
             Self::Database(database) => serde_json::to_value(database.compare_live().await?),
-            Self::Tree(tree) => serde_json::to_value(tree.compare_live(Arc::clone(&call.progress)).await?),
+            Self::Tree(tree) => {
+                serde_json::to_value(tree.compare_live(Arc::clone(&call.progress)).await?)
+            }
         };
         Ok(found.unwrap_or_else(|e| json!({ "unknown": e.to_string() })))
     }

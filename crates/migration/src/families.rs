@@ -56,7 +56,10 @@ impl Families {
     }
 
     /// Returns one part for every zone.
-    pub(crate) fn zones_at(&self, make: impl Fn(usize, &Arc<Zone>) -> Arc<dyn Effect>) -> Arc<dyn Effect> {
+    pub(crate) fn zones_at(
+        &self,
+        make: impl Fn(usize, &Arc<Zone>) -> Arc<dyn Effect>,
+    ) -> Arc<dyn Effect> {
         let parts = self
             .zones
             .iter()

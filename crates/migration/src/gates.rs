@@ -106,7 +106,10 @@ impl Gate for Quiet {
 pub(crate) fn all_traffic(families: &Families) -> Arc<dyn Gate> {
     if families.plan.unit.backends.source.access_log.is_none() {
         let because = "the source's access log is not in the plan; not checked".to_owned();
-        return Arc::new(Told { name: "all traffic passes the fronts", answer: (Verdict::Pass, because) });
+        return Arc::new(Told {
+            name: "all traffic passes the fronts",
+            answer: (Verdict::Pass, because),
+        });
     }
     Arc::new(AllTraffic { window_ms: families.plan.policy.all_traffic_for_s * 1_000 })
 }
@@ -134,12 +137,16 @@ impl Gate for AllTraffic {
             }
             _ if direct > 0.0 => (
                 Verdict::Wait,
-                format!("{direct:.0} requests around the front in the last {} s", self.window_ms / 1_000),
+                format!(
+                    "{direct:.0} requests around the front in the last {} s",
+                    self.window_ms / 1_000
+                ),
             ),
             // The window must be full of samples, less one interval of the sampler.
-            _ if oldest + 1_500 < self.window_ms => {
-                (Verdict::Wait, format!("none for {} s, wanted {} s", oldest / 1_000, self.window_ms / 1_000))
-            }
+            _ if oldest + 1_500 < self.window_ms => (
+                Verdict::Wait,
+                format!("none for {} s, wanted {} s", oldest / 1_000, self.window_ms / 1_000),
+            ),
             _ => (Verdict::Pass, format!("none around the front for {} s", self.window_ms / 1_000)),
         };
         Answer { gate: self.name(), verdict, because }
@@ -218,7 +225,9 @@ impl Gate for SafeAfter {
         let (verdict, because) = match self.wall_ms {
             _ if !self.needed => (Verdict::Pass, "no zone in this unit".to_owned()),
             None => (Verdict::Unknown, "TTLs were not lowered in this run".to_owned()),
-            Some(at) if now >= at => (Verdict::Pass, format!("passed {} s ago", (now - at) / 1_000)),
+            Some(at) if now >= at => {
+                (Verdict::Pass, format!("passed {} s ago", (now - at) / 1_000))
+            }
             Some(at) => (Verdict::Wait, format!("{} s to go", (at - now).div_ceil(1_000))),
         };
         Answer { gate: self.name(), verdict, because }

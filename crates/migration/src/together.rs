@@ -141,8 +141,10 @@ impl Effect for Together {
     }
 
     async fn quench(&self, call: &Call) -> Outcome<()> {
-        let results = self
-            .each(call, |effect, own| async move { effect.quench(&own).await.map(|()| Value::Null) })
+        let results =
+            self.each(call, |effect, own| async move {
+                effect.quench(&own).await.map(|()| Value::Null)
+            })
             .await;
         gather(results).map(|_| ())
     }

@@ -29,12 +29,22 @@ pub struct Finding {
 impl Finding {
     /// Builds a finding that refuses the plan.
     pub fn refuse(code: &str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { severity: Severity::Refuse, code: code.into(), text: text.into(), remedy: remedy.into() }
+        Self {
+            severity: Severity::Refuse,
+            code: code.into(),
+            text: text.into(),
+            remedy: remedy.into(),
+        }
     }
 
     /// Builds a finding that only warns.
     pub fn warn(code: &str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { severity: Severity::Warn, code: code.into(), text: text.into(), remedy: remedy.into() }
+        Self {
+            severity: Severity::Warn,
+            code: code.into(),
+            text: text.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 

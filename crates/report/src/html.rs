@@ -181,8 +181,16 @@ fn attempt_table(page: &mut String, attempt: &AttemptReport, time: &dyn Fn(u64) 
         attempt.number,
         escape(&attempt.ended),
         escape(&time(attempt.began_at_ms)),
-        if attempt.because.is_empty() { String::new() } else { format!(". Began because: {}", escape(&attempt.because)) },
-        if attempt.reason.is_empty() { String::new() } else { format!(". Turned because: {}", escape(&attempt.reason)) },
+        if attempt.because.is_empty() {
+            String::new()
+        } else {
+            format!(". Began because: {}", escape(&attempt.because))
+        },
+        if attempt.reason.is_empty() {
+            String::new()
+        } else {
+            format!(". Turned because: {}", escape(&attempt.reason))
+        },
     );
     for step in &attempt.steps {
         let took = step.took_ms.map_or("unknown".into(), |ms| ms.to_string());

@@ -33,7 +33,13 @@ const BOTTOM: f64 = 22.0;
 const GAP_MS: u64 = 2_500;
 
 /// Draws `lines` over the time from `from_ms` to `to_ms`.
-pub(crate) fn chart(title: &str, lines: &[Line<'_>], bands: &[Band], from_ms: u64, to_ms: u64) -> String {
+pub(crate) fn chart(
+    title: &str,
+    lines: &[Line<'_>],
+    bands: &[Band],
+    from_ms: u64,
+    to_ms: u64,
+) -> String {
     let top_value =
         lines.iter().flat_map(|line| line.points).map(|p| p.max).fold(1.0_f64, f64::max);
     #[allow(clippy::cast_precision_loss)] // Times of one run are far below 2^52 ms.

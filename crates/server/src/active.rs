@@ -69,7 +69,11 @@ impl Active {
                 .zones
                 .iter()
                 .map(|zone| {
-                    Zone::new(ZoneSettings { plan: zone.clone(), run: run.clone(), unit: unit.name.clone() })
+                    Zone::new(ZoneSettings {
+                        plan: zone.clone(),
+                        run: run.clone(),
+                        unit: unit.name.clone(),
+                    })
                 })
                 .collect(),
         })
@@ -193,7 +197,13 @@ fn samplers(families: &Arc<Families>, probes: &[Arc<HttpProbe>]) -> Vec<Arc<dyn 
         let front = unit.fronts.iter().find(|front| front.side == side);
         // A backend behind a port that was taken over is reached only from the egress address.
         let egress = front.and_then(|front| front.egress);
-        all.push(HealthProbe::new(side, backend.address, host.clone(), backend.health_path.clone(), egress));
+        all.push(HealthProbe::new(
+            side,
+            backend.address,
+            host.clone(),
+            backend.health_path.clone(),
+            egress,
+        ));
         if let (Some(log), Some(egress), Side::Source) = (&backend.access_log, egress, side) {
             all.push(AccessLogSampler::new(log.clone(), vec![egress]));
         }

@@ -39,7 +39,12 @@ type Answer = Result<(u8, String), Fault>;
 
 impl Conductor {
     /// Builds a conductor that does nothing yet.
-    pub(crate) fn new(dir: &Path, clock: Arc<dyn Clock>, journal: Journal, epoch: Epoch) -> Arc<Self> {
+    pub(crate) fn new(
+        dir: &Path,
+        clock: Arc<dyn Clock>,
+        journal: Journal,
+        epoch: Epoch,
+    ) -> Arc<Self> {
         let (lines, _) = broadcast::channel(LINES_KEPT);
         let (wish, _) = signal::channel(Wish::Forward);
         let conductor = Arc::new(Self {
@@ -120,7 +125,8 @@ impl Conductor {
     }
 
     async fn activate(&self, plan: &Plan, run: &RunId) -> Result<Arc<Active>, Fault> {
-        let active = Active::start(plan, run, &self.dir, self.epoch, Arc::clone(&self.clock)).await?;
+        let active =
+            Active::start(plan, run, &self.dir, self.epoch, Arc::clone(&self.clock)).await?;
         *self.active.write().await = Some(Arc::clone(&active));
         Ok(active)
     }
@@ -166,7 +172,11 @@ impl Conductor {
             Command::Status => {
                 self.measure().await;
                 let status = self.status().await;
-                return Line::End { exit: status::exit(&self.journal.state()), text: status::text(&status), result: status };
+                return Line::End {
+                    exit: status::exit(&self.journal.state()),
+                    text: status::text(&status),
+                    result: status,
+                };
             }
             Command::Stop => {
                 self.stop.notify_one();
@@ -178,7 +188,11 @@ impl Conductor {
         match answer {
             Ok((exit, text)) => Line::End { exit, text, result },
             Err(fault) => {
-                let hint = if fault.hint.is_empty() { String::new() } else { format!("\nhint: {}", fault.hint) };
+                let hint = if fault.hint.is_empty() {
+                    String::new()
+                } else {
+                    format!("\nhint: {}", fault.hint)
+                };
                 Line::End { exit: 1, text: format!("error {fault}{hint}"), result }
             }
         }
@@ -209,8 +223,13 @@ impl Conductor {
             .map(ToString::to_string)
             .collect();
         if !refusing.is_empty() {
-            return Err(Fault::new("SG0812", FaultKind::Invalid, "begin the run", refusing.join("\n"))
-                .hint("nothing was touched; `segue doctor` shows every finding"));
+            return Err(Fault::new(
+                "SG0812",
+                FaultKind::Invalid,
+                "begin the run",
+                refusing.join("\n"),
+            )
+            .hint("nothing was touched; `segue doctor` shows every finding"));
         }
         prove_triggers(plan)?;
         let run = RunId(uuid::Uuid::now_v7().to_string());
@@ -257,14 +276,19 @@ impl Conductor {
             let _busy = self.busy.lock().await;
             let now = self.journal.state();
             if now.stage < Stage::Watching {
-                return Ok((0, format!("{} withdrawn; service goes on at the source", phase.as_str())));
+                return Ok((
+                    0,
+                    format!("{} withdrawn; service goes on at the source", phase.as_str()),
+                ));
             }
             return self.attempt(Phase::Failback, by, because).await;
         }
         let _busy = self.take_turn()?;
         match state.stage {
             Stage::Watching | Stage::Confirmed => self.attempt(Phase::Failback, by, because).await,
-            Stage::Settled => Err(refuse("roll back", "the unit is settled: the point of no return was passed")),
+            Stage::Settled => {
+                Err(refuse("roll back", "the unit is settled: the point of no return was passed"))
+            }
             _ => Ok((0, "nothing to roll back: the unit is at the source".into())),
         }
     }
@@ -273,11 +297,16 @@ impl Conductor {
         // The first of this and a trigger's failback wins: the journal decides.
         let appended = self
             .journal
-            .append_if(Event::Confirmed { by }, |state| state.stage == Stage::Watching && state.open.is_none())
+            .append_if(Event::Confirmed { by }, |state| {
+                state.stage == Stage::Watching && state.open.is_none()
+            })
             .await?;
         match appended {
             Some(_) => Ok((0, "confirmed: only a person fails it back from now on".into())),
-            None => Err(refuse("confirm", "the unit is not being watched: a failback began or no cutover ended")),
+            None => Err(refuse(
+                "confirm",
+                "the unit is not being watched: a failback began or no cutover ended",
+            )),
         }
     }
 
@@ -285,7 +314,9 @@ impl Conductor {
         let _busy = self.take_turn()?;
         self.same_plan(hash)?;
         if self.journal.state().stage != Stage::Confirmed {
-            return Err(refuse("settle", "the unit is not confirmed").hint("run `segue confirm` first"));
+            return Err(
+                refuse("settle", "the unit is not confirmed").hint("run `segue confirm` first")
+            );
         }
         self.attempt(Phase::Settle, by, String::new()).await
     }
@@ -313,7 +344,12 @@ impl Conductor {
     }
 
     /// Opens an attempt and executes its table. The caller has its turn.
-    pub(crate) async fn attempt(self: &Arc<Self>, phase: Phase, by: Actor, because: String) -> Answer {
+    pub(crate) async fn attempt(
+        self: &Arc<Self>,
+        phase: Phase,
+        by: Actor,
+        because: String,
+    ) -> Answer {
         let state = self.journal.state();
         let attempt = state.next_attempt(phase);
         let event = Event::AttemptStarted { attempt, by, because };
@@ -366,7 +402,12 @@ impl Conductor {
     }
 
     /// Records what the attempt compared and what the fronts and probes counted.
-    async fn after(self: &Arc<Self>, active: &Arc<Active>, phase: Phase, ended: &Ended) -> Result<(), Fault> {
+    async fn after(
+        self: &Arc<Self>,
+        active: &Arc<Active>,
+        phase: Phase,
+        ended: &Ended,
+    ) -> Result<(), Fault> {
         if matches!(ended, Ended::Completed) {
             if phase == Phase::Prepare {
                 active.start_probes();
@@ -416,7 +457,9 @@ impl Conductor {
     fn same_plan(&self, hash: &str) -> Result<(), Fault> {
         let state = self.journal.state();
         let Some(own) = &state.plan_hash else {
-            return Err(refuse("find the run", "no run has begun").hint("`segue sync HASH` begins one"));
+            return Err(
+                refuse("find the run", "no run has begun").hint("`segue sync HASH` begins one")
+            );
         };
         if hash.len() >= 8 && own.starts_with(hash) {
             return Ok(());
@@ -470,7 +513,9 @@ fn remembered(state: &RunState) -> Remembered {
         compared: state
             .compared
             .iter()
-            .map(|(what, comparison)| (what.clone(), comparison.ended.boot_ms, comparison.differences))
+            .map(|(what, comparison)| {
+                (what.clone(), comparison.ended.boot_ms, comparison.differences)
+            })
             .collect(),
     }
 }
@@ -479,13 +524,15 @@ fn remembered(state: &RunState) -> Remembered {
 fn comparisons(state: &RunState) -> Vec<Event> {
     let Some(last) = state.history.last() else { return Vec::new() };
     let facts = last.state.facts();
-    let output = ["check", "compare"].iter().find_map(|step| facts.get(&segue_model::StepName::from(*step)));
+    let output =
+        ["check", "compare"].iter().find_map(|step| facts.get(&segue_model::StepName::from(*step)));
     let Some(parts) = output.and_then(Value::as_object) else { return Vec::new() };
     parts
         .iter()
         .filter_map(|(part, detail)| {
             // Without a count nothing was proven, so nothing is recorded as compared.
-            let listed = detail.get("differences").and_then(Value::as_array).map(|all| all.len() as u64);
+            let listed =
+                detail.get("differences").and_then(Value::as_array).map(|all| all.len() as u64);
             let differences = detail.get("differing").and_then(Value::as_u64).or(listed)?;
             let what = part.split(':').next().unwrap_or(part).to_owned();
             Some(Event::Compared { what, differences, detail: detail.clone() })
@@ -497,17 +544,34 @@ fn answer(phase: Phase, ended: &Ended, state: &RunState) -> (u8, String) {
     let name = phase.as_str();
     match ended {
         Ended::Completed => {
-            let different: u64 = state.compared.values().map(|comparison| comparison.differences).sum();
+            let different: u64 =
+                state.compared.values().map(|comparison| comparison.differences).sum();
             if different > 0 {
-                return (3, format!("{name} completed, but {different} differences were found: look before you confirm"));
+                return (
+                    3,
+                    format!(
+                        "{name} completed, but {different} differences were found: look before you confirm"
+                    ),
+                );
             }
-            (0, match phase {
-                Phase::Sync => "in step: the target follows the source".to_owned(),
-                Phase::Prepare => "fronts stand and TTLs are low".to_owned(),
-                Phase::Cutover => format!("the unit is at the {}; watched until `segue confirm`", Side::Target),
-                Phase::Failback => format!("the unit is back at the {}; the next cutover needs no new seed", Side::Source),
-                Phase::Settle => "settled: former TTLs are back, the way back is closed".to_owned(),
-            })
+            (
+                0,
+                match phase {
+                    Phase::Sync => "in step: the target follows the source".to_owned(),
+                    Phase::Prepare => "fronts stand and TTLs are low".to_owned(),
+                    Phase::Cutover => format!(
+                        "the unit is at the {}; watched until `segue confirm`",
+                        Side::Target
+                    ),
+                    Phase::Failback => format!(
+                        "the unit is back at the {}; the next cutover needs no new seed",
+                        Side::Source
+                    ),
+                    Phase::Settle => {
+                        "settled: former TTLs are back, the way back is closed".to_owned()
+                    }
+                },
+            )
         }
         Ended::Withdrawn { because } => (5, format!("{name} withdrawn: {because}")),
         Ended::Stuck { because, way_out } => {

@@ -12,7 +12,8 @@ const PROGRAMS: [(&str, &str); 3] =
 /// Checks this machine: programs and kernel.
 pub fn machine() -> Vec<Finding> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let present = |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    let present =
+        |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
     let mut findings: Vec<Finding> = PROGRAMS
         .iter()
         .filter(|(program, _)| !present(program))

@@ -40,8 +40,7 @@ pub struct StepOutline {
 impl Outline {
     /// Returns the table as text; with `sheet` the by-hand undo of every step too.
     pub fn text(&self, sheet: bool) -> String {
-        let budget =
-            self.budget_ms.map_or(String::new(), |ms| format!(" (pause at most {ms} ms)"));
+        let budget = self.budget_ms.map_or(String::new(), |ms| format!(" (pause at most {ms} ms)"));
         let mut text = format!("{}{budget}\n", self.phase);
         for (place, step) in self.steps.iter().enumerate() {
             if step.no_return {
@@ -104,13 +103,17 @@ fn outline(table: &Table) -> Outline {
 
 /// Returns what nobody can prove for this plan, in sentences.
 pub fn not_provable(plan: &Plan) -> Vec<String> {
-    let mut lines =
-        vec!["how long resolvers outside keep an answer beyond its TTL".to_owned()];
+    let mut lines = vec!["how long resolvers outside keep an answer beyond its TTL".to_owned()];
     if !plan.unit.trees.is_empty() {
-        lines.push("that nobody writes files around the fronts during the pause: files have no fence".into());
+        lines.push(
+            "that nobody writes files around the fronts during the pause: files have no fence"
+                .into(),
+        );
     }
     if plan.unit.backends.source.access_log.is_none() {
-        lines.push("that every request passes a front: the source's access log is not in the plan".into());
+        lines.push(
+            "that every request passes a front: the source's access log is not in the plan".into(),
+        );
     }
     if plan.unit.probe.is_none() {
         lines.push("that users were not interrupted: the plan has no probe".into());

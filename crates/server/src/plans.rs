@@ -20,7 +20,8 @@ fn fault(op: String, cause: impl std::fmt::Display) -> Fault {
 /// `SG0805` if that fails.
 pub fn create_dir(dir: &Path) -> Result<(), Fault> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir.join("plans")).map_err(|e| {
-        fault(format!("create run directory `{}`", dir.display()), e).hint("name another with --dir")
+        fault(format!("create run directory `{}`", dir.display()), e)
+            .hint("name another with --dir")
     })
 }
 

@@ -62,7 +62,11 @@ impl ProgressSink for Rates {
         seen.told_amount = progress.done;
         let rate = seen.rate();
         let left = progress.total.saturating_sub(progress.done);
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
         let eta_s = (rate > 0.0 && progress.total > 0).then(|| (left as f64 / rate).ceil() as u64);
         // Nobody watching is no failure.
         let _ = self.lines.send(Line::Progress {

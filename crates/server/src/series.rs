@@ -17,7 +17,11 @@ pub fn series(dir: &Path) -> Result<Vec<Series>, Fault> {
     }
     for row in samples(dir, None, 0, u64::MAX)? {
         all.entry((row.what.to_string(), row.from.clone()))
-            .or_insert_with(|| Series { what: row.what, from: row.from.clone(), points: Vec::new() })
+            .or_insert_with(|| Series {
+                what: row.what,
+                from: row.from.clone(),
+                points: Vec::new(),
+            })
             .points
             .push(Point { boot_ms: row.boot_ms, min: row.min, max: row.max, mean: row.avg });
     }

@@ -10,16 +10,21 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 /// Binds the socket; a stale one is removed, since the lease is already held.
 pub(crate) fn bind(dir: &Path) -> Result<UnixListener, Fault> {
     use std::os::unix::fs::PermissionsExt;
     let path = socket_path(dir);
     let fault = |e: std::io::Error| {
-        Fault::new("SG0810", FaultKind::Invalid, format!("open control socket `{}`", path.display()), e)
-            .hint("a socket's path has at most 107 characters; name a shorter --dir")
+        Fault::new(
+            "SG0810",
+            FaultKind::Invalid,
+            format!("open control socket `{}`", path.display()),
+            e,
+        )
+        .hint("a socket's path has at most 107 characters; name a shorter --dir")
     };
     if path.exists() {
         std::fs::remove_file(&path).map_err(fault)?;

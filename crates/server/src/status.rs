@@ -38,7 +38,8 @@ pub(crate) fn status(state: &RunState, active: Option<&Active>, clock: &dyn Cloc
                 .board
                 .latest(what)
                 .filter(|sample| clock.boot_ms().saturating_sub(sample.taken_at_ms) <= FRESH_MS);
-            measured.insert(what.to_string(), fresh.map_or(Value::Null, |sample| json!(sample.value)));
+            measured
+                .insert(what.to_string(), fresh.map_or(Value::Null, |sample| json!(sample.value)));
         }
     }
     json!({
@@ -122,4 +123,3 @@ pub(crate) fn text(status: &Value) -> String {
     let _ = write!(text, "next: {}", next(status["stage"].as_str()));
     text
 }
-

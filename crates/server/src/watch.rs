@@ -25,7 +25,9 @@ pub(crate) fn start(conductor: &Arc<Conductor>) {
 async fn look(conductor: &Arc<Conductor>) {
     let state = conductor.journal.state();
     let watched = state.stage == Stage::Watching && state.open.is_none() && state.refused.is_none();
-    let (true, Some(since), Some(active)) = (watched, state.watching_since, conductor.active().await) else {
+    let (true, Some(since), Some(active)) =
+        (watched, state.watching_since, conductor.active().await)
+    else {
         return;
     };
     let now_ms = conductor.clock.boot_ms();
@@ -74,7 +76,11 @@ async fn loss(conductor: &Arc<Conductor>) -> Option<String> {
         Ok(way_back) if way_back.is_whole() => None,
         Ok(way_back) => Some(format!(
             "the way back is not whole, so what was written at the target and has not come back would be lost ({}); last position that came back: {}",
-            if way_back.target_readable { "the stream back does not run" } else { &way_back.because },
+            if way_back.target_readable {
+                "the stream back does not run"
+            } else {
+                &way_back.because
+            },
             way_back.reached
         )),
         Err(fault) => Some(format!("it is unknown what has come back from the target: {fault}")),

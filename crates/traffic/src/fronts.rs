@@ -2,7 +2,7 @@
 
 use crate::link::Link;
 use futures_util::future::join_all;
-use segue_front::control::{HoldId, HoldStatus, Hello, Reply, Request};
+use segue_front::control::{Hello, HoldId, HoldStatus, Reply, Request};
 use segue_model::event::Attempt;
 use segue_model::plan::{FrontPlan, Policy, UnitPlan};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
@@ -36,7 +36,8 @@ pub struct Fronts {
 impl Fronts {
     /// Builds the fronts; touches nothing.
     pub fn new(settings: FrontSettings) -> Arc<Self> {
-        let links = settings.unit.fronts.iter().cloned().map(|plan| Arc::new(Link::new(plan))).collect();
+        let links =
+            settings.unit.fronts.iter().cloned().map(|plan| Arc::new(Link::new(plan))).collect();
         Arc::new(Self { settings, links, renewal: Mutex::new(None), epoch: AtomicU64::new(0) })
     }
 
@@ -63,7 +64,8 @@ impl Fronts {
 
     /// Returns the state of every front.
     pub(crate) async fn hellos(&self) -> Vec<(Arc<Link>, Result<Hello, Fault>)> {
-        let all = self.links.iter().map(|link| async move { (Arc::clone(link), link.hello().await) });
+        let all =
+            self.links.iter().map(|link| async move { (Arc::clone(link), link.hello().await) });
         join_all(all).await
     }
 

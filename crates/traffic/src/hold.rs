@@ -69,7 +69,12 @@ impl Fronts {
             let (hold_id, unit) = (hold_id.clone(), unit.clone());
             async move {
                 let reply = link
-                    .change(&authority.run, authority.epoch, |mark| Request::Release { mark, unit, hold_id, to })
+                    .change(&authority.run, authority.epoch, |mark| Request::Release {
+                        mark,
+                        unit,
+                        hold_id,
+                        to,
+                    })
                     .await?;
                 match reply {
                     Reply::Done { generation } => {
@@ -108,7 +113,9 @@ impl Fronts {
             match reply.map_err(|fault| fault.leaving(EffectLeft::Maybe))? {
                 Reply::Done { .. } => {}
                 Reply::Busy { running, .. } => busy.extend(
-                    running.into_iter().map(|r| format!("{} {} for {} ms", r.method, r.path, r.age_ms)),
+                    running
+                        .into_iter()
+                        .map(|r| format!("{} {} for {} ms", r.method, r.path, r.age_ms)),
                 ),
                 other => return Err(unexpected("hold", "any", &other).leaving(EffectLeft::Maybe)),
             }
@@ -124,7 +131,9 @@ impl Fronts {
             match reply.map_err(|fault| fault.leaving(EffectLeft::Maybe))? {
                 Reply::Idle { waited_ms } => longest = longest.max(waited_ms),
                 Reply::Busy { running, count } => {
-                    let first = running.first().map_or(String::new(), |r| format!("{} {}", r.method, r.path));
+                    let first = running
+                        .first()
+                        .map_or(String::new(), |r| format!("{} {}", r.method, r.path));
                     return Err(Fault::new(
                         "SG0153",
                         FaultKind::Busy,
@@ -134,7 +143,9 @@ impl Fronts {
                     .leaving(EffectLeft::Maybe)
                     .hint("name their path in `slow_paths`, so that a hold waits for a moment without them"));
                 }
-                other => return Err(unexpected("wait for", "any", &other).leaving(EffectLeft::Maybe)),
+                other => {
+                    return Err(unexpected("wait for", "any", &other).leaving(EffectLeft::Maybe));
+                }
             }
         }
         Ok(longest)
@@ -164,7 +175,11 @@ struct Hold {
 #[async_trait]
 impl Effect for Hold {
     fn what(&self) -> String {
-        format!("queues every request of unit `{}` at {} fronts", self.fronts.settings.unit.name, self.fronts.links.len())
+        format!(
+            "queues every request of unit `{}` at {} fronts",
+            self.fronts.settings.unit.name,
+            self.fronts.links.len()
+        )
     }
 
     fn by_hand(&self) -> String {
@@ -270,7 +285,8 @@ impl Effect for Seal {
         let unit = self.fronts.settings.unit.name.clone();
         let lease_ms = self.fronts.settings.policy.lease_ms;
         for (link, hello) in self.fronts.hellos().await {
-            let sealed = hello?.unit(&unit).is_some_and(|u| matches!(u.hold, HoldStatus::Sealed { .. }));
+            let sealed =
+                hello?.unit(&unit).is_some_and(|u| matches!(u.hold, HoldStatus::Sealed { .. }));
             if sealed {
                 let (hold_id, unit) = (hold_id.clone(), unit.clone());
                 link.change(&call.authority.run, call.authority.epoch, |mark| Request::Unseal {

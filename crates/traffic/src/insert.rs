@@ -77,7 +77,10 @@ impl Fronts {
             mark,
             unit: unit.name.clone(),
             hosts: unit.hosts.clone(),
-            backends: Sides { source: unit.backends.source.address, target: unit.backends.target.address },
+            backends: Sides {
+                source: unit.backends.source.address,
+                target: unit.backends.target.address,
+            },
             write_side: Side::Source,
             concurrency: Sides {
                 source: unit.backends.source.concurrency,
@@ -85,7 +88,9 @@ impl Fronts {
             },
         };
         match link.change(&run, epoch, route).await? {
-            Reply::Done { .. } => Ok(json!({ "listen": link.plan.listen.to_string(), "started": !running })),
+            Reply::Done { .. } => {
+                Ok(json!({ "listen": link.plan.listen.to_string(), "started": !running }))
+            }
             other => Err(unexpected("route", &link.plan.name, &other)),
         }
     }
@@ -117,7 +122,8 @@ impl Effect for Insert {
     }
 
     fn by_hand(&self) -> String {
-        "end the processes `segue front`: a port that was taken over returns to its server at once".into()
+        "end the processes `segue front`: a port that was taken over returns to its server at once"
+            .into()
     }
 
     async fn run(&self, call: &Call) -> Outcome<Value> {
@@ -125,7 +131,8 @@ impl Effect for Insert {
         let mut outputs = serde_json::Map::new();
         for (link, result) in self.fronts.links.iter().zip(join_all(all).await) {
             // Another front may stand already, so the whole is half done.
-            outputs.insert(link.plan.name.clone(), result.map_err(|f| f.leaving(EffectLeft::Maybe))?);
+            outputs
+                .insert(link.plan.name.clone(), result.map_err(|f| f.leaving(EffectLeft::Maybe))?);
         }
         Ok(Value::Object(outputs))
     }

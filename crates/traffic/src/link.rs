@@ -69,6 +69,11 @@ impl Link {
 
 /// Returns the fault for an answer that does not fit the request.
 pub(crate) fn unexpected(op: &str, front: &str, reply: &Reply) -> Fault {
-    Fault::new("SG0150", FaultKind::Bug, format!("{op} front `{front}`"), format!("unexpected answer {reply:?}"))
-        .hint("front and controller must be of the same version")
+    Fault::new(
+        "SG0150",
+        FaultKind::Bug,
+        format!("{op} front `{front}`"),
+        format!("unexpected answer {reply:?}"),
+    )
+    .hint("front and controller must be of the same version")
 }

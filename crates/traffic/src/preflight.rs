@@ -48,7 +48,10 @@ fn address(plan: &segue_model::plan::FrontPlan) -> Option<Finding> {
     match (bound, plan.take_over) {
         (Ok(_), true) => Some(Finding::refuse(
             "SG0158",
-            format!("front `{}` shall take {} over, but no server listens there", plan.name, plan.listen),
+            format!(
+                "front `{}` shall take {} over, but no server listens there",
+                plan.name, plan.listen
+            ),
             "start the site's web server, or set take_over = false",
         )),
         (Err(e), false) => Some(Finding::refuse(

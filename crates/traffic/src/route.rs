@@ -32,7 +32,11 @@ impl Effect for Route {
     async fn run(&self, call: &Call) -> Outcome<Value> {
         let to = call.authority.way().to();
         // A front that missed it stays in its sealed hold, which is safe: the fence stands.
-        let fronts = self.fronts.release(&call.authority, to).await.map_err(|f| f.leaving(EffectLeft::Maybe))?;
+        let fronts = self
+            .fronts
+            .release(&call.authority, to)
+            .await
+            .map_err(|f| f.leaving(EffectLeft::Maybe))?;
         self.fronts.stop_renewing();
         Ok(json!({ "to": to, "fronts": fronts }))
     }
@@ -43,7 +47,9 @@ impl Effect for Route {
         for (link, hello) in self.fronts.hellos().await {
             let hello = match hello {
                 Ok(hello) => hello,
-                Err(fault) => return Ok(Observed::Unknown(format!("front `{}`: {fault}", link.plan.name))),
+                Err(fault) => {
+                    return Ok(Observed::Unknown(format!("front `{}`: {fault}", link.plan.name)));
+                }
             };
             let routed = hello.unit(unit).is_some_and(|u| {
                 u.write_side == to && matches!(u.hold, HoldStatus::Open | HoldStatus::Releasing)

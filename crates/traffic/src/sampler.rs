@@ -37,14 +37,17 @@ impl Sampler for FrontSampler {
             .iter()
             .filter(|(_, hello)| {
                 hello.as_ref().is_ok_and(|h| {
-                    h.listening && h.claim.as_ref() == Some(&self.fronts.settings.run) && h.unit(unit).is_some()
+                    h.listening
+                        && h.claim.as_ref() == Some(&self.fronts.settings.run)
+                        && h.unit(unit).is_some()
                 })
             })
             .count();
         let write_side = hellos
             .iter()
             .find_map(|(_, hello)| hello.as_ref().ok()?.unit(unit).map(|u| u.write_side));
-        let mut samples = vec![sample(What::FrontsReady, share(ready, hellos.len()), 1, now_boot_ms)];
+        let mut samples =
+            vec![sample(What::FrontsReady, share(ready, hellos.len()), 1, now_boot_ms)];
         // A sum over some of the fronts would look like a drop in traffic: all or nothing.
         if ready == hellos.len() {
             let stats = self.stats().await?;
@@ -57,7 +60,9 @@ impl Sampler for FrontSampler {
                 let arrived: u64 = stats
                     .iter()
                     .filter(|(name, _)| Some(name) == left.as_ref())
-                    .flat_map(|(_, s)| [window(s, Side::Source, last), window(s, Side::Target, last)])
+                    .flat_map(|(_, s)| {
+                        [window(s, Side::Source, last), window(s, Side::Target, last)]
+                    })
                     .flatten()
                     .map(|w| w.count)
                     .sum();

@@ -45,7 +45,9 @@ impl Fronts {
             }
             sum.requests += arrived;
             sum.by_front.push((link.plan.name.clone(), arrived));
-            sum.holds.extend(stats.holds.into_iter().filter(|hold| hold.unit == self.settings.unit.name));
+            sum.holds.extend(
+                stats.holds.into_iter().filter(|hold| hold.unit == self.settings.unit.name),
+            );
         }
         sum.by_side = Some(by_side);
         Ok(sum)

@@ -32,8 +32,9 @@ pub(crate) async fn run(file: &Path, json: bool) -> Result<u8> {
 /// # Errors
 /// If it cannot be read or is not a plan.
 pub(crate) fn read_plan(file: &Path) -> Result<segue_model::plan::Plan> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("read plan file `{}` (`segue init` writes one)", file.display()))?;
+    let text = std::fs::read_to_string(file).with_context(|| {
+        format!("read plan file `{}` (`segue init` writes one)", file.display())
+    })?;
     Ok(segue_plan::parse(&text, &file.display().to_string())?)
 }
 

@@ -45,7 +45,10 @@ pub fn cutover(families: &Families, way: Way, remembered: &Remembered) -> Table 
     let quiet = Duration::from_millis(policy.pause_budget_ms);
     Table {
         phase: if way == Way::Forward { Phase::Cutover } else { Phase::Failback },
-        budget: Some(Budget { limit_ms: policy.pause_budget_ms, reserve_ms: policy.seal_reserve_ms }),
+        budget: Some(Budget {
+            limit_ms: policy.pause_budget_ms,
+            reserve_ms: policy.seal_reserve_ms,
+        }),
         // Going back is urgent: a failback does not wait long for its own gates.
         gate_wait: if way == Way::Forward { wait } else { wait.min(10 * SECOND) },
         steps: vec![
@@ -57,21 +60,56 @@ pub fn cutover(families: &Families, way: Way, remembered: &Remembered) -> Table 
                 Families::alone("workers", stop_workers(workers.clone())),
                 MINUTE,
             ),
-            step("hold", "queue requests at every front", Families::alone("fronts", fronts.hold()), quiet)
-                .behind(vec![gates::quiet(fronts, policy), gates::fence_lag(families, way)])
-                .pause(Pause::Begins),
-            step("fence", "refuse writes at the writing side", families.replicas_at(|r| r.fence.clone()), quiet),
-            step("drain", "apply everything on the other side", families.replicas_at(|r| r.drain.clone()), quiet),
-            step("verify", "compare what changed", families.replicas_at(|r| r.verify.clone()), quiet),
-            step("seal_fronts", "make the hold last", Families::alone("fronts", fronts.seal()), SECOND)
-                .pause(Pause::Seal),
+            step(
+                "hold",
+                "queue requests at every front",
+                Families::alone("fronts", fronts.hold()),
+                quiet,
+            )
+            .behind(vec![gates::quiet(fronts, policy), gates::fence_lag(families, way)])
+            .pause(Pause::Begins),
+            step(
+                "fence",
+                "refuse writes at the writing side",
+                families.replicas_at(|r| r.fence.clone()),
+                quiet,
+            ),
+            step(
+                "drain",
+                "apply everything on the other side",
+                families.replicas_at(|r| r.drain.clone()),
+                quiet,
+            ),
+            step(
+                "verify",
+                "compare what changed",
+                families.replicas_at(|r| r.verify.clone()),
+                quiet,
+            ),
+            step(
+                "seal_fronts",
+                "make the hold last",
+                Families::alone("fronts", fronts.seal()),
+                SECOND,
+            )
+            .pause(Pause::Seal),
             step("seal", "make the fence last", families.replicas_at(|r| r.seal.clone()), SECOND),
             // ---- point of no return ----
-            step("promote", "let the other side take writes", families.replicas_at(|r| r.promote.clone()), 2 * SECOND)
-                .no_return(),
-            step("route", "send every request there", Families::alone("fronts", fronts.route()), 2 * SECOND)
-                .until_done()
-                .pause(Pause::Ends),
+            step(
+                "promote",
+                "let the other side take writes",
+                families.replicas_at(|r| r.promote.clone()),
+                2 * SECOND,
+            )
+            .no_return(),
+            step(
+                "route",
+                "send every request there",
+                Families::alone("fronts", fronts.route()),
+                2 * SECOND,
+            )
+            .until_done()
+            .pause(Pause::Ends),
             step(
                 "start_workers",
                 "start cron and workers there",
@@ -79,10 +117,20 @@ pub fn cutover(families: &Families, way: Way, remembered: &Remembered) -> Table 
                 MINUTE,
             )
             .until_done(),
-            step("publish", "publish the record sets", families.zones_at(|_, zone| zone.publish()), 30 * SECOND)
-                .until_done(),
-            step("compare", "compare both sides as they were in the pause", families.replicas_at(|r| r.compare.clone()), 60 * MINUTE)
-                .until_done(),
+            step(
+                "publish",
+                "publish the record sets",
+                families.zones_at(|_, zone| zone.publish()),
+                30 * SECOND,
+            )
+            .until_done(),
+            step(
+                "compare",
+                "compare both sides as they were in the pause",
+                families.replicas_at(|r| r.compare.clone()),
+                60 * MINUTE,
+            )
+            .until_done(),
         ],
     }
 }

@@ -17,7 +17,12 @@ pub fn prepare(families: &Families) -> Table {
         budget: None,
         gate_wait: MINUTE,
         steps: vec![
-            step("insert", "put a front on every address", Families::alone("fronts", families.fronts.insert()), MINUTE),
+            step(
+                "insert",
+                "put a front on every address",
+                Families::alone("fronts", families.fronts.insert()),
+                MINUTE,
+            ),
             step(
                 "lower_ttls",
                 "lower the TTLs of the owned record sets",

@@ -34,8 +34,13 @@ pub fn settle(families: &Families, lowered: &Value, confirmed_at_boot_ms: Option
             .behind(vec![stable])
             .no_return()
             .until_done(),
-            step("end", "end the reverse streams and give the claims back", families.replicas_at(|r| r.end.clone()), 10 * MINUTE)
-                .until_done(),
+            step(
+                "end",
+                "end the reverse streams and give the claims back",
+                families.replicas_at(|r| r.end.clone()),
+                10 * MINUTE,
+            )
+            .until_done(),
         ],
     }
 }

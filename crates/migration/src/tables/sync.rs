@@ -20,10 +20,25 @@ pub fn sync(families: &Families) -> Table {
         budget: None,
         gate_wait: MINUTE,
         steps: vec![
-            step("claim", "claim the unit at every resource", families.replicas_at(|r| r.claim.clone()), MINUTE),
+            step(
+                "claim",
+                "claim the unit at every resource",
+                families.replicas_at(|r| r.claim.clone()),
+                MINUTE,
+            ),
             step("seed", "copy everything once", families.replicas_at(|r| r.seed.clone()), 7 * DAY),
-            step("follow", "keep the target up with the source", families.replicas_at(|r| r.follow.clone()), 60 * MINUTE),
-            step("reverse", "make the way back ready", families.replicas_at(|r| r.reverse.clone()), 10 * MINUTE),
+            step(
+                "follow",
+                "keep the target up with the source",
+                families.replicas_at(|r| r.follow.clone()),
+                60 * MINUTE,
+            ),
+            step(
+                "reverse",
+                "make the way back ready",
+                families.replicas_at(|r| r.reverse.clone()),
+                10 * MINUTE,
+            ),
             step("check", "compare both sides in full", crate::check::effect(families), DAY),
         ],
     }

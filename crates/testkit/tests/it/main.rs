@@ -7,6 +7,7 @@ mod http;
 mod lifetime;
 mod practice;
 mod site;
+mod terminal;
 
 use segue_testkit::world::{Description, Side, World, WorldOptions};
 use std::path::PathBuf;

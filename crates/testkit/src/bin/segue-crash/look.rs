@@ -48,7 +48,8 @@ impl OneWriter {
     pub(crate) fn watch(description: &Description) -> Self {
         let (stop, violations) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let looks = Arc::new(AtomicU64::new(0));
-        let (ended, found, looked) = (Arc::clone(&stop), Arc::clone(&violations), Arc::clone(&looks));
+        let (ended, found, looked) =
+            (Arc::clone(&stop), Arc::clone(&violations), Arc::clone(&looks));
         let description = description.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -110,8 +111,8 @@ fn writing_side(description: &Description) -> Result<Side> {
 /// Asks the shop at an address and returns the side that answered.
 fn answering_side(description: &Description, at: Side) -> Result<String> {
     let address = *description.site.get(at);
-    let mut stream = TcpStream::connect(address)
-        .with_context(|| format!("connect to the site at {address}"))?;
+    let mut stream =
+        TcpStream::connect(address).with_context(|| format!("connect to the site at {address}"))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     write!(
         stream,
@@ -140,7 +141,9 @@ pub(crate) fn disagreements(world: &World) -> Vec<String> {
     for at in Side::BOTH {
         match answering_side(description, at) {
             Ok(answering) if answering == side.as_str() => {}
-            Ok(answering) => found.push(format!("{side} takes writes, but the front at the {at} sends to {answering}")),
+            Ok(answering) => found.push(format!(
+                "{side} takes writes, but the front at the {at} sends to {answering}"
+            )),
             Err(error) => found.push(format!("{error:#}")),
         }
     }
@@ -154,7 +157,8 @@ pub(crate) fn disagreements(world: &World) -> Vec<String> {
                         && words.last() == Some(&address.as_str())
                 });
                 if !named {
-                    found.push(format!("{side} takes writes, but {server} does not name {address}"));
+                    found
+                        .push(format!("{side} takes writes, but {server} does not name {address}"));
                 }
             }
             Err(error) => found.push(format!("zone at {server}: {error:#}")),

@@ -67,7 +67,9 @@ impl Stage {
         }
         let (two_writers, looks) = one_writer.end()?;
         if two_writers > 0 {
-            found.violations.push(format!("both sides took writes in {two_writers} of {looks} looks"));
+            found
+                .violations
+                .push(format!("both sides took writes in {two_writers} of {looks} looks"));
         }
         println!("{}", visitors.words());
         visitors.leave()?;
@@ -103,7 +105,8 @@ impl Stage {
     fn kill_at(&self, point: &Point, hash: &str, found: &mut Found) -> Result<()> {
         self.bring_to(&point.phase, hash)?;
         self.quietly(&["stop"], &[0])?;
-        let args: &[&str] = if point.phase == "cutover" { &["cutover", hash] } else { &["rollback"] };
+        let args: &[&str] =
+            if point.phase == "cutover" { &["cutover", hash] } else { &["rollback"] };
         // The command starts the controller, which inherits the order to die.
         let mut child = self
             .segue
@@ -133,18 +136,29 @@ impl Stage {
         found.covered += 1;
         let began = Instant::now();
         self.quietly(&["resume"], &[0, 5])?;
-        let status = self
-            .segue
-            .wait_for("the run goes on or has gone back", PATIENCE, |status| status["open"].is_null())?;
+        let status =
+            self.segue.wait_for("the run goes on or has gone back", PATIENCE, |status| {
+                status["open"].is_null()
+            })?;
         let took = began.elapsed();
         found.resume_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         let wrong = disagreements(&self.world);
-        println!("{:>5} ms, now {}{}", took.as_millis(), status["stage"].as_str().unwrap_or("?"),
-            if wrong.is_empty() { String::new() } else { format!("  WRONG: {}", wrong.join("; ")) });
+        println!(
+            "{:>5} ms, now {}{}",
+            took.as_millis(),
+            status["stage"].as_str().unwrap_or("?"),
+            if wrong.is_empty() { String::new() } else { format!("  WRONG: {}", wrong.join("; ")) }
+        );
         if took > RESUME_LIMIT {
-            found.violations.push(format!("{}: {} ms until the run went on or back", point.order(), took.as_millis()));
+            found.violations.push(format!(
+                "{}: {} ms until the run went on or back",
+                point.order(),
+                took.as_millis()
+            ));
         }
-        found.violations.extend(wrong.into_iter().map(|text| format!("{} of {}: {text}", point.order(), point.phase)));
+        found.violations.extend(
+            wrong.into_iter().map(|text| format!("{} of {}: {text}", point.order(), point.phase)),
+        );
         Ok(())
     }
 
@@ -163,9 +177,12 @@ impl Stage {
             .args(["--write-side", &side])
             .status()
             .context("run the oracle")?;
-        let text = std::fs::read(&out).with_context(|| format!("the oracle ended with {judged}"))?;
+        let text =
+            std::fs::read(&out).with_context(|| format!("the oracle ended with {judged}"))?;
         let oracle: Value = serde_json::from_slice(&text)?;
-        for key in ["lost_writes", "doubled_writes", "out_of_order_per_client", "foreign_bytes_changed"] {
+        for key in
+            ["lost_writes", "doubled_writes", "out_of_order_per_client", "foreign_bytes_changed"]
+        {
             match oracle[key].as_u64() {
                 Some(0) => {}
                 Some(count) => found.violations.push(format!("{key}: {count}")),
@@ -176,7 +193,13 @@ impl Stage {
     }
 }
 
-fn write_result(args: &Args, found: &Found, total: usize, looks: u64, oracle: &Value) -> Result<bool> {
+fn write_result(
+    args: &Args,
+    found: &Found,
+    total: usize,
+    looks: u64,
+    oracle: &Value,
+) -> Result<bool> {
     let result = json!({
         "kills": found.kills,
         "violations": found.violations.len(),

@@ -70,9 +70,12 @@ fn compare(out: &Path) -> Result<bool> {
 fn words(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
-        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |v| {
-            if v.fract() == 0.0 { format!("{v:.0}") } else { format!("{v:.1}") }
-        }),
+        Value::Number(number) => number.as_f64().map_or_else(
+            || number.to_string(),
+            |v| {
+                if v.fract() == 0.0 { format!("{v:.0}") } else { format!("{v:.1}") }
+            },
+        ),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }

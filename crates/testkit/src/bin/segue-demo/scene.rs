@@ -1,8 +1,8 @@
 //! The scene: world, visitors, run directory.
 
 use crate::Args;
-use segue_testkit::stage::{Segue, Visitors};
 use anyhow::{Context, Result};
+use segue_testkit::stage::{Segue, Visitors};
 use segue_testkit::world::{Description, World, WorldOptions, now_ms};
 use serde_json::json;
 use std::fs::OpenOptions;
@@ -32,16 +32,23 @@ impl Scene {
     pub(crate) fn open(args: &Args) -> Result<Self> {
         let began = Instant::now();
         let bin = std::env::current_exe()?.parent().context("the demo's own folder")?.to_owned();
-        let size = if args.small { WorldOptions::small(&args.dir) } else { WorldOptions::full(&args.dir) };
+        let size =
+            if args.small { WorldOptions::small(&args.dir) } else { WorldOptions::full(&args.dir) };
         let options = WorldOptions { cache: args.cache.clone(), detach: args.keep, ..size };
-        say(began, "starting BIND (primary, secondary), two MariaDB servers, two nginx, the shop on both sides, its cron job and a neighbour");
+        say(
+            began,
+            "starting BIND (primary, secondary), two MariaDB servers, two nginx, the shop on both sides, its cron job and a neighbour",
+        );
         let world = World::start(options)?;
         let description = world.description().clone();
         say(
             began,
             &format!(
                 "the world is up: {} rows in orders, {} in order_lines, {} files; site at {}",
-                description.rows.orders, description.rows.order_lines, description.files.count, description.site.source
+                description.rows.orders,
+                description.rows.order_lines,
+                description.files.count,
+                description.site.source
             ),
         );
         std::fs::create_dir_all(&args.out)?;
@@ -65,7 +72,11 @@ impl Scene {
 
     /// Starts the load; returns once answers come.
     pub(crate) fn let_visitors_in(&mut self) -> Result<()> {
-        self.say(&format!("visitors come: {} requests/s, {} of them orders, open loop, nobody repeats a request", self.rate, self.rate / 4));
+        self.say(&format!(
+            "visitors come: {} requests/s, {} of them orders, open loop, nobody repeats a request",
+            self.rate,
+            self.rate / 4
+        ));
         let visitors = Visitors::start(&self.bin, &self.description, self.rate)?;
         visitors.wait_until_busy(Duration::from_secs(15))?;
         self.visitors = Some(visitors);
@@ -96,7 +107,12 @@ impl Scene {
     }
 
     /// Notes for the oracle from when on which address is the former one.
-    pub(crate) fn mark(&self, mark: &str, former: std::net::SocketAddr, now: std::net::SocketAddr) -> Result<()> {
+    pub(crate) fn mark(
+        &self,
+        mark: &str,
+        former: std::net::SocketAddr,
+        now: std::net::SocketAddr,
+    ) -> Result<()> {
         let path = self.description.ledger_dir.join("marks.jsonl");
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         let line = json!({
@@ -142,5 +158,6 @@ fn say(began: Instant, text: &str) {
 
 /// Writes lines into a file, whole.
 pub(crate) fn write_lines(path: &Path, lines: &[String]) -> Result<()> {
-    std::fs::write(path, lines.join("\n") + "\n").with_context(|| format!("write `{}`", path.display()))
+    std::fs::write(path, lines.join("\n") + "\n")
+        .with_context(|| format!("write `{}`", path.display()))
 }

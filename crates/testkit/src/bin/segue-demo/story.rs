@@ -14,14 +14,18 @@ const SLOW_MS: u64 = 300;
 pub(crate) fn practice(scene: &Scene) -> Result<()> {
     scene.say("today's practice on a small copy: stop, dump, copy, start, flip the DNS");
     let interruption_ms = scene.world()?.practice_move()?;
-    scene.say(&format!("today's practice: visitors saw {:.1} s of interruption", interruption_ms as f64 / 1_000.0));
+    scene.say(&format!(
+        "today's practice: visitors saw {:.1} s of interruption",
+        interruption_ms as f64 / 1_000.0
+    ));
     Ok(())
 }
 
 /// Plan, approval, and everything copied while it is in use.
 pub(crate) fn plan_and_sync(scene: &Scene) -> Result<()> {
     let file = scene.segue.plan_file().display().to_string();
-    scene.say("Segue's way: check the plan and both sides, then copy everything while it is in use");
+    scene
+        .say("Segue's way: check the plan and both sides, then copy everything while it is in use");
     scene.segue.must(&["doctor", &file], 0)?;
     let hash = scene.segue.plan()?;
     scene.segue.must(&["sync", &hash], 0)?;
@@ -61,7 +65,8 @@ pub(crate) fn there_back_and_there_again(scene: &Scene) -> Result<()> {
     let slow_since = Instant::now();
     scene.world()?.set_slow_ms(Side::Target, SLOW_MS)?;
     let at_source = |status: &Value| status["write_side"]["at"] == "source";
-    let back = scene.segue.wait_for("the unit is back at the source", Duration::from_secs(30), at_source);
+    let back =
+        scene.segue.wait_for("the unit is back at the source", Duration::from_secs(30), at_source);
     let took = slow_since.elapsed();
     scene.world()?.set_slow_ms(Side::Target, 0)?;
     back?;
@@ -105,7 +110,9 @@ pub(crate) fn stuck(scene: &Scene) -> Result<()> {
     if exit != 6 {
         bail!("`segue status` of a stuck run ended with {exit}, not 6");
     }
-    scene.say("the way out: the database comes back, `segue resume` fails the unit back without loss");
+    scene.say(
+        "the way out: the database comes back, `segue resume` fails the unit back without loss",
+    );
     scene.world()?.restart_target_database()?;
     scene.segue.must(&["resume"], 0)?;
     let site = &scene.description.site;

@@ -1,0 +1,111 @@
+//! Claims about terminals: losing one changes nothing, and any other may turn a run round.
+//!
+//! They need the program `segue` beside the other binaries (`cargo build` makes it).
+
+use crate::small_world;
+use rustix::process::{Pid, Signal, kill_process};
+use segue_testkit::stage::{Segue, Visitors};
+use segue_testkit::world::World;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A run that stands before its cutover. Dropping it ends controller and fronts.
+struct Run {
+    segue: Segue,
+    hash: String,
+    visitors: Option<Visitors>,
+    world: World,
+    _dir: tempfile::TempDir,
+}
+
+impl Run {
+    fn synced() -> Self {
+        let (world, dir) = small_world();
+        let description = world.description().clone();
+        std::fs::create_dir_all(&description.ledger_dir).unwrap();
+        let bin = bin();
+        let segue = Segue::new(&bin, &description.dir).unwrap();
+        std::fs::write(segue.plan_file(), world.plan_toml()).unwrap();
+        let visitors = Visitors::start(&bin, &description, 60).unwrap();
+        visitors.wait_until_busy(Duration::from_secs(15)).unwrap();
+        let hash = segue.plan().unwrap();
+        segue.must(&["sync", &hash], 0).unwrap();
+        Self { segue, hash, visitors: Some(visitors), world, _dir: dir }
+    }
+
+    fn in_background(&self, args: &[&str]) -> Child {
+        self.segue.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Waits until the journal knows the intent of a step of the open attempt.
+    fn wait_for_step(&self, step: &str) {
+        let began = Instant::now();
+        loop {
+            let output = self.segue.command(&["--json", "journal"]).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let wanted = format!("\"event\":\"step_intended\",\"step\":\"{step}\"");
+            if text.contains(&wanted) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "no step `{step}`:\n{text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        drop(self.visitors.take());
+        self.segue.end_everything(self.world.description());
+    }
+}
+
+fn bin() -> PathBuf {
+    let shop = crate::shop_program();
+    let folder = shop.parent().map(Path::to_owned).unwrap();
+    assert!(folder.join("segue").is_file(), "build `segue` first: cargo build");
+    folder
+}
+
+#[test]
+fn a_lost_terminal_changes_nothing_and_another_one_rolls_back() {
+    let run = Run::synced();
+    let mut view = run.in_background(&["cutover", &run.hash]);
+    run.wait_for_step("hold");
+    let pid = Pid::from_raw(i32::try_from(view.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    assert!(!view.wait().unwrap().success(), "the view ended by its terminal");
+    let there = |status: &serde_json::Value| {
+        status["stage"] == "watching" && status["open"].is_null()
+    };
+    run.segue.wait_for("the cutover ends without its view", PATIENCE, there).unwrap();
+    run.segue.must(&["rollback", "--because", "a test"], 0).unwrap();
+    let status = run.segue.status().unwrap();
+    assert_eq!(status["write_side"]["at"], "source");
+    assert_eq!(status["stage"], "prepared");
+}
+
+#[test]
+fn a_second_terminal_turns_a_waiting_cutover_round() {
+    let run = Run::synced();
+    // TTLs of 20 s: the gate `safe-after` makes the cutover wait.
+    let mut first = run.in_background(&["cutover", &run.hash]);
+    run.wait_for_step("lower_ttls");
+    let open = |status: &serde_json::Value| status["open"]["phase"] == "cutover";
+    run.segue.wait_for("the cutover waits at its gates", PATIENCE, open).unwrap();
+    run.segue.must(&["rollback"], 0).unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(5), "the first terminal is told: went back");
+    assert_eq!(run.segue.status().unwrap()["stage"], "prepared");
+}
+
+#[test]
+fn refuses_another_plan_than_the_one_that_runs_and_settling_what_nobody_confirmed() {
+    let run = Run::synced();
+    assert_eq!(run.segue.show(&["cutover", "00000000"]).unwrap(), 1);
+    assert_eq!(run.segue.show(&["settle", &run.hash]).unwrap(), 1);
+    assert_eq!(run.segue.show(&["confirm"]).unwrap(), 1);
+    assert_eq!(run.segue.status().unwrap()["stage"], "synced");
+}
