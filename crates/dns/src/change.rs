@@ -276,14 +276,16 @@ impl Zone {
 
     /// Sends NOTIFY again and again; never returns.
     async fn keep_notifying(&self, server: SocketAddr) {
-        while server != self.plan.primary {
+        if server == self.plan.primary {
+            return std::future::pending().await;
+        }
+        loop {
             if let Err(cause) = self.notify(server).await {
                 // Only a hint to the server: the read-back decides.
                 tracing::debug!(%server, zone = %self.plan.zone, cause, "notify");
             }
             sleep(NOTIFY_AGAIN).await;
         }
-        std::future::pending::<()>().await;
     }
 
     /// Sends one NOTIFY with the key, and one without to a server that does not take the key.

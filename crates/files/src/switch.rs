@@ -198,7 +198,11 @@ impl TreeReplica {
         self.mover.whole(pass).await?;
         // What was copied so far must be on disk before anybody relies on it.
         let root = self.root(to).to_owned();
-        blocking(move || Ok(sync_disk(&root))).await?;
+        blocking(move || {
+            sync_disk(&root);
+            Ok(())
+        })
+        .await?;
         Ok(
             json!({ "folders": folders, "known_paths": known, "way_back": "read in full and writable" }),
         )

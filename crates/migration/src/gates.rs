@@ -11,8 +11,12 @@ use segue_model::{Side, Way, What};
 use segue_traffic::Fronts;
 use std::sync::Arc;
 
-/// A sample of a fast sampler older than this says nothing, milliseconds.
+/// A sample of a slow sampler older than this says nothing, milliseconds.
 const FRESH_MS: u64 = 2_500;
+
+/// Lag is measured ten times a second, and only while its stream runs filtered: an older
+/// sample may be of a stream that stands.
+const LAG_FRESH_MS: u64 = 1_000;
 
 /// Lag at which a fence may begin: a drain of that lag fits into any budget, milliseconds.
 const FENCE_LAG_MAX_MS: f64 = 250.0;
@@ -28,22 +32,38 @@ pub(crate) fn fronts_ready() -> Arc<dyn Gate> {
 
 /// The application at `side` is up.
 pub(crate) fn backend_healthy(side: Side) -> Arc<dyn Gate> {
-    bound("application answers", What::BackendHealthy(side), Some(1.0), None)
+    bound(
+        &format!("application at the {side} answers"),
+        What::BackendHealthy(side),
+        Some(1.0),
+        None,
+    )
 }
 
 /// The database at `side` answers a read.
 pub(crate) fn database_readable(side: Side) -> Arc<dyn Gate> {
-    bound("database readable", What::DatabaseReadable(side), Some(1.0), None)
+    bound(
+        &format!("database at the {side} readable"),
+        What::DatabaseReadable(side),
+        Some(1.0),
+        None,
+    )
 }
 
 /// The other side's database is close behind `side`.
 pub(crate) fn database_lag(side: Side, max_ms: f64) -> Arc<dyn Gate> {
-    bound("database lag", What::DatabaseLagMs(side), None, Some(max_ms))
+    let bound = Bound {
+        what: What::DatabaseLagMs(side),
+        min: None,
+        max: Some(max_ms),
+        fresh_for_ms: LAG_FRESH_MS,
+    };
+    BoundGate::new(format!("database lag behind the {side}"), bound)
 }
 
 /// The other side's files are close behind `side`.
 pub(crate) fn files_lag(side: Side, max_ms: f64) -> Arc<dyn Gate> {
-    bound("files lag", What::FilesLagMs(side), None, Some(max_ms))
+    bound(&format!("files lag behind the {side}"), What::FilesLagMs(side), None, Some(max_ms))
 }
 
 /// The lag just before the pause begins is small enough to drain inside it.

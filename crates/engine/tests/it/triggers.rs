@@ -75,7 +75,8 @@ fn silence_counts_as_declared() {
 
 #[test]
 fn a_trigger_that_cannot_fire_is_refused() {
-    let cases: [(&str, fn(&mut Trigger)); 6] = [
+    type Change = fn(&mut Trigger);
+    let cases: [(&str, Change); 6] = [
         ("a share above one", |t| {
             t.bound = Bound { what: What::FrontsReady, max: Some(1.0), min: None, fresh_for_ms: 1 };
         }),

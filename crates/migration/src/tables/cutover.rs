@@ -139,7 +139,9 @@ fn before_arm(families: &Families, way: Way, remembered: &Remembered) -> Vec<Arc
     let policy = &families.plan.policy;
     let mut all = vec![gates::fronts_ready(), gates::backend_healthy(way.to())];
     if families.database.is_some() {
+        // The way there and the way back: both streams run and are close.
         all.push(gates::database_lag(way.from(), policy.database_lag_max_ms));
+        all.push(gates::database_lag(way.to(), policy.database_lag_max_ms));
         all.push(gates::database_readable(Side::Source));
         all.push(gates::database_readable(Side::Target));
     }

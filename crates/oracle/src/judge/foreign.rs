@@ -65,7 +65,7 @@ fn difference(one: &TenantWrite, two: &TenantWrite) -> u64 {
 
 fn records(zone: &Zone, changed: &mut Findings) {
     let foreign = |lines: &[String]| -> BTreeSet<String> {
-        lines.iter().filter(|line| is_foreign(line, &zone.owned)).map(normal).collect()
+        lines.iter().filter(|line| is_foreign(line, &zone.owned)).map(|line| normal(line)).collect()
     };
     let (before, after) = (foreign(&zone.before), foreign(&zone.after));
     for line in before.difference(&after) {
@@ -77,7 +77,7 @@ fn records(zone: &Zone, changed: &mut Findings) {
 }
 
 /// Columns are padded with blanks by the longest name.
-fn normal(line: &String) -> String {
+fn normal(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -78,9 +78,8 @@ fn a_lost_terminal_changes_nothing_and_another_one_rolls_back() {
     let pid = Pid::from_raw(i32::try_from(view.id()).unwrap()).unwrap();
     kill_process(pid, Signal::HUP).unwrap();
     assert!(!view.wait().unwrap().success(), "the view ended by its terminal");
-    let there = |status: &serde_json::Value| {
-        status["stage"] == "watching" && status["open"].is_null()
-    };
+    let there =
+        |status: &serde_json::Value| status["stage"] == "watching" && status["open"].is_null();
     run.segue.wait_for("the cutover ends without its view", PATIENCE, there).unwrap();
     run.segue.must(&["rollback", "--because", "a test"], 0).unwrap();
     let status = run.segue.status().unwrap();

@@ -75,7 +75,7 @@ fn play(args: &Args) -> Result<bool> {
     } else {
         story::there_back_and_there_again(&scene)?;
     }
-    let good = ending::judge(&mut scene)?;
+    let good = ending::judge(&mut scene, args.stuck)?;
     if args.keep {
         scene.leave_up()?;
     }
