@@ -9,6 +9,8 @@
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET_DIR)/debug
+# Worlds of the tests live here; a socket's path must stay short.
+SCENE ?= /var/tmp/segue-test
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -33,6 +35,10 @@ checks: build
 	else \
 	    set -x; cargo test --locked --workspace --quiet; \
 	fi
+	$(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
+	$(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
+	$(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
+	$(BIN)/segue-crash --every 13 --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
 
 lint: setup
 	cargo fmt --all -- --check
@@ -41,7 +47,7 @@ lint: setup
 	@echo 'make lint: clean'
 
 crash: build
-	$(BIN)/segue-crash
+	$(BIN)/segue-crash --out $(TARGET_DIR)/crash.json
 
 bench: setup
 	@test -n "$(NAME)" || { echo 'make bench NAME=front'; exit 2; }

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// `segue` with its run directory.
@@ -123,6 +123,33 @@ impl Segue {
                 bail!("{what}: not within {} s; status {status}", patience.as_secs());
             }
             std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Starts a command whose view nobody watches.
+    pub fn in_background(&self, args: &[&str]) -> Result<Child> {
+        println!("    $ segue {} &", args.join(" "));
+        self.command(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("run `segue {}`", args.join(" ")))
+    }
+
+    /// Waits until the journal knows the intent of a step.
+    pub fn wait_for_intent(&self, step: &str, patience: Duration) -> Result<()> {
+        let began = Instant::now();
+        let wanted = format!("\"event\":\"step_intended\",\"step\":\"{step}\"");
+        loop {
+            let output =
+                self.command(&["--json", "journal"]).output().context("run `segue journal`")?;
+            if String::from_utf8_lossy(&output.stdout).contains(&wanted) {
+                return Ok(());
+            }
+            if began.elapsed() > patience {
+                bail!("no intent of step `{step}` within {} s", patience.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

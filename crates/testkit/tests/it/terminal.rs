@@ -7,8 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use segue_testkit::stage::{Segue, Visitors};
 use segue_testkit::world::World;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -35,25 +34,6 @@ impl Run {
         segue.must(&["sync", &hash], 0).unwrap();
         Self { segue, hash, visitors: Some(visitors), world, _dir: dir }
     }
-
-    fn in_background(&self, args: &[&str]) -> Child {
-        self.segue.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    }
-
-    /// Waits until the journal knows the intent of a step of the open attempt.
-    fn wait_for_step(&self, step: &str) {
-        let began = Instant::now();
-        loop {
-            let output = self.segue.command(&["--json", "journal"]).output().unwrap();
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            let wanted = format!("\"event\":\"step_intended\",\"step\":\"{step}\"");
-            if text.contains(&wanted) {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "no step `{step}`:\n{text}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
 }
 
 impl Drop for Run {
@@ -73,8 +53,8 @@ fn bin() -> PathBuf {
 #[test]
 fn a_lost_terminal_changes_nothing_and_another_one_rolls_back() {
     let run = Run::synced();
-    let mut view = run.in_background(&["cutover", &run.hash]);
-    run.wait_for_step("hold");
+    let mut view = run.segue.in_background(&["cutover", &run.hash]).unwrap();
+    run.segue.wait_for_intent("hold", PATIENCE).unwrap();
     let pid = Pid::from_raw(i32::try_from(view.id()).unwrap()).unwrap();
     kill_process(pid, Signal::HUP).unwrap();
     assert!(!view.wait().unwrap().success(), "the view ended by its terminal");
@@ -91,8 +71,8 @@ fn a_lost_terminal_changes_nothing_and_another_one_rolls_back() {
 fn a_second_terminal_turns_a_waiting_cutover_round() {
     let run = Run::synced();
     // TTLs of 20 s: the gate `safe-after` makes the cutover wait.
-    let mut first = run.in_background(&["cutover", &run.hash]);
-    run.wait_for_step("lower_ttls");
+    let mut first = run.segue.in_background(&["cutover", &run.hash]).unwrap();
+    run.segue.wait_for_intent("lower_ttls", PATIENCE).unwrap();
     let open = |status: &serde_json::Value| status["open"]["phase"] == "cutover";
     run.segue.wait_for("the cutover waits at its gates", PATIENCE, open).unwrap();
     run.segue.must(&["rollback"], 0).unwrap();

@@ -121,17 +121,24 @@ pub(crate) fn stuck(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// The target cannot catch up.
+/// The target cannot catch up: its replication is blocked while the fronts already hold.
 pub(crate) fn withdraw(scene: &Scene) -> Result<()> {
     let hash = hash_of_run(scene)?;
-    scene.say("the target's replication is blocked just before the cutover");
+    scene.say("the target's replication will be blocked in the middle of the pause");
+    // Slow pages at the source make the hold wait for them: time enough to block the target
+    // before the last writes arrive there.
+    scene.world()?.set_slow_ms(Side::Source, SLOW_MS)?;
+    let mut cutover = scene.segue.in_background(&["cutover", &hash])?;
+    scene.segue.wait_for_intent("hold", Duration::from_secs(60))?;
     let block = scene.world()?.block_target_apply()?;
-    let exit = scene.segue.show(&["cutover", &hash])?;
+    let exit = cutover.wait()?.code();
     drop(block);
-    if exit != 5 {
-        bail!("the cutover ended with {exit}, not with a withdrawal (5)");
+    scene.world()?.set_slow_ms(Side::Source, 0)?;
+    if exit != Some(5) {
+        bail!("the cutover ended with {exit:?}, not with a withdrawal (5)");
     }
-    scene.say("it withdrew; service goes on at the source");
+    scene.segue.show(&["journal", "--after", "20"])?;
+    scene.say("it withdrew within its budget; service goes on at the source");
     scene.let_pass(Duration::from_secs(3));
     Ok(())
 }
