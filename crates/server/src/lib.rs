@@ -11,6 +11,7 @@ pub mod plans;
 
 mod active;
 mod conductor;
+mod phases;
 mod progress;
 mod series;
 mod socket;

@@ -3,7 +3,7 @@
 use super::{MINUTE, SECOND, StepExt, step};
 use crate::families::Families;
 use crate::gates;
-use segue_engine::{Budget, Gate, Pause, Table};
+use segue_engine::{Budget, Gate, Pause, Step, Table};
 use segue_model::event::Phase;
 use segue_model::{Side, Way};
 use segue_workers::{start_workers, stop_workers};
@@ -39,10 +39,10 @@ pub struct Remembered {
 /// ```
 pub fn cutover(families: &Families, way: Way, remembered: &Remembered) -> Table {
     let policy = &families.plan.policy;
-    let workers = &families.plan.unit.workers;
     let wait = Duration::from_secs(policy.gate_wait_s);
-    let fronts = &families.fronts;
-    let quiet = Duration::from_millis(policy.pause_budget_ms);
+    let mut steps = up_to_the_seal(families, way, remembered);
+    // ---- point of no return ----
+    steps.extend(from_the_promotion(families));
     Table {
         phase: if way == Way::Forward { Phase::Cutover } else { Phase::Failback },
         budget: Some(Budget {
@@ -51,88 +51,92 @@ pub fn cutover(families: &Families, way: Way, remembered: &Remembered) -> Table 
         }),
         // Going back is urgent: a failback does not wait long for its own gates.
         gate_wait: if way == Way::Forward { wait } else { wait.min(10 * SECOND) },
-        steps: vec![
-            step("arm", "prove the way back", families.replicas_at(|r| r.arm.clone()), 10 * SECOND)
-                .behind(before_arm(families, way, remembered)),
-            step(
-                "stop_workers",
-                "stop cron and workers of the writing side",
-                Families::alone("workers", stop_workers(workers.clone())),
-                MINUTE,
-            ),
-            step(
-                "hold",
-                "queue requests at every front",
-                Families::alone("fronts", fronts.hold()),
-                quiet,
-            )
-            .behind(vec![gates::quiet(fronts, policy), gates::fence_lag(families, way)])
-            .pause(Pause::Begins),
-            step(
-                "fence",
-                "refuse writes at the writing side",
-                families.replicas_at(|r| r.fence.clone()),
-                quiet,
-            ),
-            step(
-                "drain",
-                "apply everything on the other side",
-                families.replicas_at(|r| r.drain.clone()),
-                quiet,
-            ),
-            step(
-                "verify",
-                "compare what changed",
-                families.replicas_at(|r| r.verify.clone()),
-                quiet,
-            ),
-            step(
-                "seal_fronts",
-                "make the hold last",
-                Families::alone("fronts", fronts.seal()),
-                SECOND,
-            )
-            .pause(Pause::Seal),
-            step("seal", "make the fence last", families.replicas_at(|r| r.seal.clone()), SECOND),
-            // ---- point of no return ----
-            step(
-                "promote",
-                "let the other side take writes",
-                families.replicas_at(|r| r.promote.clone()),
-                2 * SECOND,
-            )
-            .no_return(),
-            step(
-                "route",
-                "send every request there",
-                Families::alone("fronts", fronts.route()),
-                2 * SECOND,
-            )
-            .until_done()
-            .pause(Pause::Ends),
-            step(
-                "start_workers",
-                "start cron and workers there",
-                Families::alone("workers", start_workers(workers.clone(), "stop_workers".into())),
-                MINUTE,
-            )
-            .until_done(),
-            step(
-                "publish",
-                "publish the record sets",
-                families.zones_at(|_, zone| zone.publish()),
-                30 * SECOND,
-            )
-            .until_done(),
-            step(
-                "compare",
-                "compare both sides as they were in the pause",
-                families.replicas_at(|r| r.compare.clone()),
-                60 * MINUTE,
-            )
-            .until_done(),
-        ],
+        steps,
     }
+}
+
+fn up_to_the_seal(families: &Families, way: Way, remembered: &Remembered) -> Vec<Step> {
+    let policy = &families.plan.policy;
+    let workers = &families.plan.unit.workers;
+    let fronts = &families.fronts;
+    let quiet = Duration::from_millis(policy.pause_budget_ms);
+    vec![
+        step("arm", "prove the way back", families.replicas_at(|r| r.arm.clone()), 10 * SECOND)
+            .behind(before_arm(families, way, remembered)),
+        step(
+            "stop_workers",
+            "stop cron and workers of the writing side",
+            Families::alone("workers", stop_workers(workers.clone())),
+            MINUTE,
+        ),
+        step(
+            "hold",
+            "queue requests at every front",
+            Families::alone("fronts", fronts.hold()),
+            quiet,
+        )
+        .behind(vec![gates::quiet(fronts, policy), gates::fence_lag(families, way)])
+        .pause(Pause::Begins),
+        step(
+            "fence",
+            "refuse writes at the writing side",
+            families.replicas_at(|r| r.fence.clone()),
+            quiet,
+        ),
+        step(
+            "drain",
+            "apply everything on the other side",
+            families.replicas_at(|r| r.drain.clone()),
+            quiet,
+        ),
+        step("verify", "compare what changed", families.replicas_at(|r| r.verify.clone()), quiet),
+        step("seal_fronts", "make the hold last", Families::alone("fronts", fronts.seal()), SECOND)
+            .pause(Pause::Seal),
+        step("seal", "make the fence last", families.replicas_at(|r| r.seal.clone()), SECOND),
+    ]
+}
+
+fn from_the_promotion(families: &Families) -> Vec<Step> {
+    let workers = &families.plan.unit.workers;
+    let fronts = &families.fronts;
+    vec![
+        step(
+            "promote",
+            "let the other side take writes",
+            families.replicas_at(|r| r.promote.clone()),
+            2 * SECOND,
+        )
+        .no_return(),
+        step(
+            "route",
+            "send every request there",
+            Families::alone("fronts", fronts.route()),
+            2 * SECOND,
+        )
+        .until_done()
+        .pause(Pause::Ends),
+        step(
+            "start_workers",
+            "start cron and workers there",
+            Families::alone("workers", start_workers(workers.clone(), "stop_workers".into())),
+            MINUTE,
+        )
+        .until_done(),
+        step(
+            "publish",
+            "publish the record sets",
+            families.zones_at(|_, zone| zone.publish()),
+            30 * SECOND,
+        )
+        .until_done(),
+        step(
+            "compare",
+            "compare both sides as they were in the pause",
+            families.replicas_at(|r| r.compare.clone()),
+            60 * MINUTE,
+        )
+        .until_done(),
+    ]
 }
 
 fn before_arm(families: &Families, way: Way, remembered: &Remembered) -> Vec<Arc<dyn Gate>> {
