@@ -149,7 +149,7 @@ fn outcome_after(before: RunOutcome, report: &Report, event: &Event) -> RunOutco
 fn add_pauses(report: &mut Report) {
     let holds = report.traffic.get("holds").and_then(Value::as_array).cloned().unwrap_or_default();
     for attempt in &mut report.attempts {
-        let own = format!("{}-{}", attempt.phase, attempt.number);
+        let own = format!("-{}-{}", attempt.phase, attempt.number);
         attempt.pause_ms = holds
             .iter()
             .filter(|hold| {

@@ -6,6 +6,9 @@
 mod build;
 mod html;
 mod svg;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod timeline;
 
 pub use build::build;

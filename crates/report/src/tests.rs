@@ -1,0 +1,106 @@
+//! Claims about the report, on journals made by hand.
+
+use crate::{RunOutcome, build, html};
+use segue_model::event::{Actor, Attempt, Event, Phase, Record};
+use segue_model::{RunId, UnitName};
+use serde_json::{Value, json};
+
+fn journal(events: Vec<Event>) -> Vec<Record> {
+    let mut all = vec![Event::RunStarted {
+        run: RunId::from("run-1"),
+        unit: UnitName::from("<shop>"),
+        plan_hash: "abc".into(),
+        plan: Value::Null,
+        by: Actor::Person("ada".into()),
+    }];
+    all.extend(events);
+    (1_u64..)
+        .zip(all)
+        .map(|(seq, event)| Record { seq, at_ms: seq * 1_000, boot_ms: seq * 10, event })
+        .collect()
+}
+
+fn started(phase: Phase, number: u32) -> Event {
+    Event::AttemptStarted {
+        attempt: Attempt { phase, number },
+        by: Actor::Controller,
+        because: String::new(),
+    }
+}
+
+fn outcome(events: Vec<Event>) -> RunOutcome {
+    build(&journal(events), Vec::new()).unwrap().outcome
+}
+
+#[test]
+fn the_last_word_of_the_journal_is_the_outcome() {
+    let there = [started(Phase::Cutover, 1), Event::AttemptCompleted];
+    let back = [started(Phase::Failback, 2), Event::AttemptCompleted];
+    let settled = [started(Phase::Settle, 3), Event::AttemptCompleted];
+    assert_eq!(outcome(there.to_vec()), RunOutcome::Running);
+    assert_eq!(outcome([there.clone(), back].concat()), RunOutcome::WentBack);
+    assert_eq!(outcome([there, settled].concat()), RunOutcome::Settled);
+    let gave_up = [started(Phase::Cutover, 1), Event::AttemptWithdrawn];
+    assert_eq!(outcome(gave_up.to_vec()), RunOutcome::Withdrawn);
+    let refused = Event::FailbackRefused { because: "gone".into(), way_out: Vec::new() };
+    assert_eq!(outcome(vec![refused]), RunOutcome::Stuck);
+}
+
+#[test]
+fn what_was_never_measured_is_unknown_and_not_zero() {
+    let report = build(&journal(Vec::new()), Vec::new()).unwrap();
+    assert_eq!(report.summary.requests, None);
+    assert_eq!(report.summary.failed_requests, None);
+    assert_eq!(report.summary.write_pause_ms, None);
+    assert!(report.not_provable.iter().any(|line| line.contains("no probe ran")));
+    let page = html(&report, &|ms| ms.to_string());
+    assert!(page.contains("unknown"), "{page}");
+}
+
+#[test]
+fn the_probes_own_requests_are_not_the_visitors() {
+    let measured = |what: &str, detail| Event::Measured { what: what.into(), detail };
+    let report = build(
+        &journal(vec![
+            measured("traffic", json!({ "requests": 100, "failed": 7 })),
+            measured("probe", json!({ "sent": 40, "failed": 2, "longest_ms": 12.5 })),
+        ]),
+        Vec::new(),
+    )
+    .unwrap();
+    assert_eq!(report.summary.requests, Some(60));
+    assert_eq!(report.summary.failed_requests, Some(5));
+    assert_eq!(report.summary.longest_request_ms, Some(12.5));
+}
+
+#[test]
+fn the_pause_of_an_attempt_is_the_longest_of_its_holds() {
+    let hold = |id: &str, began: u64, released: Option<u64>| json!({ "hold_id": id, "began_ms": began, "released_ms": released });
+    let report = build(
+        &journal(vec![
+            started(Phase::Cutover, 3),
+            Event::Measured {
+                what: "traffic".into(),
+                detail: json!({ "requests": 1, "failed": 0, "holds": [
+                    hold("run-1-cutover-3", 100, Some(190)),
+                    hold("run-1-cutover-3", 100, Some(220)),
+                    hold("run-1-cutover-13", 100, Some(900)),
+                ] }),
+            },
+        ]),
+        Vec::new(),
+    )
+    .unwrap();
+    assert_eq!(report.attempts[0].pause_ms, Some(120.0));
+}
+
+#[test]
+fn names_from_outside_cannot_become_markup() {
+    let page = html(&build(&journal(Vec::new()), Vec::new()).unwrap(), &|ms| ms.to_string());
+    assert!(page.contains("&lt;shop&gt;") && !page.contains("<shop>"), "{page}");
+}
+
+#[test]
+fn a_journal_without_a_run_has_no_report() {
+    assert!(build(&[], Vec::new()).is_none());
+}
