@@ -7,6 +7,9 @@ mod check;
 pub mod families;
 pub mod gates;
 pub mod tables;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod together;
 
 pub use families::Families;

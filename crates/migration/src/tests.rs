@@ -1,0 +1,125 @@
+//! Claims about the order of the tables: the protocol itself.
+
+use crate::Families;
+use crate::tables::{self, Remembered};
+use segue_database::{MariaReplica, Settings as DatabaseSettings};
+use segue_dns::{Settings as ZoneSettings, Zone};
+use segue_engine::{Pause, Retry, Table};
+use segue_files::{TreeReplica, TreeSettings};
+use segue_model::{RunId, Way};
+use segue_traffic::{FrontSettings, Fronts};
+use serde_json::Value;
+
+fn families() -> Families {
+    let plan = segue_plan::parse(segue_plan::template(), "example.toml").unwrap();
+    let (run, unit) = (RunId::from("run-1"), plan.unit.clone());
+    Families {
+        run: run.clone(),
+        fronts: Fronts::new(FrontSettings {
+            unit: unit.clone(),
+            policy: plan.policy.clone(),
+            run: run.clone(),
+            program: "segue".into(),
+        }),
+        database: unit.database.clone().map(|plan| {
+            MariaReplica::new(DatabaseSettings {
+                plan,
+                run: run.clone(),
+                unit: unit.name.clone(),
+                lease_ms: 2_000,
+            })
+        }),
+        trees: unit
+            .trees
+            .iter()
+            .map(|plan| {
+                TreeReplica::new(TreeSettings {
+                    plan: plan.clone(),
+                    run: run.clone(),
+                    unit: unit.name.clone(),
+                    state_dir: std::env::temp_dir(),
+                })
+            })
+            .collect(),
+        zones: unit
+            .zones
+            .iter()
+            .map(|plan| {
+                Zone::new(ZoneSettings {
+                    plan: plan.clone(),
+                    run: run.clone(),
+                    unit: unit.name.clone(),
+                })
+            })
+            .collect(),
+        plan,
+    }
+}
+
+fn place(table: &Table, name: &str) -> usize {
+    table.steps.iter().position(|step| step.name.as_str() == name).unwrap()
+}
+
+#[test]
+fn every_table_is_sound() {
+    let families = families();
+    let remembered = Remembered::default();
+    for table in [
+        tables::sync(&families),
+        tables::prepare(&families),
+        tables::cutover(&families, Way::Forward, &remembered),
+        tables::cutover(&families, Way::Back, &remembered),
+        tables::settle(&families, &Value::Null, None),
+    ] {
+        assert_eq!(table.shape().check(), Ok(()), "{}", table.phase.as_str());
+    }
+}
+
+#[test]
+fn nothing_is_promoted_before_hold_fence_drain_and_seal() {
+    let families = families();
+    for way in [Way::Forward, Way::Back] {
+        let table = tables::cutover(&families, way, &Remembered::default());
+        let order =
+            ["arm", "hold", "fence", "drain", "verify", "seal_fronts", "seal", "promote", "route"];
+        let places: Vec<usize> = order.iter().map(|name| place(&table, name)).collect();
+        assert!(places.is_sorted(), "{places:?}");
+        assert!(place(&table, "route") < place(&table, "start_workers"));
+        assert!(place(&table, "route") < place(&table, "publish"));
+        assert!(place(&table, "publish") < place(&table, "compare"));
+    }
+}
+
+#[test]
+fn the_way_back_is_a_failback_from_promote_on_and_only_from_there() {
+    let table = tables::cutover(&families(), Way::Forward, &Remembered::default());
+    let promote = place(&table, "promote");
+    for (at, step) in table.steps.iter().enumerate() {
+        assert_eq!(step.no_return, at == promote, "{}", step.name);
+        // What comes after has no undo, so it is tried until it is done.
+        let until = matches!(step.retry, Retry::Until { .. });
+        assert_eq!(until, at > promote, "{}", step.name);
+    }
+}
+
+#[test]
+fn the_budget_is_asked_before_the_first_thing_that_lasts() {
+    let table = tables::cutover(&families(), Way::Forward, &Remembered::default());
+    assert_eq!(table.shape().pause(Pause::Seal), Some(place(&table, "seal_fronts")));
+    assert_eq!(table.shape().pause(Pause::Begins), Some(place(&table, "hold")));
+    assert_eq!(table.shape().pause(Pause::Ends), Some(place(&table, "route")));
+}
+
+#[test]
+fn a_failback_does_not_wait_for_what_only_a_planned_cutover_owes() {
+    let families = families();
+    let gates = |way| -> Vec<String> {
+        let table = tables::cutover(&families, way, &Remembered::default());
+        table.steps[0].gates.iter().map(|gate| gate.name()).collect()
+    };
+    let (there, back) = (gates(Way::Forward), gates(Way::Back));
+    for only in ["verified", "safe-after passed", "all traffic passes the fronts"] {
+        assert!(there.iter().any(|name| name == only), "{there:?}");
+        assert!(back.iter().all(|name| name != only), "{back:?}");
+    }
+}
