@@ -96,7 +96,13 @@ impl Instance {
     pub(crate) fn install(&self, programs: &Programs) -> Result<()> {
         std::fs::create_dir_all(&self.home)?;
         let mut command = Command::new(&programs.install_db);
-        command.arg("--no-defaults").arg(format!("--datadir={}", self.data().display()));
+        // In a shared folder, servers that start meanwhile would remove its temporary tables.
+        let scratch = self.home.join("install");
+        std::fs::create_dir_all(&scratch)?;
+        command
+            .arg("--no-defaults")
+            .arg(format!("--datadir={}", self.data().display()))
+            .arg(format!("--tmpdir={}", scratch.display()));
         if rustix::process::geteuid().is_root() {
             command.arg("--user=root");
         }
