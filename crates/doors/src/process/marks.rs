@@ -3,7 +3,7 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getsid, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use segue_model::{EffectLeft, Fault, FaultKind};
 use std::time::{Duration, Instant};
 
@@ -128,6 +128,17 @@ fn mark_of(pid: i32) -> Option<String> {
 }
 
 fn is_command(pid: i32) -> bool {
-    let Some(pid) = Pid::from_raw(pid) else { return false };
-    getpgid(Some(pid)) == Ok(pid) && getsid(Some(pid)) != Ok(pid)
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| leads_group(pid, &stat))
+}
+
+/// Whether `/proc/<pid>/stat` names a process that leads its group, and not its session.
+///
+/// Group and session are fields 5 and 6, proc(5); the name before them may hold anything.
+/// They are read there because rustix' `getpgid` and `getsid` panic on the 0 that the
+/// kernel gives for a leader outside this PID namespace, the rule in a container.
+pub(super) fn leads_group(pid: i32, stat: &str) -> bool {
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let mut leaders = fields.split_whitespace().skip(2).map(str::parse::<i32>);
+    let (group, session) = (leaders.next(), leaders.next());
+    group == Some(Ok(pid)) && matches!(session, Some(Ok(leader)) if leader != pid)
 }

@@ -1,5 +1,6 @@
 //! Needs `sh`, `sleep` and `cat` only.
 
+use super::marks::leads_group;
 use super::{Invocation, Marked, end_marked, find_program};
 use segue_model::{EffectLeft, FaultKind};
 use std::os::unix::process::ExitStatusExt;
@@ -162,6 +163,16 @@ async fn ends_what_carries_the_mark_and_nothing_else() {
     assert_eq!(left, 1, "only the command itself was chosen");
     second.await.unwrap().unwrap();
     assert_eq!(end_marked(&other, |_| true, Duration::from_secs(5)).await.unwrap(), 1);
+}
+
+#[test]
+fn tells_a_command_from_its_stat_line_also_in_a_container() {
+    let stat = |group: i32, session: i32| format!("7 (a) (b) S 1 {group} {session} 0 -1 4194560");
+    assert!(leads_group(7, &stat(7, 5)));
+    assert!(leads_group(7, &stat(7, 0)), "the session's leader is outside the namespace");
+    assert!(!leads_group(7, &stat(7, 7)), "a daemon leads its session");
+    assert!(!leads_group(7, &stat(5, 5)), "a child of the command");
+    assert!(!leads_group(7, &stat(0, 0)) && !leads_group(7, "7 (cut off"));
 }
 
 /// Not a test of its own: the controller that `children_die_with_a_killed_controller` kills.
