@@ -51,5 +51,5 @@ crash: build
 
 bench: setup
 	@test -n "$(NAME)" || { echo 'make bench NAME=front'; exit 2; }
-	cargo build --locked --release
+	cargo build --locked --release --package segue-cli
 	cargo xtask bench $(NAME)

@@ -21,6 +21,7 @@ pub(crate) struct Front {
     routes: ArcSwap<Routes>,
     default: Arc<Pool>,
     lanes: Sides<Lane>,
+    relayed: Lane,
     other: Lane,
     name: HeaderValue,
     started_ms: u64,
@@ -47,6 +48,7 @@ impl Front {
             routes: ArcSwap::from_pointee(Routes::default()),
             default: Arc::new(default),
             lanes: Sides::from_fn(|_| Lane::new()),
+            relayed: Lane::new(),
             other: Lane::new(),
             name,
             started_ms: clock::now_ms(),
@@ -103,6 +105,11 @@ impl Front {
         self.lanes.get(side)
     }
 
+    /// Returns the counters of requests that came through another front.
+    pub(crate) fn relayed_lane(&self) -> &Lane {
+        &self.relayed
+    }
+
     /// Returns the counters of requests for hosts that belong to no unit.
     pub(crate) fn other_lane(&self) -> &Lane {
         &self.other
@@ -148,6 +155,7 @@ impl Front {
     pub(crate) fn tick(&self) {
         self.lanes.source.tick();
         self.lanes.target.tick();
+        self.relayed.tick();
         self.other.tick();
         self.default.reap();
         for unit in self.routes.load().units() {

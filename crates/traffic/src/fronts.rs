@@ -109,6 +109,14 @@ impl Fronts {
         }
     }
 
+    /// Returns whether requests that `front` sends to `side` pass another front of the
+    /// unit: one that took over the very port where the side's application is reached.
+    pub(crate) fn relays(&self, front: &FrontPlan, side: Side) -> bool {
+        let unit = &self.settings.unit;
+        let backend = unit.backends.get(side).address;
+        unit.fronts.iter().any(|other| other.name != front.name && other.listen == backend)
+    }
+
     /// Returns the front that stands on the address of `side`.
     pub(crate) fn front_at(&self, side: Side) -> Option<&FrontPlan> {
         self.settings.unit.fronts.iter().find(|front| front.side == side)

@@ -1,10 +1,10 @@
 //! Hold and seal: requests queue at every front.
 
 use crate::fronts::{Fronts, hold_of, is_hold};
-use crate::link::unexpected;
+use crate::link::{Link, unexpected};
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use segue_front::control::{HoldId, HoldStatus, Reply, Request};
+use segue_front::control::{HoldId, HoldStatus, Reply, Request, Running};
 use segue_model::plan::Policy;
 use segue_model::{EffectLeft, Fault, FaultKind, Side};
 use segue_port::{Authority, Call, Effect, Observed, Outcome};
@@ -88,11 +88,37 @@ impl Fronts {
         join_all(all).await.into_iter().collect()
     }
 
-    /// Begins the hold at every front, or at none: a front that is busy makes the others release.
-    async fn hold_all(self: &Arc<Self>, call: &Call) -> Outcome<Result<(), Vec<String>>> {
+    /// Begins the hold at every front, unless one is busy; what holds then is for the
+    /// caller to release.
+    ///
+    /// A front whose requests pass another one goes first and empties before the other
+    /// holds. Held there, they would run at the first front until the pause is over, and
+    /// that front would never be idle.
+    async fn hold_all(
+        self: &Arc<Self>,
+        call: &Call,
+        left: Duration,
+    ) -> Outcome<Result<(), Vec<String>>> {
+        let from = call.authority.way().from();
+        let (relaying, rest): (Vec<_>, Vec<_>) =
+            self.links.iter().partition(|link| self.relays(&link.plan, from));
+        if !relaying.is_empty() {
+            if let Err(busy) = self.hold_at(&relaying, call).await? {
+                return Ok(Err(busy));
+            }
+            let quiet = Duration::from_millis(quiet_age_ms(&self.settings.policy));
+            if let Err(busy) = self.idle_at(&relaying, left.min(quiet)).await? {
+                return Ok(Err(busy));
+            }
+        }
+        self.hold_at(&rest, call).await
+    }
+
+    /// Begins the hold at some fronts; says what runs where one is busy.
+    async fn hold_at(&self, links: &[&Arc<Link>], call: &Call) -> Outcome<Result<(), Vec<String>>> {
         let policy = &self.settings.policy;
         let hold_id = hold_of(&call.authority);
-        let all = self.links.iter().map(|link| {
+        let all = links.iter().map(|link| {
             let hold_id = hold_id.clone();
             async move {
                 link.change(&call.authority.run, call.authority.epoch, |mark| Request::Hold {
@@ -112,44 +138,49 @@ impl Fronts {
         for reply in join_all(all).await {
             match reply.map_err(|fault| fault.leaving(EffectLeft::Maybe))? {
                 Reply::Done { .. } => {}
-                Reply::Busy { running, .. } => busy.extend(
-                    running
-                        .into_iter()
-                        .map(|r| format!("{} {} for {} ms", r.method, r.path, r.age_ms)),
-                ),
+                Reply::Busy { running, .. } => busy.extend(running.iter().map(told)),
                 other => return Err(unexpected("hold", "any", &other).leaving(EffectLeft::Maybe)),
             }
         }
         Ok(if busy.is_empty() { Ok(()) } else { Err(busy) })
     }
 
+    /// Waits until no request runs at a backend; returns the longest wait, milliseconds.
     async fn wait_idle(&self, left: Duration) -> Outcome<u64> {
+        let all: Vec<_> = self.links.iter().collect();
+        self.idle_at(&all, left).await?.map_err(|running| {
+            let after = left.as_millis();
+            let cause = format!("still there after {after} ms: {}", running.join(", "));
+            Fault::new("SG0153", FaultKind::Busy, "wait for requests in flight", cause)
+                .leaving(EffectLeft::Maybe)
+                .hint("name their path in `slow_paths`, so that a hold waits for a moment without them")
+        })
+    }
+
+    /// Waits until no request runs that came through some fronts; says which still run.
+    async fn idle_at(
+        &self,
+        links: &[&Arc<Link>],
+        left: Duration,
+    ) -> Outcome<Result<u64, Vec<String>>> {
         let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let ask = Request::WaitIdle { unit: self.settings.unit.name.clone(), timeout_ms };
-        let mut longest = 0;
-        for reply in join_all(self.links.iter().map(|link| link.call(&ask))).await {
+        let (mut longest, mut busy) = (0, Vec::new());
+        for reply in join_all(links.iter().map(|link| link.call(&ask))).await {
             match reply.map_err(|fault| fault.leaving(EffectLeft::Maybe))? {
                 Reply::Idle { waited_ms } => longest = longest.max(waited_ms),
-                Reply::Busy { running, count } => {
-                    let first = running
-                        .first()
-                        .map_or(String::new(), |r| format!("{} {}", r.method, r.path));
-                    return Err(Fault::new(
-                        "SG0153",
-                        FaultKind::Busy,
-                        "wait for requests in flight",
-                        format!("{count} still run after {timeout_ms} ms, the longest `{first}`"),
-                    )
-                    .leaving(EffectLeft::Maybe)
-                    .hint("name their path in `slow_paths`, so that a hold waits for a moment without them"));
-                }
+                Reply::Busy { running, .. } => busy.extend(running.iter().map(told)),
                 other => {
                     return Err(unexpected("wait for", "any", &other).leaving(EffectLeft::Maybe));
                 }
             }
         }
-        Ok(longest)
+        Ok(if busy.is_empty() { Ok(longest) } else { Err(busy) })
     }
+}
+
+fn told(running: &Running) -> String {
+    format!("{} {} for {} ms", running.method, running.path, running.age_ms)
 }
 
 /// A request that already ran this long would not fit into the pause: the hold waits for
@@ -189,7 +220,8 @@ impl Effect for Hold {
     async fn run(&self, call: &Call) -> Outcome<Value> {
         let began = Instant::now();
         loop {
-            match self.fronts.hold_all(call).await? {
+            let left = call.time_allowed.saturating_sub(began.elapsed());
+            match self.fronts.hold_all(call, left).await? {
                 Ok(()) => break,
                 Err(busy) => {
                     self.fronts.release(&call.authority, call.authority.way().from()).await?;

@@ -30,6 +30,8 @@ impl Fronts {
     pub async fn totals(&self) -> Result<TrafficTotals, Fault> {
         let mut sum = TrafficTotals::default();
         let mut by_side = Sides { source: 0, target: 0 };
+        let mut relayed = Totals::default();
+        let mut sent_on = Totals::default();
         for link in &self.links {
             let stats = match link.call_aside(&Request::Stats).await? {
                 Reply::Stats(stats) => stats,
@@ -42,13 +44,24 @@ impl Fronts {
                 *by_side.get_mut(side) += requests;
                 sum.failed += failed;
                 sum.longest_ms = sum.longest_ms.max(*longest_ms);
+                if self.relays(&link.plan, side) {
+                    sent_on.requests += requests;
+                    sent_on.failed += failed;
+                }
             }
+            relayed.requests += stats.relayed.requests;
+            relayed.failed += stats.relayed.failed;
             sum.requests += arrived;
             sum.by_front.push((link.plan.name.clone(), arrived));
             sum.holds.extend(
                 stats.holds.into_iter().filter(|hold| hold.unit == self.settings.unit.name),
             );
         }
+        // What one front sent on to another counts where it came in. Anybody can write the
+        // header by which a front knows such a request: more of them than were sent on are
+        // requests of their own.
+        sum.requests += relayed.requests.saturating_sub(sent_on.requests);
+        sum.failed += relayed.failed.saturating_sub(sent_on.failed);
         sum.by_side = Some(by_side);
         Ok(sum)
     }

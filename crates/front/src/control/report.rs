@@ -156,8 +156,11 @@ pub struct HoldRecord {
 pub struct Stats {
     /// Now, by the boot clock.
     pub boot_ms: u64,
-    /// Requests of units, by the side they were sent to.
+    /// Requests of units, by the side they were sent to; those relayed not included.
     pub sides: Sides<Totals>,
+    /// Requests of units that came through another front, as their `X-Segue-Via` says.
+    #[serde(default)]
+    pub relayed: Totals,
     /// Requests for hosts that belong to no unit.
     pub other: Totals,
     /// The last 120 seconds of each side, oldest first.

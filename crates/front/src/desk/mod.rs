@@ -190,9 +190,10 @@ impl Desk {
         let (Some(quiet), gate) = (rules::quiet(request), books.gate(unit, &op)?) else {
             return Err(refused(&op, "not a hold"));
         };
-        if gate.history().iter().any(|r| &r.hold_id == hold_id) {
-            let cause = format!("hold `{hold_id}` was used before");
-            return Err(conflict(&op, &cause, "give every hold a name of its own"));
+        // One that was released may begin again: another front was busy, and all try once more.
+        if gate.history().iter().any(|r| &r.hold_id == hold_id && r.lapsed) {
+            let cause = format!("hold `{hold_id}` lapsed before");
+            return Err(conflict(&op, &cause, "give the next hold a name of its own"));
         }
         // Looked at before anything is written, so that asking again and again is cheap.
         let (running, count) = gate.loud(&quiet);
@@ -330,6 +331,7 @@ impl Desk {
         Stats {
             boot_ms: clock::now_ms(),
             sides: Sides::from_fn(|side| self.front.lane(side).totals()),
+            relayed: self.front.relayed_lane().totals(),
             other: self.front.other_lane().totals(),
             windows: Sides::from_fn(|side| self.front.lane(side).windows()),
             holds,

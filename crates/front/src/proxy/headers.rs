@@ -65,6 +65,11 @@ pub(super) fn host(headers: &HeaderMap) -> &str {
     headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default()
 }
 
+/// Returns whether a request came through another front, which counts it.
+pub(super) fn is_relayed(headers: &HeaderMap) -> bool {
+    headers.contains_key(&VIA)
+}
+
 /// Takes out the wish for a side. Counts for safe requests from loopback only.
 pub(super) fn take_wish(method: &Method, headers: &mut HeaderMap, loopback: bool) -> Option<Side> {
     let wish = headers.remove(TO)?;

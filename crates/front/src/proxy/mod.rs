@@ -72,6 +72,8 @@ async fn goal(
         let pool = front.default_pool().clone();
         return Ok(Goal { pool, side: front.side(), lane: Lane::Other, pass: None });
     };
+    let relayed = headers::is_relayed(request.headers());
+    let lane = |side| if relayed { Lane::Relayed } else { Lane::Side(side) };
     let path = request.uri().path_and_query().cloned();
     let flight = Flight { method, path, since_us: began_us };
     match unit.gate.enter(conn.hint(), flight).await {
@@ -79,11 +81,10 @@ async fn goal(
         Ok(pass) => {
             let side = wish.unwrap_or_else(|| pass.side());
             let pool = unit.backends.get(side).clone();
-            Ok(Goal { pool, side, lane: Lane::Side(side), pass: Some(pass) })
+            Ok(Goal { pool, side, lane: lane(side), pass: Some(pass) })
         }
         Err(turned) => {
-            let lane = Lane::Side(unit.gate.side());
-            let visit = Visit::begin(conn.clone(), lane, began_us);
+            let visit = Visit::begin(conn.clone(), lane(unit.gate.side()), began_us);
             Err(Box::new(own::held(conn, turned, visit)))
         }
     }

@@ -87,6 +87,9 @@ impl Conn {
 pub(super) enum Lane {
     /// A request of a unit, sent to this side.
     Side(Side),
+    /// A request of a unit that another front sent here. That front counts it under a
+    /// side; counted there too, it would be two requests.
+    Relayed,
     /// A request of no unit.
     Other,
 }
@@ -148,6 +151,7 @@ impl Visit {
         let front = &self.conn.front;
         let lane = match self.lane {
             Lane::Side(side) => front.lane(side),
+            Lane::Relayed => front.relayed_lane(),
             Lane::Other => front.other_lane(),
         };
         lane.count(self.conn.hint, &answered);

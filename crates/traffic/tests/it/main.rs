@@ -1,0 +1,112 @@
+//! Fronts in this process, one behind the other, as they stand while DNS still names
+//! both sides: the target's reaches the source at the port that the source's took over.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use segue_port::Observed;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use support::{Site, ask};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_a_request_once_that_passes_two_fronts() {
+    let site = Site::start().await;
+    for _ in 0..3 {
+        assert_eq!(ask(site.source_front, "/", "").await, 200);
+        assert_eq!(ask(site.target_front, "/", "").await, 200);
+    }
+    let totals = site.fronts.totals().await.unwrap();
+    assert_eq!((totals.requests, totals.failed), (6, 0));
+    assert_eq!(totals.by_front, [("source".into(), 3), ("target".into(), 3)]);
+    assert_eq!(ask(site.target_front, "/broken", "").await, 500);
+    let totals = site.fronts.totals().await.unwrap();
+    assert_eq!((totals.requests, totals.failed), (7, 1), "failed once, not at each front");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_a_request_that_only_claims_to_come_from_a_front() {
+    let site = Site::start().await;
+    let claim = "X-Segue-Via: target\r\n";
+    assert_eq!(ask(site.source_front, "/", claim).await, 200);
+    assert_eq!(ask(site.source_front, "/broken", claim).await, 500);
+    let totals = site.fronts.totals().await.unwrap();
+    assert_eq!((totals.requests, totals.failed), (2, 1));
+}
+
+/// Held at the second front, a request would run at the first one until the pause is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_never_waits_for_a_request_that_it_holds_itself() {
+    let site = Site::start().await;
+    let visitors: Vec<_> = (0..8)
+        .map(|_| {
+            let (front, over) = (site.target_front, site.over.clone());
+            tokio::spawn(async move {
+                let mut asked = 0;
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(ask(front, "/", "").await, 200);
+                    asked += 1;
+                }
+                asked
+            })
+        })
+        .collect();
+    for number in 1..=40 {
+        let (hold, call) = (site.fronts.hold(), site.call(number));
+        let began = Instant::now();
+        hold.run(&call).await.unwrap();
+        assert!(matches!(hold.observe(&call).await.unwrap(), Observed::Applied(_)));
+        hold.undo(&call).await.unwrap();
+        assert!(began.elapsed() < Duration::from_millis(700), "{number}: {:?}", began.elapsed());
+    }
+    site.over.store(true, Ordering::Relaxed);
+    for visitor in visitors {
+        assert!(visitor.await.unwrap() > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_tries_again_where_one_front_is_busy_at_first() {
+    let site = Site::start().await;
+    let front = site.source_front;
+    let slow = tokio::spawn(async move { ask(front, "/slow", "").await });
+    site.until_slow().await;
+    let (hold, call) = (site.fronts.hold(), site.call(1));
+    let began = Instant::now();
+    hold.run(&call).await.unwrap();
+    assert!(began.elapsed() > Duration::from_millis(100), "it waited for the slow page");
+    let waiting = tokio::spawn(async move { ask(front, "/", "").await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished(), "held");
+    hold.undo(&call).await.unwrap();
+    assert_eq!((slow.await.unwrap(), waiting.await.unwrap()), (200, 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_gives_up_while_a_slow_page_runs_and_leaves_nothing_held() {
+    let site = Site::start().await;
+    let front = site.target_front;
+    let slow = tokio::spawn(async move { ask(front, "/slow", "").await });
+    site.until_slow().await;
+    let mut call = site.call(1);
+    call.time_allowed = Duration::from_millis(100);
+    let fault = site.fronts.hold().run(&call).await.unwrap_err();
+    assert_eq!(fault.code.as_str(), "SG0155", "{fault}");
+    for front in [site.source_front, site.target_front] {
+        assert_eq!(ask(front, "/", "").await, 200, "nothing is held");
+    }
+    assert_eq!(slow.await.unwrap(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seal_is_refused_once_the_lease_ran_out() {
+    let site = Site::start().await;
+    let (hold, seal, call) = (site.fronts.hold(), site.fronts.seal(), site.call(1));
+    hold.run(&call).await.unwrap();
+    site.fronts.close();
+    tokio::time::sleep(Duration::from_millis(support::LEASE_MS + 200)).await;
+    let fault = seal.run(&call).await.unwrap_err();
+    assert_eq!(fault.code.as_str(), "SG0154", "{fault}");
+    assert_eq!(ask(site.source_front, "/", "").await, 200, "the source answers again");
+}
