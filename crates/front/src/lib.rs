@@ -27,6 +27,7 @@ mod run;
 mod socket;
 mod stats;
 mod store;
+mod timer;
 mod upstream;
 
 pub use limits::Limits;

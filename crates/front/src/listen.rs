@@ -6,11 +6,13 @@ use crate::proxy::{self, Conn, Scheme};
 use crate::socket::Shared;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use segue_doors::takeover;
 use segue_model::{Fault, FaultKind};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -156,22 +158,33 @@ fn spawn(
         let (number, _open) = front.connection();
         let socket = Shared::new(stream);
         let limits = front.limits().clone();
-        let conn = Conn::new(front, Scheme::Http, peer, number, socket.clone());
+        let conn = Conn::new(front.clone(), Scheme::Http, peer, number, socket.clone());
+        let timer = conn.timer().clone();
         let service = service_fn(move |request| proxy::handle(conn.clone(), request));
         let serving = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(timer)
             .header_read_timeout(limits.head_read)
             .max_buf_size(HEAD_MAX)
+            // A head and a small body copied together go out sooner than as two pieces.
+            .writev(false)
             .serve_connection(TokioIo::new(socket), service)
             .with_upgrades();
-        tokio::pin!(serving);
-        let served = tokio::select! {
-            served = serving.as_mut() => served,
-            () = hurry.cancelled() => {
-                serving.as_mut().graceful_shutdown();
-                serving.await
+        let mut serving = pin!(serving);
+        let mut asked = pin!(hurry.cancelled());
+        let (mut listens, mut hurries) = (false, false);
+        let served = poll_fn(|cx| {
+            // Registered once, the token wakes this task by itself; it is looked at again
+            // only when the front closes, which it does before it hurries anybody.
+            if !hurries && (!listens || front.is_closing()) {
+                listens = true;
+                hurries = asked.as_mut().poll(cx).is_ready();
+                if hurries {
+                    serving.as_mut().graceful_shutdown();
+                }
             }
-        };
+            serving.as_mut().poll(cx)
+        })
+        .await;
         if let Err(error) = served {
             tracing::debug!(%error, "client connection ended");
         }

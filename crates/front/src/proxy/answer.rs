@@ -60,10 +60,10 @@ impl FromBackend {
     fn finish(&mut self) {
         self.body = None;
         self.pass = None;
+        let now_us = self.visit.end(false);
         if let Some(link) = self.link.take() {
-            self.pool.put(link);
+            self.pool.put(link, now_us);
         }
-        self.visit.end(false);
     }
 
     fn fail(&mut self) {

@@ -23,16 +23,60 @@ const TO: HeaderName = HeaderName::from_static("x-segue-to");
 /// servers stop compressing when they see it.
 const VIA: HeaderName = HeaderName::from_static("x-segue-via");
 
+/// Which of the headers that mean something to a front a head carries. Most heads carry
+/// few of them, and one look at every name costs less than asking for each.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen(u16);
+
+impl Seen {
+    const CONNECTION: u16 = 1;
+    const TRANSFER_ENCODING: u16 = 1 << 1;
+    const UPGRADE: u16 = 1 << 2;
+    const EXPECT: u16 = 1 << 3;
+    const VIA: u16 = 1 << 4;
+    const TO: u16 = 1 << 5;
+    const FORWARDED_FOR: u16 = 1 << 6;
+    /// Further ones that belong to one connection only.
+    const HOP: u16 = 1 << 7;
+
+    /// Looks at every name of a head.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let bits = headers.keys().map(|name| match name.as_str() {
+            "connection" => Self::CONNECTION,
+            "transfer-encoding" => Self::TRANSFER_ENCODING,
+            "upgrade" => Self::UPGRADE,
+            "expect" => Self::EXPECT,
+            "x-segue-via" => Self::VIA,
+            "x-segue-to" => Self::TO,
+            "x-forwarded-for" => Self::FORWARDED_FOR,
+            "keep-alive" | "proxy-connection" | "te" => Self::HOP,
+            _ => 0,
+        });
+        Self(bits.fold(0, |all, bit| all | bit))
+    }
+
+    fn any(self, bits: u16) -> bool {
+        self.0 & bits != 0
+    }
+
+    /// Returns whether a request came through another front, which counts it.
+    pub(super) fn is_relayed(self) -> bool {
+        self.any(Self::VIA)
+    }
+}
+
 /// A request that is not forwarded, and why.
 pub(super) type Refusal = (StatusCode, &'static str);
 
 /// Checks host and framing and brings the target into origin form.
-pub(super) fn check<B>(request: &mut Request<B>) -> Result<(), Refusal> {
+pub(super) fn check<B>(request: &mut Request<B>, seen: Seen) -> Result<(), Refusal> {
     if request.method() == Method::CONNECT {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "this is no forward proxy"));
     }
-    let encoding = request.headers().get(TRANSFER_ENCODING);
-    if encoding.is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+    let chunked = |e: &HeaderValue| e.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if seen.any(Seen::TRANSFER_ENCODING)
+        && !request.headers().get(TRANSFER_ENCODING).is_some_and(chunked)
+    {
         return Err((StatusCode::NOT_IMPLEMENTED, "transfer encodings other than chunked"));
     }
     if request.uri().authority().is_some() {
@@ -65,13 +109,16 @@ pub(super) fn host(headers: &HeaderMap) -> &str {
     headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default()
 }
 
-/// Returns whether a request came through another front, which counts it.
-pub(super) fn is_relayed(headers: &HeaderMap) -> bool {
-    headers.contains_key(&VIA)
-}
-
 /// Takes out the wish for a side. Counts for safe requests from loopback only.
-pub(super) fn take_wish(method: &Method, headers: &mut HeaderMap, loopback: bool) -> Option<Side> {
+pub(super) fn take_wish(
+    method: &Method,
+    headers: &mut HeaderMap,
+    seen: Seen,
+    loopback: bool,
+) -> Option<Side> {
+    if !seen.any(Seen::TO) {
+        return None;
+    }
     let wish = headers.remove(TO)?;
     if !loopback || !matches!(*method, Method::GET | Method::HEAD) {
         return None;
@@ -84,22 +131,30 @@ pub(super) fn take_wish(method: &Method, headers: &mut HeaderMap, loopback: bool
 }
 
 /// Makes a client's head fit for a backend.
-pub(super) fn for_backend(parts: &mut http::request::Parts, conn: &Conn) -> Result<(), Refusal> {
+pub(super) fn for_backend(
+    parts: &mut http::request::Parts,
+    seen: Seen,
+    conn: &Conn,
+) -> Result<(), Refusal> {
     let headers = &mut parts.headers;
-    strip(headers);
-    // hyper answers 100 as soon as the body is read, which begins when the backend takes it.
-    headers.remove(EXPECT);
-    let looped = headers.get_all(VIA).iter().any(|v| v == conn.front().name_value());
-    if looped {
+    strip(headers, seen);
+    if seen.any(Seen::EXPECT) {
+        // hyper answers 100 as soon as the body is read, which begins when the backend takes it.
+        headers.remove(EXPECT);
+    }
+    let own = conn.front().name_value();
+    if seen.any(Seen::VIA) && headers.get_all(VIA).iter().any(|v| v == own) {
         return Err((StatusCode::LOOP_DETECTED, "the request came through this front before"));
     }
-    headers.append(VIA, conn.front().name_value().clone());
+    // The four below and `Connection`, so that the table grows once.
+    headers.reserve(5);
+    headers.append(VIA, own.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme().as_str()));
     if let Some(host) = headers.get(HOST).cloned() {
         headers.insert(FORWARDED_HOST, host);
     }
     let known = conn.peer_value();
-    let chain = headers.contains_key(&FORWARDED_FOR).then(|| chain(headers, known)).flatten();
+    let chain = seen.any(Seen::FORWARDED_FOR).then(|| chain(headers, known)).flatten();
     headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| known.clone()));
     // Whoever spoke HTTP/1.0 to the front gets its answer translated.
     parts.version = Version::HTTP_11;
@@ -119,7 +174,8 @@ fn chain(headers: &HeaderMap, last: &HeaderValue) -> Option<HeaderValue> {
 
 /// Makes a backend's head fit for a client.
 pub(super) fn for_client(headers: &mut HeaderMap, conn: &Conn, side: Side) {
-    strip(headers);
+    strip(headers, Seen::of(headers));
+    headers.reserve(3);
     mark(headers, conn, Some(side));
 }
 
@@ -146,29 +202,44 @@ pub(super) fn mark(headers: &mut HeaderMap, conn: &Conn, side: Option<Side>) {
 }
 
 /// Takes out what belongs to one connection only (RFC 9110 7.6.1).
-fn strip(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.remove(CONNECTION) {
-        for name in connection.as_bytes().split(|b| *b == b',') {
-            let name = name.trim_ascii();
-            // The common values name no header, and these two are not for one hop.
-            if name.eq_ignore_ascii_case(b"keep-alive") || name.eq_ignore_ascii_case(b"close") {
-                continue;
-            }
-            if let Ok(name) = HeaderName::from_bytes(name)
-                && name != HOST
-                && name != CONTENT_LENGTH
-            {
-                headers.remove(name);
+fn strip(headers: &mut HeaderMap, seen: Seen) {
+    if seen.any(Seen::CONNECTION) {
+        let mut named = Vec::new();
+        for value in headers.get_all(CONNECTION) {
+            for name in value.as_bytes().split(|b| *b == b',') {
+                let name = name.trim_ascii();
+                // The common values name no header, and these two are not for one hop.
+                if name.eq_ignore_ascii_case(b"keep-alive") || name.eq_ignore_ascii_case(b"close") {
+                    continue;
+                }
+                named.extend(
+                    HeaderName::from_bytes(name)
+                        .ok()
+                        .filter(|name| *name != HOST && *name != CONTENT_LENGTH),
+                );
             }
         }
+        headers.remove(CONNECTION);
+        for name in named {
+            headers.remove(name);
+        }
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
+    if seen.any(Seen::HOP | Seen::TRANSFER_ENCODING | Seen::UPGRADE) {
+        for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+            headers.remove(name);
+        }
     }
 }
 
 /// Returns the protocol that a request wants to change to.
-pub(super) fn wanted_upgrade(method: &Method, headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn wanted_upgrade(
+    method: &Method,
+    headers: &HeaderMap,
+    seen: Seen,
+) -> Option<HeaderValue> {
+    if !seen.any(Seen::UPGRADE) {
+        return None;
+    }
     let wanted = headers.get(UPGRADE)?;
     let named = headers.get_all(CONNECTION).iter().any(|c| {
         c.as_bytes().split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
@@ -206,6 +277,7 @@ mod tests {
         for (name, value) in [
             ("connection", "keep-alive, X-Private, content-length"),
             ("x-private", "1"),
+            ("x-second", "1"),
             ("te", "trailers"),
             ("upgrade", "h2c"),
             ("content-length", "3"),
@@ -213,7 +285,9 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        strip(&mut headers);
+        headers.append(CONNECTION, HeaderValue::from_static("x-second"));
+        let seen = Seen::of(&headers);
+        strip(&mut headers, seen);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["content-length", "cookie"]);
@@ -228,7 +302,8 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(TO, HeaderValue::from_static("target"));
-            assert_eq!(take_wish(&method, &mut headers, loopback), expected);
+            let seen = Seen::of(&headers);
+            assert_eq!(take_wish(&method, &mut headers, seen, loopback), expected);
             assert!(headers.is_empty());
         }
     }
@@ -241,6 +316,10 @@ mod tests {
                 request.headers_mut().append(HOST, HeaderValue::from_static(host));
             }
             request
+        };
+        let check = |request: &mut Request<()>| {
+            let seen = Seen::of(request.headers());
+            check(request, seen)
         };
         assert!(check(&mut build("/", &[])).is_err());
         assert!(check(&mut build("/", &["a.test", "b.test"])).is_err());

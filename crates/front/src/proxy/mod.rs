@@ -15,6 +15,7 @@ use crate::gate::{Flight, Pass, Turned};
 use crate::upstream::{Broken, Fate, Link, Outgoing, Pool, Unsent};
 use answer::{FromBackend, Pieces};
 use exchange::{Answer, Exchange};
+use headers::Seen;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -40,18 +41,22 @@ pub(crate) async fn handle(
     mut request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let began_us = clock::now_us();
-    if let Err((status, why)) = headers::check(&mut request) {
+    let seen = Seen::of(request.headers());
+    if let Err((status, why)) = headers::check(&mut request, seen) {
         return Ok(own::text(&conn, status, why));
     }
-    let goal = match goal(&conn, &mut request, began_us).await {
+    let goal = match goal(&conn, &mut request, seen, began_us).await {
         Ok(goal) => goal,
         Err(response) => return Ok(*response),
     };
     let side = goal.side;
     let mut visit = Visit::begin(conn.clone(), goal.lane, began_us);
-    let outcome = match headers::wanted_upgrade(request.method(), request.headers()) {
-        Some(protocol) => upgrade::forward(&conn, goal, request, protocol, &mut visit).await,
-        None => forward(&conn, goal, request, &mut visit).await,
+    let outcome = match headers::wanted_upgrade(request.method(), request.headers(), seen) {
+        // In a box, so that ordinary requests do not carry its room along.
+        Some(protocol) => {
+            Box::pin(upgrade::forward(&conn, goal, request, seen, protocol, &mut visit)).await
+        }
+        None => forward(&conn, goal, request, seen, &mut visit).await,
     };
     Ok(match outcome {
         Ok((response, pieces)) => relay(&conn, side, response, pieces, visit),
@@ -63,16 +68,17 @@ pub(crate) async fn handle(
 async fn goal(
     conn: &Arc<Conn>,
     request: &mut Request<Incoming>,
+    seen: Seen,
     began_us: u64,
 ) -> Result<Goal, Box<Response<Reply>>> {
     let front = conn.front();
     let method = request.method().clone();
-    let wish = headers::take_wish(&method, request.headers_mut(), conn.is_loopback());
+    let wish = headers::take_wish(&method, request.headers_mut(), seen, conn.is_loopback());
     let Some(unit) = front.unit(headers::host(request.headers())) else {
         let pool = front.default_pool().clone();
         return Ok(Goal { pool, side: front.side(), lane: Lane::Other, pass: None });
     };
-    let relayed = headers::is_relayed(request.headers());
+    let relayed = seen.is_relayed();
     let lane = |side| if relayed { Lane::Relayed } else { Lane::Side(side) };
     let path = request.uri().path_and_query().cloned();
     let flight = Flight { method, path, since_us: began_us };
@@ -114,10 +120,11 @@ async fn forward(
     conn: &Arc<Conn>,
     goal: Goal,
     request: Request<Incoming>,
+    seen: Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Incoming>, Rest), Unanswered> {
     let (mut parts, body) = request.into_parts();
-    headers::for_backend(&mut parts, conn).map_err(Unanswered::Refused)?;
+    headers::for_backend(&mut parts, seen, conn).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
     let limits = conn.front().limits();
     let (body, fate) = if body.is_end_stream() {
@@ -128,7 +135,8 @@ async fn forward(
     };
     let reusable = fate.is_none() && matches!(parts.method, Method::GET | Method::HEAD);
     let Goal { pool, pass, .. } = goal;
-    let link = if reusable { pool.reuse().await } else { pool.open().await };
+    let waited = pass.as_ref().is_some_and(Pass::waited);
+    let link = if reusable { pool.reuse(visit.began_us()).await } else { pool.open().await };
     let link = link.map_err(Unanswered::Broken)?;
     if !reusable {
         // The backend closes, so that the port of a connection used once is not kept waiting here.
@@ -136,11 +144,14 @@ async fn forward(
     }
     let spare = (reusable && link.is_used()).then(|| (pool.clone(), head_of(&parts)));
     let safe = parts.method.is_safe();
-    visit.forwarded();
+    // A connection at hand takes no time that would count as the backend's.
+    if waited || !link.is_used() {
+        visit.forwarded();
+    }
     let exchange =
         Exchange::begin(link, Request::from_parts(parts, body), spare, pass, conn.front().clone());
     let (result, pass) =
-        tokio::time::timeout(limits.answer, exchange).await.map_err(|_| Unanswered::Late)?;
+        conn.timer().within(limits.answer, exchange).await.ok_or(Unanswered::Late)?;
     let Answer { response, link } = result.map_err(|broken| cause(broken, fate.as_ref()))?;
     visit.answered(response.status());
     let link =

@@ -2,6 +2,7 @@
 //! passed both ways until one end closes or a hold begins.
 
 use super::exchange::{Answer, Exchange};
+use super::headers::Seen;
 use super::{Conn, Goal, Rest, Unanswered, Visit, headers};
 use crate::gate::Pass;
 use crate::upstream::Outgoing;
@@ -20,12 +21,13 @@ pub(super) async fn forward(
     conn: &Arc<Conn>,
     goal: Goal,
     mut request: Request<Incoming>,
+    seen: Seen,
     protocol: HeaderValue,
     visit: &mut Visit,
 ) -> Result<(Response<Incoming>, Rest), Unanswered> {
     let client = hyper::upgrade::on(&mut request);
     let (mut parts, _) = request.into_parts();
-    headers::for_backend(&mut parts, conn).map_err(Unanswered::Refused)?;
+    headers::for_backend(&mut parts, seen, conn).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, protocol);

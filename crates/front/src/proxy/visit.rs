@@ -5,6 +5,7 @@ use crate::front::Front;
 use crate::limits::Limits;
 use crate::socket::Shared;
 use crate::stats::Answered;
+use crate::timer::Kept;
 use http::{HeaderValue, StatusCode};
 use segue_model::Side;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ pub(crate) struct Conn {
     /// Spreads connections over shards.
     hint: usize,
     socket: Shared,
+    timer: Kept,
 }
 
 impl Conn {
@@ -51,7 +53,15 @@ impl Conn {
         let value =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let loopback = address.is_loopback();
-        Arc::new(Self { front, scheme, loopback, peer: value, hint, socket })
+        Arc::new(Self {
+            front,
+            scheme,
+            loopback,
+            peer: value,
+            hint,
+            socket,
+            timer: Kept::default(),
+        })
     }
 
     pub(crate) fn front(&self) -> &Arc<Front> {
@@ -73,6 +83,11 @@ impl Conn {
 
     pub(super) fn hint(&self) -> usize {
         self.hint
+    }
+
+    /// Returns the timer of the connection.
+    pub(crate) fn timer(&self) -> &Kept {
+        &self.timer
     }
 
     /// Returns whether the client closed its end while it waited. A request whose body
@@ -131,6 +146,11 @@ impl Visit {
         self.forwarded_us = clock::now_us();
     }
 
+    /// Returns when its head was there.
+    pub(super) fn began_us(&self) -> u64 {
+        self.began_us
+    }
+
     /// The head of an answer is there.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.answer_us = Some(clock::now_us().saturating_sub(self.forwarded_us));
@@ -138,14 +158,15 @@ impl Visit {
     }
 
     /// The answer is over; `cut` if the client did not get all of it through no fault of
-    /// its own. Further calls do nothing.
-    pub(super) fn end(&mut self, cut: bool) {
+    /// its own. Further calls count nothing. Returns the time.
+    pub(super) fn end(&mut self, cut: bool) -> u64 {
+        let now_us = clock::now_us();
         if !std::mem::take(&mut self.open) {
-            return;
+            return now_us;
         }
         let answered = Answered {
             answer_us: self.answer_us,
-            whole_us: clock::now_us().saturating_sub(self.began_us),
+            whole_us: now_us.saturating_sub(self.began_us),
             failed: self.failed || cut,
         };
         let front = &self.conn.front;
@@ -155,6 +176,7 @@ impl Visit {
             Lane::Other => front.other_lane(),
         };
         lane.count(self.conn.hint, &answered);
+        now_us
     }
 }
 

@@ -58,10 +58,17 @@ impl Link {
     }
 }
 
+/// Bodies are small or come in parts: one plain write costs less than a gathering one.
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.writev(false);
+    builder
+}
+
 /// Opens a connection.
 pub(super) async fn open(address: SocketAddr, egress: Option<IpAddr>) -> Result<Link, Broken> {
     let (io, heard) = connect(address, egress).await?;
-    let (sender, connection) = http1::handshake(io).await?;
+    let (sender, connection) = builder().handshake(io).await?;
     tokio::spawn(async move {
         // Whoever waits for an answer is told as well.
         if let Err(error) = connection.await {
@@ -77,7 +84,7 @@ pub(super) async fn open_for_upgrade(
     egress: Option<IpAddr>,
 ) -> Result<Link, Broken> {
     let (io, heard) = connect(address, egress).await?;
-    let (sender, connection) = http1::handshake(io).await?;
+    let (sender, connection) = builder().handshake(io).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%address, %error, "connection to backend broke");

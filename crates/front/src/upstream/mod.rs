@@ -58,8 +58,8 @@ impl Pool {
     }
 
     /// Returns a connection used before if there is one, else a new one.
-    pub(crate) async fn reuse(&self) -> Result<Link, Broken> {
-        while let Some(mut link) = self.pop() {
+    pub(crate) async fn reuse(&self, now_us: u64) -> Result<Link, Broken> {
+        while let Some(mut link) = self.pop(now_us) {
             if link.ready().await {
                 return Ok(link);
             }
@@ -78,13 +78,13 @@ impl Pool {
     }
 
     /// Takes a connection back whose answer is complete.
-    pub(crate) fn put(&self, link: Link) {
+    pub(crate) fn put(&self, link: Link, now_us: u64) {
         if link.is_closed() {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < self.limits.pool_idle_max {
-            idle.push(Idle { link: link.used(), since_us: clock::now_us() });
+            idle.push(Idle { link: link.used(), since_us: now_us });
         }
     }
 
@@ -98,11 +98,11 @@ impl Pool {
         drop(stale);
     }
 
-    fn pop(&self) -> Option<Link> {
+    fn pop(&self, now_us: u64) -> Option<Link> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = idle.pop()?;
         drop(idle);
-        (!self.stale(&latest, clock::now_us())).then_some(latest.link)
+        (!self.stale(&latest, now_us)).then_some(latest.link)
     }
 
     fn stale(&self, idle: &Idle, now_us: u64) -> bool {

@@ -87,6 +87,8 @@ async fn releases_to_the_write_side_when_the_lease_is_over_and_says_so() {
     assert!(done(&front.release("h1", Side::Source).await), "that is where they went");
     assert_eq!(get(front.address, "/").await.side(), "source");
     assert!(front.stats().await.holds[0].lapsed);
+    let again = front.hold("h1").await.unwrap_err();
+    assert_eq!(again.code.as_str(), "SG0116", "a hold that lapsed stays lapsed");
     front.stop().await;
 }
 

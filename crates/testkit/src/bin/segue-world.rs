@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use segue_testkit::stage::end_segue;
 use segue_testkit::world::{self, Description, World, WorldOptions};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,6 +71,10 @@ fn run() -> Result<()> {
             start(WorldOptions { cache, detach, ..size })
         }
         Command::Stop { dir } => {
+            let ended = end_segue(&dir.canonicalize()?);
+            if ended > 0 {
+                println!("ended {ended} processes of segue");
+            }
             for name in world::stop(&dir)? {
                 println!("ended {name}");
             }

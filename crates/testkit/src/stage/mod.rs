@@ -4,5 +4,5 @@
 mod segue;
 mod visitors;
 
-pub use segue::Segue;
+pub use segue::{Segue, end_segue};
 pub use visitors::Visitors;

@@ -156,19 +156,26 @@ impl Segue {
     /// Ends the controller and every front of the demo, by their own process ids.
     pub fn end_everything(&self, description: &Description) {
         let _ = self.command(&["stop"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let world = description.dir.display().to_string();
-        for pid in own_processes(&world) {
-            // Gone already is as good.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let began = Instant::now();
-        while !own_processes(&world).is_empty() && began.elapsed() < Duration::from_secs(3) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        for pid in own_processes(&world) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        end_segue(&description.dir);
     }
+}
+
+/// Ends controller and fronts that work in the folder of a world; returns how many.
+pub fn end_segue(dir: &Path) -> usize {
+    let world = dir.display().to_string();
+    let first = own_processes(&world);
+    for pid in &first {
+        // Gone already is as good.
+        let _ = kill_process(*pid, Signal::TERM);
+    }
+    let began = Instant::now();
+    while !own_processes(&world).is_empty() && began.elapsed() < Duration::from_secs(3) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for pid in own_processes(&world) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    first.len()
 }
 
 /// Returns the `segue` processes whose command line names the world's folder.
