@@ -89,7 +89,7 @@ impl Gate {
             };
             flight = match self.queue_up(hint, flight)? {
                 Queued::Opened(flight) => flight,
-                Queued::Waits(waiting) => return waiting.admitted().await,
+                Queued::Waits(waiting) => return Box::pin(waiting.admitted()).await,
             };
         }
     }

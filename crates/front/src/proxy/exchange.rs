@@ -58,7 +58,8 @@ async fn send(
     match spare {
         Some((pool, head)) if link.was_stale() => {
             let mut link = pool.open().await?;
-            let response = link.send(head.map(|()| Outgoing::Empty)).await?;
+            let again = Box::pin(link.send(head.map(|()| Outgoing::Empty)));
+            let response = again.await?;
             Ok(Answer { response, link })
         }
         _ => Err(broken),

@@ -15,6 +15,7 @@ pub(crate) use link::Link;
 use crate::clock;
 use crate::limits::Limits;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,10 @@ pub(crate) enum Broken {
     #[error("{0}")]
     Http(#[from] hyper::Error),
 }
+
+/// A connection being opened; in a box, so that a request that needs none does not carry
+/// its room along.
+pub(crate) type Opening<'a> = Pin<Box<dyn Future<Output = Result<Link, Broken>> + Send + 'a>>;
 
 /// Idle connections to one backend, and the way to open new ones.
 pub(crate) struct Pool {
@@ -68,13 +73,13 @@ impl Pool {
     }
 
     /// Opens a new connection.
-    pub(crate) async fn open(&self) -> Result<Link, Broken> {
-        self.within(link::open(self.address, self.egress)).await
+    pub(crate) fn open(&self) -> Opening<'_> {
+        Box::pin(self.within(link::open(self.address, self.egress)))
     }
 
     /// Opens a new connection that may leave HTTP.
-    pub(crate) async fn open_for_upgrade(&self) -> Result<Link, Broken> {
-        self.within(link::open_for_upgrade(self.address, self.egress)).await
+    pub(crate) fn open_for_upgrade(&self) -> Opening<'_> {
+        Box::pin(self.within(link::open_for_upgrade(self.address, self.egress)))
     }
 
     /// Takes a connection back whose answer is complete.
