@@ -22,6 +22,7 @@ pub(crate) struct Front {
     default: Arc<Pool>,
     lanes: Sides<Lane>,
     relayed: Lane,
+    probes: Lane,
     other: Lane,
     name: HeaderValue,
     started_ms: u64,
@@ -49,6 +50,7 @@ impl Front {
             default: Arc::new(default),
             lanes: Sides::from_fn(|_| Lane::new()),
             relayed: Lane::new(),
+            probes: Lane::new(),
             other: Lane::new(),
             name,
             started_ms: clock::now_ms(),
@@ -110,6 +112,16 @@ impl Front {
         &self.relayed
     }
 
+    /// Returns the counters of the run's own probes; they count under their side as well.
+    pub(crate) fn probe_lane(&self) -> &Lane {
+        &self.probes
+    }
+
+    /// Returns whether a run of this name has the front.
+    pub(crate) fn is_claimed_by(&self, run: &[u8]) -> bool {
+        self.routes.load().run().is_some_and(|own| own.as_str().as_bytes() == run)
+    }
+
     /// Returns the counters of requests for hosts that belong to no unit.
     pub(crate) fn other_lane(&self) -> &Lane {
         &self.other
@@ -156,6 +168,7 @@ impl Front {
         self.lanes.source.tick();
         self.lanes.target.tick();
         self.relayed.tick();
+        self.probes.tick();
         self.other.tick();
         self.default.reap();
         for unit in self.routes.load().units() {

@@ -2,7 +2,7 @@
 
 use crate::gate::Gate;
 use crate::upstream::Pool;
-use segue_model::Sides;
+use segue_model::{RunId, Sides};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,19 +17,28 @@ pub(crate) struct Unit {
 /// All units, by host name in lower case.
 #[derive(Default)]
 pub(crate) struct Routes {
+    run: Option<RunId>,
     hosts: HashMap<String, Arc<Unit>>,
 }
 
 impl Routes {
-    /// Builds the table from units with their host names.
-    pub(crate) fn new<'a>(units: impl IntoIterator<Item = (&'a [String], Arc<Unit>)>) -> Self {
+    /// Builds the table from the run that has the front and units with their host names.
+    pub(crate) fn new<'a>(
+        run: Option<RunId>,
+        units: impl IntoIterator<Item = (&'a [String], Arc<Unit>)>,
+    ) -> Self {
         let mut hosts = HashMap::new();
         for (names, unit) in units {
             for name in names {
                 hosts.insert(canonical(name), unit.clone());
             }
         }
-        Self { hosts }
+        Self { run, hosts }
+    }
+
+    /// Returns the run that has the front.
+    pub(crate) fn run(&self) -> Option<&RunId> {
+        self.run.as_ref()
     }
 
     /// Returns every unit; one with several hosts several times.

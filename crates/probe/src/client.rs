@@ -75,15 +75,20 @@ impl Line {
         self.0.is_ready()
     }
 
-    /// Sends one GET and reads the whole answer.
+    /// Sends one GET and reads the whole answer. With `run`, a front that this run has
+    /// counts it as a probe.
     pub(crate) async fn get(
         &mut self,
         host: &str,
         path: &str,
+        run: Option<&str>,
         close: bool,
     ) -> Result<Answer, Failure> {
         let mut request =
             Request::get(path).header(header::HOST, host).header(header::USER_AGENT, "segue-probe");
+        if let Some(run) = run {
+            request = request.header("x-segue-probe", run);
+        }
         if close {
             request = request.header(header::CONNECTION, "close");
         }

@@ -2,6 +2,7 @@
 
 use crate::client::Line;
 use async_trait::async_trait;
+use segue_model::plan::UnitPlan;
 use segue_model::{Sample, Side, What};
 use segue_port::{Outcome, Sampler, from_side};
 use std::net::{IpAddr, SocketAddr};
@@ -37,12 +38,30 @@ impl HealthProbe {
         Arc::new(Self { side, address, host: host.into(), path: health_path.into(), egress })
     }
 
-    async fn healthy(&self) -> bool {
+    /// Builds the sampler of a side from the plan.
+    pub fn of(unit: &UnitPlan, side: Side) -> Arc<Self> {
+        let backend = unit.backends.get(side);
+        let host = unit.hosts.first().cloned().unwrap_or_default();
+        // A backend behind a port that was taken over is reached only from the egress address.
+        let egress = unit.fronts.iter().find(|front| front.side == side).and_then(|f| f.egress);
+        Self::new(side, backend.address, host, backend.health_path.clone(), egress)
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// Says what came instead of a 200.
+    pub(crate) async fn ask(&self) -> Result<(), String> {
         let asked = async {
             let mut line = Line::open(self.address, self.egress).await?;
-            line.get(&self.host, &self.path, true).await
+            line.get(&self.host, &self.path, None, true).await
         };
-        timeout(LIMIT, asked).await.is_ok_and(|got| got.is_ok_and(|answer| answer.status == 200))
+        match timeout(LIMIT, asked).await {
+            Ok(Ok(answer)) if answer.status == 200 => Ok(()),
+            Ok(Ok(answer)) => Err(format!("status {}", answer.status)),
+            Ok(Err(failure)) => Err(failure.to_string()),
+            Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
+        }
     }
 }
 
@@ -57,7 +76,7 @@ impl Sampler for HealthProbe {
     }
 
     async fn sample(&self, now_boot_ms: u64) -> Outcome<Vec<Sample>> {
-        let value = f64::from(u8::from(self.healthy().await));
+        let value = f64::from(u8::from(self.ask().await.is_ok()));
         Ok(vec![Sample {
             what: What::BackendHealthy(self.side),
             value,

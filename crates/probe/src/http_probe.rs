@@ -4,7 +4,7 @@ use crate::client::{Failure, Line};
 use crate::lock;
 use crate::tally::{Ended, ProbeSecond, ProbeSummary, Tally};
 use async_trait::async_trait;
-use segue_model::{Sample, What};
+use segue_model::{RunId, Sample, What};
 use segue_port::{Outcome, Sampler};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -43,6 +43,8 @@ pub struct ProbeSettings {
     pub marker: String,
     /// Requests per second, at least 1.
     pub per_second: u32,
+    /// The run it belongs to, by which fronts know it.
+    pub run: RunId,
     /// How it connects.
     pub connection: Connection,
 }
@@ -125,13 +127,13 @@ impl HttpProbe {
 
     /// Returns the side that gave a right answer.
     async fn get(&self) -> Result<String, Failure> {
-        let ProbeSettings { address, host, path, marker, connection, .. } = &self.settings;
+        let ProbeSettings { address, host, path, marker, run, connection, .. } = &self.settings;
         let close = *connection == Connection::New;
         let mut line = match self.idle_line() {
             Some(line) => line,
             None => Line::open(*address, None).await?,
         };
-        let answer = line.get(host, path, close).await?;
+        let answer = line.get(host, path, Some(run.as_str()), close).await?;
         if !close && lock(&self.idle).len() < IDLE_MAX {
             lock(&self.idle).push(line);
         }

@@ -12,11 +12,13 @@ mod access_log;
 mod client;
 mod health;
 mod http_probe;
+mod preflight;
 mod tally;
 
 pub use access_log::AccessLogSampler;
 pub use health::HealthProbe;
 pub use http_probe::{Connection, HttpProbe, ProbeSettings};
+pub use preflight::preflight;
 pub use tally::{Interruption, ProbeSecond, ProbeSummary};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -4,6 +4,7 @@ use crate::timeline::timeline;
 use crate::{AttemptReport, ComparisonReport, Report, RunOutcome, Series, StepReport, Summary};
 use segue_model::event::{Event, Phase, Record};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Builds the report of everything recorded so far.
 ///
@@ -22,6 +23,7 @@ pub fn build(records: &[Record], series: Vec<Series>) -> Option<Report> {
     }
     let mut report = report?;
     report.outcome = confirmed_or_watching;
+    report.probe = probes(records);
     add_pauses(&mut report);
     report.summary = summary(&report);
     report.not_provable = not_provable(&report);
@@ -77,7 +79,6 @@ fn take(report: &mut Report, record: &Record) {
             });
         }
         Event::Measured { what, detail } if what == "traffic" => report.traffic = detail.clone(),
-        Event::Measured { what, detail } if what == "probe" => report.probe = detail.clone(),
         event => {
             if let Some(attempt) = report.attempts.last_mut() {
                 take_in_attempt(attempt, record, event);
@@ -145,6 +146,32 @@ fn outcome_after(before: RunOutcome, report: &Report, event: &Event) -> RunOutco
     }
 }
 
+/// Joins what the probes of every controller of the run saw: a new controller counts
+/// from zero.
+fn probes(records: &[Record]) -> Value {
+    let mut controllers = BTreeMap::new();
+    for record in records {
+        if let Event::Measured { what, detail } = &record.event
+            && what == "probe"
+        {
+            controllers.insert(detail.get("since").and_then(Value::as_u64), detail);
+        }
+    }
+    let Some((_, last)) = controllers.last_key_value() else { return Value::Null };
+    let mut all = (*last).clone();
+    for key in ["sent", "failed"] {
+        let sum: u64 = controllers.values().filter_map(|seen| seen.get(key)?.as_u64()).sum();
+        all[key] = sum.into();
+    }
+    for key in ["longest_ms", "longest_interruption_ms"] {
+        let longest = controllers.values().filter_map(|seen| seen.get(key)?.as_f64());
+        if let Some(longest) = longest.reduce(f64::max) {
+            all[key] = longest.into();
+        }
+    }
+    all
+}
+
 /// Joins the fronts' own history of holds with the attempts they belong to.
 fn add_pauses(report: &mut Report) {
     let holds = report.traffic.get("holds").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -167,14 +194,15 @@ fn add_pauses(report: &mut Report) {
 fn summary(report: &Report) -> Summary {
     let count = |value: &Value, key: &str| value.get(key).and_then(Value::as_u64);
     let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_f64);
-    // The fronts count the probes' own requests too; what is left are the visitors'.
-    let visitors = |all: &str, own: &str| {
-        let own = count(&report.probe, own).unwrap_or(0);
-        count(&report.traffic, all).map(|all| all.saturating_sub(own))
+    // The fronts count the probes too, and say how many they were; what is left are the
+    // visitors'.
+    let visitors = |key: &str| {
+        let own = report.traffic.get("probes").and_then(|own| count(own, key)).unwrap_or(0);
+        count(&report.traffic, key).map(|all| all.saturating_sub(own))
     };
     Summary {
-        requests: visitors("requests", "sent"),
-        failed_requests: visitors("failed", "failed"),
+        requests: visitors("requests"),
+        failed_requests: visitors("failed"),
         longest_request_ms: number(&report.probe, "longest_ms"),
         write_pause_ms: report.attempts.iter().filter_map(|a| a.pause_ms).reduce(f64::max),
         interruption_ms: number(&report.probe, "longest_interruption_ms"),

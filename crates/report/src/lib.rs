@@ -162,7 +162,7 @@ pub struct Report {
     pub comparisons: Vec<ComparisonReport>,
     /// What the fronts counted last, as they said it.
     pub traffic: Value,
-    /// What the probes saw last, as they said it.
+    /// What the probes of all controllers saw; each probe by itself is of the last one.
     pub probe: Value,
     /// Who did what, and what happened.
     pub timeline: Vec<Moment>,

@@ -62,15 +62,21 @@ fn the_probes_own_requests_are_not_the_visitors() {
     let measured = |what: &str, detail| Event::Measured { what: what.into(), detail };
     let report = build(
         &journal(vec![
-            measured("traffic", json!({ "requests": 100, "failed": 7 })),
-            measured("probe", json!({ "sent": 40, "failed": 2, "longest_ms": 12.5 })),
+            measured(
+                "traffic",
+                json!({ "requests": 100, "failed": 7, "probes": { "requests": 40, "failed": 2 } }),
+            ),
+            measured("probe", json!({ "since": 1, "sent": 10, "failed": 0, "longest_ms": 3.0 })),
+            measured("probe", json!({ "since": 1, "sent": 20, "failed": 2, "longest_ms": 12.5 })),
+            measured("probe", json!({ "since": 9, "sent": 15, "failed": 0, "longest_ms": 4.0 })),
         ]),
         Vec::new(),
     )
     .unwrap();
     assert_eq!(report.summary.requests, Some(60));
     assert_eq!(report.summary.failed_requests, Some(5));
-    assert_eq!(report.summary.longest_request_ms, Some(12.5));
+    assert_eq!(report.summary.longest_request_ms, Some(12.5), "also before a restart");
+    assert_eq!((&report.probe["sent"], &report.probe["failed"]), (&json!(35), &json!(2)));
 }
 
 #[test]

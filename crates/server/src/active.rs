@@ -23,6 +23,8 @@ pub(crate) struct Active {
     pub(crate) families: Arc<Families>,
     pub(crate) board: Board,
     pub(crate) probes: Vec<Arc<HttpProbe>>,
+    /// Since when they count, by the wall clock: one controller's counts from another's.
+    since_ms: u64,
     tending: AbortHandle,
 }
 
@@ -95,7 +97,8 @@ impl Active {
         if let Some(database) = &families.database {
             database.take_epoch(epoch).await?;
         }
-        let probes = probes(plan);
+        let probes = probes(plan, run);
+        let since_ms = clock.wall_ms();
         let board = Board::start(samplers(&families, &probes), clock, dir)?;
         let fronts = Arc::clone(&families.fronts);
         let tending = tokio::spawn(async move {
@@ -105,7 +108,7 @@ impl Active {
             }
         })
         .abort_handle();
-        Ok(Arc::new(Self { families, board, probes, tending }))
+        Ok(Arc::new(Self { families, board, probes, since_ms, tending }))
     }
 
     /// Starts the probes; they ask the fronts, so they begin once those stand.
@@ -129,6 +132,7 @@ impl Active {
             .max()
             .unwrap_or(0);
         Some(serde_json::json!({
+            "since": self.since_ms,
             "sent": summaries.iter().map(|s| s.sent).sum::<u64>(),
             "failed": summaries.iter().map(|s| s.failed).sum::<u64>(),
             "longest_ms": longest,
@@ -153,7 +157,7 @@ impl Active {
     }
 }
 
-fn probes(plan: &Plan) -> Vec<Arc<HttpProbe>> {
+fn probes(plan: &Plan, run: &RunId) -> Vec<Arc<HttpProbe>> {
     let (Some(probe), Some(host)) = (&plan.unit.probe, plan.unit.hosts.first()) else {
         return Vec::new();
     };
@@ -170,6 +174,7 @@ fn probes(plan: &Plan) -> Vec<Arc<HttpProbe>> {
                 path: probe.path.clone(),
                 marker: probe.marker.clone(),
                 per_second: probe.per_second,
+                run: run.clone(),
                 connection,
             })
         })
@@ -191,19 +196,11 @@ fn samplers(families: &Arc<Families>, probes: &[Arc<HttpProbe>]) -> Vec<Arc<dyn 
     for probe in probes {
         all.push(Arc::clone(probe) as Arc<dyn Sampler>);
     }
-    let host = unit.hosts.first().cloned().unwrap_or_default();
     for side in [Side::Source, Side::Target] {
         let backend = unit.backends.get(side);
         let front = unit.fronts.iter().find(|front| front.side == side);
-        // A backend behind a port that was taken over is reached only from the egress address.
         let egress = front.and_then(|front| front.egress);
-        all.push(HealthProbe::new(
-            side,
-            backend.address,
-            host.clone(),
-            backend.health_path.clone(),
-            egress,
-        ));
+        all.push(HealthProbe::of(unit, side));
         if let (Some(log), Some(egress), Side::Source) = (&backend.access_log, egress, side) {
             all.push(AccessLogSampler::new(log.clone(), vec![egress]));
         }

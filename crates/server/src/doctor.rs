@@ -57,6 +57,7 @@ pub async fn world(plan: &Plan) -> Vec<Finding> {
     for zone in &active.zones {
         findings.extend(zone.preflight().await);
     }
+    findings.extend(segue_probe::preflight(&plan.unit).await);
     findings.extend(segue_workers::preflight(&plan.unit.workers).await);
     findings.extend(active.fronts.preflight().await);
     findings

@@ -12,6 +12,8 @@ pub struct TrafficTotals {
     pub requests: u64,
     /// Those that failed in the client's view.
     pub failed: u64,
+    /// How many of them were the run's own probes, and how many of those failed.
+    pub probes: Totals,
     /// Longest request, time held included, milliseconds; slow pages of the site count too.
     pub longest_ms: f64,
     /// Requests answered by each side.
@@ -49,6 +51,8 @@ impl Fronts {
                     sent_on.failed += failed;
                 }
             }
+            sum.probes.requests += stats.probes.requests;
+            sum.probes.failed += stats.probes.failed;
             relayed.requests += stats.relayed.requests;
             relayed.failed += stats.relayed.failed;
             sum.requests += arrived;

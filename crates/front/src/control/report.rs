@@ -158,6 +158,9 @@ pub struct Stats {
     pub boot_ms: u64,
     /// Requests of units, by the side they were sent to; those relayed not included.
     pub sides: Sides<Totals>,
+    /// Requests of the run's own probes; they stand in `sides` too.
+    #[serde(default)]
+    pub probes: Totals,
     /// Requests of units that came through another front, as their `X-Segue-Via` says.
     #[serde(default)]
     pub relayed: Totals,

@@ -111,7 +111,9 @@ impl Desk {
                 if books.units.values().any(|u| u.gate.is_held()) {
                     return Err(conflict(&request.what(), "a unit is held", "release it first"));
                 }
-                self.keep(&mut books, next, EffectLeft::None).await
+                let done = self.keep(&mut books, next, EffectLeft::None).await?;
+                books.publish(&self.front);
+                Ok(done)
             }
             Request::Bypass { .. } => {
                 if books.units.values().any(|u| u.gate.is_sealed()) {
@@ -123,7 +125,11 @@ impl Desk {
                 self.door.leave().await;
                 Ok(done)
             }
-            _ => self.keep(&mut books, next, EffectLeft::None).await,
+            _ => {
+                let done = self.keep(&mut books, next, EffectLeft::None).await?;
+                books.publish(&self.front);
+                Ok(done)
+            }
         }
     }
 
@@ -331,6 +337,7 @@ impl Desk {
         Stats {
             boot_ms: clock::now_ms(),
             sides: Sides::from_fn(|side| self.front.lane(side).totals()),
+            probes: self.front.probe_lane().totals(),
             relayed: self.front.relayed_lane().totals(),
             other: self.front.other_lane().totals(),
             windows: Sides::from_fn(|side| self.front.lane(side).windows()),
@@ -353,7 +360,7 @@ impl Books {
         let units = self.saved.units.iter().filter_map(|(name, saved)| {
             self.units.get(name).map(|unit| (saved.hosts.as_slice(), unit.clone()))
         });
-        front.set_routes(Routes::new(units));
+        front.set_routes(Routes::new(self.saved.claim.clone(), units));
     }
 
     fn status(&self) -> Vec<UnitStatus> {

@@ -19,6 +19,9 @@ pub(super) const SIDE: HeaderName = HeaderName::from_static("x-segue-side");
 pub(super) const FRONT: HeaderName = HeaderName::from_static("x-segue-front");
 /// Asks for a side, from loopback only.
 const TO: HeaderName = HeaderName::from_static("x-segue-to");
+/// Names the run whose probe asks. Nobody else knows the name, so that nobody else's
+/// requests count as the run's own.
+const PROBE: HeaderName = HeaderName::from_static("x-segue-probe");
 /// Names the fronts a request came through. `Via` would say the same, but common
 /// servers stop compressing when they see it.
 const VIA: HeaderName = HeaderName::from_static("x-segue-via");
@@ -38,6 +41,7 @@ impl Seen {
     const FORWARDED_FOR: u16 = 1 << 6;
     /// Further ones that belong to one connection only.
     const HOP: u16 = 1 << 7;
+    const PROBE: u16 = 1 << 8;
 
     /// Looks at every name of a head.
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -48,6 +52,7 @@ impl Seen {
             "expect" => Self::EXPECT,
             "x-segue-via" => Self::VIA,
             "x-segue-to" => Self::TO,
+            "x-segue-probe" => Self::PROBE,
             "x-forwarded-for" => Self::FORWARDED_FOR,
             "keep-alive" | "proxy-connection" | "te" => Self::HOP,
             _ => 0,
@@ -128,6 +133,11 @@ pub(super) fn take_wish(
         b"target" => Some(Side::Target),
         _ => None,
     }
+}
+
+/// Takes out what a probe says of itself: the run it belongs to.
+pub(super) fn take_probe(headers: &mut HeaderMap, seen: Seen) -> Option<HeaderValue> {
+    if seen.any(Seen::PROBE) { headers.remove(PROBE) } else { None }
 }
 
 /// Makes a client's head fit for a backend.

@@ -35,6 +35,14 @@ struct Goal {
     pass: Option<Pass>,
 }
 
+/// Why a request has no goal.
+enum Unwanted {
+    /// Its client left while it waited.
+    Gone,
+    /// It would wait too long.
+    Held(Turned, Lane),
+}
+
 /// Answers one request of a client. Never fails: what goes wrong is an answer too.
 pub(crate) async fn handle(
     conn: Arc<Conn>,
@@ -45,12 +53,16 @@ pub(crate) async fn handle(
     if let Err((status, why)) = headers::check(&mut request, seen) {
         return Ok(own::text(&conn, status, why));
     }
+    let probe = headers::take_probe(request.headers_mut(), seen)
+        .is_some_and(|run| conn.front().is_claimed_by(run.as_bytes()));
+    let visit = |lane| Visit::begin(conn.clone(), lane, began_us, probe);
     let goal = match goal(&conn, &mut request, seen, began_us).await {
         Ok(goal) => goal,
-        Err(response) => return Ok(*response),
+        Err(Unwanted::Gone) => return Ok(own::gone(&conn)),
+        Err(Unwanted::Held(turned, lane)) => return Ok(own::held(&conn, turned, visit(lane))),
     };
     let side = goal.side;
-    let mut visit = Visit::begin(conn.clone(), goal.lane, began_us);
+    let mut visit = visit(goal.lane);
     let outcome = match headers::wanted_upgrade(request.method(), request.headers(), seen) {
         // In a box, so that ordinary requests do not carry its room along.
         Some(protocol) => {
@@ -70,7 +82,7 @@ async fn goal(
     request: &mut Request<Incoming>,
     seen: Seen,
     began_us: u64,
-) -> Result<Goal, Box<Response<Reply>>> {
+) -> Result<Goal, Unwanted> {
     let front = conn.front();
     let method = request.method().clone();
     let wish = headers::take_wish(&method, request.headers_mut(), seen, conn.is_loopback());
@@ -83,16 +95,13 @@ async fn goal(
     let path = request.uri().path_and_query().cloned();
     let flight = Flight { method, path, since_us: began_us };
     match unit.gate.enter(conn.hint(), flight).await {
-        Ok(pass) if pass.waited() && conn.client_left() => Err(Box::new(own::gone(conn))),
+        Ok(pass) if pass.waited() && conn.client_left() => Err(Unwanted::Gone),
         Ok(pass) => {
             let side = wish.unwrap_or_else(|| pass.side());
             let pool = unit.backends.get(side).clone();
             Ok(Goal { pool, side, lane: lane(side), pass: Some(pass) })
         }
-        Err(turned) => {
-            let visit = Visit::begin(conn.clone(), lane(unit.gate.side()), began_us);
-            Err(Box::new(own::held(conn, turned, visit)))
-        }
+        Err(turned) => Err(Unwanted::Held(turned, lane(unit.gate.side()))),
     }
 }
 

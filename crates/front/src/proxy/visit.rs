@@ -117,11 +117,13 @@ pub(crate) struct Visit {
     forwarded_us: u64,
     answer_us: Option<u64>,
     failed: bool,
+    probe: bool,
     open: bool,
 }
 
 impl Visit {
-    pub(super) fn begin(conn: Arc<Conn>, lane: Lane, began_us: u64) -> Self {
+    /// Begins to count a request; `probe` if it is one of the run's own.
+    pub(super) fn begin(conn: Arc<Conn>, lane: Lane, began_us: u64, probe: bool) -> Self {
         Self {
             conn,
             lane,
@@ -129,6 +131,7 @@ impl Visit {
             forwarded_us: began_us,
             answer_us: None,
             failed: false,
+            probe,
             open: true,
         }
     }
@@ -176,6 +179,9 @@ impl Visit {
             Lane::Other => front.other_lane(),
         };
         lane.count(self.conn.hint, &answered);
+        if self.probe && matches!(self.lane, Lane::Side(_)) {
+            front.probe_lane().count(self.conn.hint, &answered);
+        }
         now_us
     }
 }

@@ -127,3 +127,19 @@ async fn breaks_a_circle_of_fronts() {
     assert_eq!(get(front.address, "/").await.status, 508);
     front.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_probes_of_the_run_that_has_it_apart_and_nobody_elses() {
+    let shop = Shop::start("source").await;
+    let front = Running::routed(&shop, &shop).await;
+    let run = run_id();
+    for name in [run.as_str(), "another-run"] {
+        let mut request = request("GET", "/", "");
+        request.headers_mut().insert("x-segue-probe", name.parse().unwrap());
+        send(front.address, request).await.unwrap();
+    }
+    let stats = front.stats().await;
+    assert_eq!((stats.sides.source.requests, stats.probes.requests), (2, 1));
+    assert!(shop.seen().iter().all(|s| !s.headers.contains_key("x-segue-probe")));
+    front.stop().await;
+}

@@ -14,6 +14,7 @@ fn probe(address: SocketAddr, connection: Connection) -> Arc<HttpProbe> {
         path: "/catalogue?page=1".into(),
         marker: "segue-shop".into(),
         per_second: 50,
+        run: "run-1".into(),
         connection,
     })
 }

@@ -6,6 +6,7 @@ mod faults;
 mod http;
 mod lifetime;
 mod practice;
+mod refused;
 mod site;
 mod terminal;
 
@@ -16,6 +17,14 @@ use std::time::{Duration, Instant};
 /// The program under test, as the build made it.
 pub(crate) fn shop_program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_segue-shop"))
+}
+
+/// Returns the folder with `segue` and the other programs.
+pub(crate) fn bin() -> PathBuf {
+    let shop = shop_program();
+    let folder = shop.parent().map(std::path::Path::to_owned).unwrap();
+    assert!(folder.join("segue").is_file(), "build `segue` first: cargo build");
+    folder
 }
 
 /// Starts a small world in a scratch folder that goes with the returned guard.

@@ -2,11 +2,10 @@
 //!
 //! They need the program `segue` beside the other binaries (`cargo build` makes it).
 
-use crate::small_world;
+use crate::{bin, small_world};
 use rustix::process::{Pid, Signal, kill_process};
 use segue_testkit::stage::{Segue, Visitors};
 use segue_testkit::world::World;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -41,13 +40,6 @@ impl Drop for Run {
         drop(self.visitors.take());
         self.segue.end_everything(self.world.description());
     }
-}
-
-fn bin() -> PathBuf {
-    let shop = crate::shop_program();
-    let folder = shop.parent().map(Path::to_owned).unwrap();
-    assert!(folder.join("segue").is_file(), "build `segue` first: cargo build");
-    folder
 }
 
 #[test]
