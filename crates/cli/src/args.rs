@@ -52,7 +52,7 @@ pub(crate) enum Command {
         #[arg(long)]
         schema: bool,
     },
-    /// Copy everything and keep the target up with the source
+    /// Copy everything and keep the target up with the source; later, compare both again
     Sync {
         /// Hash of the approved plan, at least eight characters
         hash: String,

@@ -20,6 +20,7 @@ use segue_doors::sql::{Ident, Literal};
 use segue_model::{Fault, FaultKind};
 use segue_port::Outcome;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -64,6 +65,19 @@ pub struct Comparison {
     pub digest: String,
     /// How long it took, milliseconds.
     pub ms: u64,
+}
+
+impl Comparison {
+    /// Returns it as the output of a step: `differences` is their number, `found` names
+    /// the first of them.
+    pub fn output(&self) -> Value {
+        const NAMED: usize = 20;
+        json!({
+            "tables": self.tables, "rows": self.rows, "digest": self.digest, "ms": self.ms,
+            "differences": self.differences.len(),
+            "found": self.differences.iter().take(NAMED).collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// Kinds whose text cannot hold the separator: they need no length before them, which

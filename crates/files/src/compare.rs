@@ -9,6 +9,7 @@ use crate::{lock, walk};
 use segue_model::{Side, Sides};
 use segue_port::{Progress, ProgressSink};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
@@ -95,6 +96,20 @@ pub struct Comparison {
     pub took_ms: u64,
     /// When it ended, by the boot clock, milliseconds.
     pub ended_boot_ms: u64,
+}
+
+impl Comparison {
+    /// Returns it as the output of a step: `differences` is their number, `found` names
+    /// the first of them.
+    pub fn output(&self) -> Value {
+        const NAMED: usize = 20;
+        let found: Vec<_> = self.differences.iter().take(NAMED).map(ToString::to_string).collect();
+        json!({
+            "files": self.files, "folders": self.folders, "others": self.others,
+            "bytes": self.bytes, "in_motion": self.in_motion, "took_ms": self.took_ms,
+            "differences": self.differing, "found": found,
+        })
+    }
 }
 
 /// Both roots and what does not move.

@@ -114,15 +114,7 @@ impl TreeEffect {
     }
 
     async fn compare(&self, call: &Call) -> Outcome<Value> {
-        const NAMED: usize = 20;
-        let result = self.replica.compare_live(call.progress.clone()).await?;
-        let some: Vec<String> =
-            result.differences.iter().take(NAMED).map(ToString::to_string).collect();
-        Ok(json!({
-            "files": result.files, "folders": result.folders, "others": result.others,
-            "bytes": result.bytes, "differences": result.differing, "differing": some,
-            "in_motion": result.in_motion, "took_ms": result.took_ms,
-        }))
+        Ok(self.replica.compare_live(call.progress.clone()).await?.output())
     }
 }
 

@@ -5,31 +5,52 @@ use crate::together::{Part, Together};
 use async_trait::async_trait;
 use segue_database::MariaReplica;
 use segue_files::TreeReplica;
-use segue_port::{Call, Effect, Observed, Outcome};
-use serde_json::{Value, json};
+use segue_port::{Call, Effect, Observed, Outcome, ProgressSink};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// Returns a comparison of every replica. Its output has `differences` for each part.
 pub(crate) fn effect(families: &Families) -> Arc<dyn Effect> {
-    let mut parts = Vec::new();
-    if let Some(database) = &families.database {
-        parts.push(Part {
-            name: "database".into(),
-            effect: Arc::new(Check::Database(Arc::clone(database))) as Arc<dyn Effect>,
-        });
+    let part = |(name, check)| Part { name, effect: Arc::new(check) as Arc<dyn Effect> };
+    Together::new(checks(families).map(part).collect())
+}
+
+/// Compares every replica in full while both sides are in use, one after the other.
+///
+/// # Errors
+/// The first one of a replica.
+pub async fn compare_live(
+    families: &Families,
+    progress: Arc<dyn ProgressSink>,
+) -> Outcome<Map<String, Value>> {
+    let mut found = Map::new();
+    for (name, check) in checks(families) {
+        found.insert(name, check.compare(&progress).await?);
     }
-    for (tree, plan) in families.trees.iter().zip(&families.plan.unit.trees) {
-        parts.push(Part {
-            name: format!("files:{}", plan.name),
-            effect: Arc::new(Check::Tree(Arc::clone(tree))),
-        });
-    }
-    Together::new(parts)
+    Ok(found)
+}
+
+fn checks(families: &Families) -> impl Iterator<Item = (String, Check)> {
+    let database =
+        families.database.iter().map(|d| ("database".to_owned(), Check::Database(Arc::clone(d))));
+    let trees = families.trees.iter().zip(&families.plan.unit.trees);
+    let trees =
+        trees.map(|(tree, plan)| (format!("files:{}", plan.name), Check::Tree(Arc::clone(tree))));
+    database.chain(trees)
 }
 
 enum Check {
     Database(Arc<MariaReplica>),
     Tree(Arc<TreeReplica>),
+}
+
+impl Check {
+    async fn compare(&self, progress: &Arc<dyn ProgressSink>) -> Outcome<Value> {
+        Ok(match self {
+            Self::Database(database) => database.compare_live().await?.output(),
+            Self::Tree(tree) => tree.compare_live(Arc::clone(progress)).await?.output(),
+        })
+    }
 }
 
 #[async_trait]
@@ -43,13 +64,7 @@ impl Effect for Check {
     }
 
     async fn run(&self, call: &Call) -> Outcome<Value> {
-        let found = match self {
-            Self::Database(database) => serde_json::to_value(database.compare_live().await?),
-            Self::Tree(tree) => {
-                serde_json::to_value(tree.compare_live(Arc::clone(&call.progress)).await?)
-            }
-        };
-        Ok(found.unwrap_or_else(|e| json!({ "unknown": e.to_string() })))
+        self.compare(&call.progress).await
     }
 
     async fn observe(&self, _call: &Call) -> Outcome<Observed> {

@@ -220,7 +220,13 @@ impl Gate for Verified {
                 }
             }
         }
-        Answer { gate: self.name(), verdict, because: lines.join(", ") }
+        let mut because = lines.join(", ");
+        if verdict != Verdict::Pass {
+            let allowed = self.within_ms / 1_000;
+            because +=
+                &format!("; allowed: 0, at most {allowed} s old; `segue sync` compares again");
+        }
+        Answer { gate: self.name(), verdict, because }
     }
 }
 

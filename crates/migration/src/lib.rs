@@ -12,5 +12,6 @@ pub mod tables;
 mod tests;
 mod together;
 
+pub use check::compare_live;
 pub use families::Families;
 pub use together::{Part, Together};

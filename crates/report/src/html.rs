@@ -220,14 +220,14 @@ fn verified(page: &mut String, report: &Report, time: &dyn Fn(u64) -> String) {
     page.push_str("</table>");
 }
 
-/// The scalar figures of a comparison; lists are given by their length.
+/// The scalar figures of a comparison, part by part; lists are given by their length.
 fn brief(detail: &serde_json::Value) -> String {
     let Some(map) = detail.as_object() else { return detail.to_string() };
     let parts: Vec<String> = map
         .iter()
         .map(|(key, value)| match value {
             serde_json::Value::Array(all) => format!("{key} {}", all.len()),
-            serde_json::Value::Object(all) => format!("{key} {}", all.len()),
+            serde_json::Value::Object(_) => format!("{key}: {}", brief(value)),
             serde_json::Value::String(text) => format!("{key} {text}"),
             other => format!("{key} {other}"),
         })

@@ -7,7 +7,8 @@ use segue_model::event::{Event, Phase};
 use segue_model::plan::Plan;
 use segue_model::state::RunState;
 use segue_model::{Fault, Side, Way};
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 pub(crate) fn prove_triggers(plan: &Plan) -> Result<(), Fault> {
     plan.policy.triggers.iter().try_for_each(segue_engine::triggers::prove)
@@ -51,22 +52,32 @@ pub(crate) fn remembered(state: &RunState) -> Remembered {
     }
 }
 
-/// Returns the comparisons that the attempt just ended made, as events.
+/// Returns the comparisons that the attempt just ended made, as events: one for each kind.
 pub(crate) fn comparisons(state: &RunState) -> Vec<Event> {
     let Some(last) = state.history.last() else { return Vec::new() };
     let facts = last.state.facts();
-    let output =
-        ["check", "compare"].iter().find_map(|step| facts.get(&segue_model::StepName::from(*step)));
-    let Some(parts) = output.and_then(Value::as_object) else { return Vec::new() };
-    parts
+    ["check", "compare"]
         .iter()
-        .filter_map(|(part, detail)| {
-            // Without a count nothing was proven, so nothing is recorded as compared.
-            let listed =
-                detail.get("differences").and_then(Value::as_array).map(|all| all.len() as u64);
-            let differences = detail.get("differing").and_then(Value::as_u64).or(listed)?;
-            let what = part.split(':').next().unwrap_or(part).to_owned();
-            Some(Event::Compared { what, differences, detail: detail.clone() })
+        .find_map(|step| facts.get(&segue_model::StepName::from(*step)))
+        .and_then(Value::as_object)
+        .map_or_else(Vec::new, compared)
+}
+
+/// Joins the parts of a comparison by kind: `files:site` and `files:mail` are `files`.
+/// A kind of which one part has no count was not compared: nothing was proven.
+pub(crate) fn compared(parts: &Map<String, Value>) -> Vec<Event> {
+    let mut kinds: BTreeMap<&str, (Option<u64>, Map<String, Value>)> = BTreeMap::new();
+    for (part, detail) in parts {
+        let kind = part.split(':').next().unwrap_or(part);
+        let (sum, all) = kinds.entry(kind).or_insert_with(|| (Some(0), Map::new()));
+        let differences = detail.get("differences").and_then(Value::as_u64);
+        *sum = sum.zip(differences).map(|(sum, more)| sum + more);
+        all.insert(part.clone(), detail.clone());
+    }
+    kinds
+        .into_iter()
+        .filter_map(|(kind, (sum, all))| {
+            Some(Event::Compared { what: kind.to_owned(), differences: sum?, detail: all.into() })
         })
         .collect()
 }
@@ -108,5 +119,40 @@ pub(crate) fn answer(phase: Phase, ended: &Ended, state: &RunState) -> (u8, Stri
         Ended::Stuck { because, way_out } => {
             (6, format!("{name} is stuck: {because}\n{}", way_out.join("\n")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn kinds(parts: &Value) -> Vec<(String, u64)> {
+        let events = compared(parts.as_object().expect("an object"));
+        let kind = |event| match event {
+            Event::Compared { what, differences, .. } => (what, differences),
+            other => panic!("{other:?}"),
+        };
+        events.into_iter().map(kind).collect()
+    }
+
+    #[test]
+    fn a_comparison_of_several_trees_has_the_differences_of_all() {
+        let parts = json!({
+            "database": { "differences": 0 },
+            "files:site": { "differences": 2 },
+            "files:uploads": { "differences": 0 },
+        });
+        assert_eq!(kinds(&parts), [("database".into(), 0), ("files".into(), 2)]);
+    }
+
+    #[test]
+    fn a_part_without_a_count_proves_nothing() {
+        let parts = json!({
+            "database": { "differences": null },
+            "files:site": { "differences": 0 },
+            "files:uploads": {},
+        });
+        assert_eq!(kinds(&parts), []);
     }
 }

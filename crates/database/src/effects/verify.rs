@@ -103,22 +103,10 @@ impl Effect for Compare {
                 "effect": "database.compare",
                 "lost": true,
                 "differences": null,
-                "differing": null,
                 "note": "snapshots lost, compare again",
             }));
         };
-        let found = snapshots.compare(&self.0.link).await?;
-        Ok(json!({
-            "effect": "database.compare",
-            "lost": false,
-            "tables": found.tables,
-            "rows": found.rows,
-            "differences": found.differences.len(),
-            "differing": found.differences.len(),
-            "by_object": found.differences,
-            "digest": found.digest,
-            "ms": found.ms,
-        }))
+        Ok(snapshots.compare(&self.0.link).await?.output())
     }
 
     async fn observe(&self, _call: &Call) -> Outcome<Observed> {

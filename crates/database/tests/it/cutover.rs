@@ -44,7 +44,7 @@ async fn goes_there_and_back_and_there_again_without_a_seed() {
     run.steps(&["fence", "drain", "verify", "seal", "promote"]).await;
     eprintln!("fence to promote took {:?}", begun.elapsed());
     let compared = run.step("compare").await;
-    assert_eq!(compared["differing"], 0, "{compared}");
+    assert_eq!(compared["differences"], 0, "{compared}");
     assert!(lasting.run("INSERT INTO shop.orders (client) VALUES ('late')").await.is_err());
     assert!(turn.shop(Source).await.is_err(), "the source is locked");
     assert!(matches!(run.observed("seal").await, Observed::Applied(_)));

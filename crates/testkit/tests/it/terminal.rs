@@ -35,6 +35,15 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Returns how often the journal says that a kind was compared in full.
+    fn compared(&self, kind: &str) -> usize {
+        let output = self.segue.command(&["--json", "journal"]).output().unwrap();
+        let wanted = format!("\"event\":\"compared\",\"what\":\"{kind}\"");
+        String::from_utf8_lossy(&output.stdout).matches(&wanted).count()
+    }
+}
+
 impl Drop for Run {
     fn drop(&mut self) {
         drop(self.visitors.take());
@@ -45,6 +54,7 @@ impl Drop for Run {
 #[test]
 fn a_lost_terminal_changes_nothing_and_another_one_rolls_back() {
     let run = Run::synced();
+    run.segue.must(&["sync", &run.hash], 0).unwrap();
     let mut view = run.segue.in_background(&["cutover", &run.hash]).unwrap();
     run.segue.wait_for_intent("hold", PATIENCE).unwrap();
     let pid = Pid::from_raw(i32::try_from(view.id()).unwrap()).unwrap();
@@ -53,6 +63,9 @@ fn a_lost_terminal_changes_nothing_and_another_one_rolls_back() {
     let there =
         |status: &serde_json::Value| status["stage"] == "watching" && status["open"].is_null();
     run.segue.wait_for("the cutover ends without its view", PATIENCE, there).unwrap();
+    for kind in ["database", "files"] {
+        assert_eq!(run.compared(kind), 3, "{kind}: by either sync, and after the cutover");
+    }
     run.segue.must(&["rollback", "--because", "a test"], 0).unwrap();
     let status = run.segue.status().unwrap();
     assert_eq!(status["write_side"]["at"], "source");
