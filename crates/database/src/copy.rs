@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// A load is given up when the server has taken nothing for so long.
+const LOAD_STALL: Duration = Duration::from_secs(600);
+
 /// Rows of a table from which on it is copied in parts.
 const PART_ROWS: u64 = 60_000;
 
@@ -233,7 +236,7 @@ async fn carry_part(
     let (send, receive) = mpsc::channel(8);
     let (sent, loaded) = tokio::join!(
         read_rows(reader, part, send, work, &op),
-        loader.load(&part.load, receive, work.deadline.left()),
+        loader.load(&part.load, receive, work.deadline.left(), LOAD_STALL),
     );
     let loaded = loaded.changing(&op)?;
     let sent = sent?;

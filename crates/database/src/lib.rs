@@ -9,6 +9,7 @@
 //! schema `segue`, in logins that begin with `segue_`, and in one replication connection.
 //! What Segue writes about itself is not in the binary log, but for heartbeat and marker.
 
+mod backoff;
 mod copy;
 mod digest;
 mod effects;

@@ -1,5 +1,6 @@
 //! Measurements: how far each direction lags and whether each side can be read.
 
+use crate::backoff::Backoff;
 use crate::fault::Explain;
 use crate::link::{Link, Wire};
 use crate::replica::MariaReplica;
@@ -36,6 +37,7 @@ struct LagState {
     /// Sessions at the origin and at the other side.
     writer: Option<Wire>,
     reader: Option<Wire>,
+    backoff: Backoff,
     /// When a stream was last brought back.
     restored: Option<Instant>,
 }
@@ -128,6 +130,14 @@ impl Sampler for Lag {
 
     async fn sample(&self, now_boot_ms: u64) -> Outcome<Vec<Sample>> {
         let mut state = self.state.lock().await;
+        if !state.backoff.is_over(Instant::now()) {
+            return Err(Fault::new(
+                "SG0203",
+                FaultKind::Timeout,
+                format!("measure the lag of the {}", self.origin),
+                "a server did not answer in time; it is asked again after a pause",
+            ));
+        }
         let limit = LIMIT * 2;
         let measured =
             match tokio::time::timeout(limit, self.measure(&mut state, now_boot_ms)).await {
@@ -140,14 +150,20 @@ impl Sampler for Lag {
                 )),
             };
         match measured {
-            Ok(value) => Ok(vec![Sample {
-                what: What::DatabaseLagMs(self.origin),
-                value,
-                count: 1,
-                taken_at_ms: now_boot_ms,
-                from: self.name(),
-            }]),
+            Ok(value) => {
+                state.backoff.answered();
+                Ok(vec![Sample {
+                    what: What::DatabaseLagMs(self.origin),
+                    value,
+                    count: 1,
+                    taken_at_ms: now_boot_ms,
+                    from: self.name(),
+                }])
+            }
             Err(fault) => {
+                if fault.kind == FaultKind::Timeout {
+                    state.backoff.given_up(Instant::now());
+                }
                 // Sessions that failed are opened anew, for a server may have restarted.
                 state.writer = None;
                 state.reader = None;
@@ -164,12 +180,18 @@ impl Sampler for Lag {
 pub(crate) struct Readable {
     replica: Arc<MariaReplica>,
     side: Side,
-    wire: Mutex<Option<Wire>>,
+    state: Mutex<ReadState>,
+}
+
+#[derive(Default)]
+struct ReadState {
+    wire: Option<Wire>,
+    backoff: Backoff,
 }
 
 impl Readable {
     pub(crate) fn new(replica: Arc<MariaReplica>, side: Side) -> Self {
-        Self { replica, side, wire: Mutex::default() }
+        Self { replica, side, state: Mutex::default() }
     }
 
     async fn read(&self, kept: &mut Option<Wire>) -> Outcome<()> {
@@ -223,9 +245,16 @@ impl Sampler for Readable {
                 "no epoch was taken there",
             ));
         }
-        let mut kept = self.wire.lock().await;
-        let answer = tokio::time::timeout(LIMIT, self.read(&mut kept)).await;
-        let readable = matches!(answer, Ok(Ok(())));
+        let mut state = self.state.lock().await;
+        let readable = state.backoff.is_over(Instant::now()) && {
+            let answer = tokio::time::timeout(LIMIT, self.read(&mut state.wire)).await;
+            match &answer {
+                Ok(Ok(())) => state.backoff.answered(),
+                Ok(Err(fault)) if fault.kind != FaultKind::Timeout => {}
+                Ok(Err(_)) | Err(_) => state.backoff.given_up(Instant::now()),
+            }
+            matches!(answer, Ok(Ok(())))
+        };
         Ok(vec![Sample {
             what: What::DatabaseReadable(self.side),
             value: if readable { 1.0 } else { 0.0 },

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// A name of an object; displays itself quoted with backticks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,10 +201,10 @@ impl Session {
     }
 
     /// Takes the end of a call: an answer of the server leaves the session usable.
-    fn end<T>(
+    fn end<T, E>(
         &mut self,
         limit: Duration,
-        ended: Result<mysql_async::Result<T>, tokio::time::error::Elapsed>,
+        ended: Result<mysql_async::Result<T>, E>,
     ) -> SqlResult<T> {
         match ended {
             Err(_) => Err(SqlError::Timeout(limit)),
@@ -314,7 +314,9 @@ impl Session {
         }
     }
 
-    /// Runs one `LOAD DATA LOCAL INFILE`, whose file is what arrives on `data`.
+    /// Runs one `LOAD DATA LOCAL INFILE`, whose file is what arrives on `data`. Gives up
+    /// after `limit`, or when the server has taken nothing for `stall`: at the end of its
+    /// data it may build indexes for minutes.
     ///
     /// # Errors
     /// As [`Session::run`].
@@ -323,16 +325,34 @@ impl Session {
         sql: &str,
         mut data: mpsc::Receiver<Bytes>,
         limit: Duration,
+        stall: Duration,
     ) -> SqlResult<Loaded> {
         self.begin()?;
+        let (taken, mut takes) = watch::channel(());
         self.conn.set_infile_handler(async move {
             let stream = futures_util::stream::poll_fn(move |context| {
+                // Asked for the next part, the server has taken the one before.
+                taken.send_replace(());
                 data.poll_recv(context).map(|chunk| chunk.map(Ok))
             });
             Ok(Box::pin(stream) as mysql_async::InfileData)
         });
-        let ended = tokio::time::timeout(limit, self.conn.query_drop(sql)).await;
-        self.end(limit, ended)?;
+        let stalled = async move {
+            loop {
+                match tokio::time::timeout(stall, takes.changed()).await {
+                    Ok(Ok(())) => {}
+                    // The handler is gone with its data; what is left is the server's part.
+                    Ok(Err(_)) => break tokio::time::sleep(stall).await,
+                    Err(_) => break,
+                }
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = tokio::time::timeout(limit, self.conn.query_drop(sql)) => ended.map_err(drop),
+            () = stalled => Err(()),
+        };
+        self.end(limit.min(stall), ended)?;
         Ok(Loaded {
             rows: self.conn.affected_rows(),
             warnings: u64::from(self.conn.get_warnings()),

@@ -114,6 +114,14 @@ impl TreeEffect {
     }
 
     async fn compare(&self, call: &Call) -> Outcome<Value> {
+        // After a restart nobody follows the promoted side yet, and what is written there
+        // meanwhile would look like differences.
+        if self.replica.write_side().is_none()
+            && let Err(fault) = self.replica.resume_following(call.authority.way().to()).await
+        {
+            tracing::error!(%fault, "files are not followed");
+            return Ok(json!({ "differences": null, "note": fault.to_string() }));
+        }
         Ok(self.replica.compare_live(call.progress.clone()).await?.output())
     }
 }

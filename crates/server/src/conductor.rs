@@ -161,6 +161,12 @@ impl Conductor {
         status::status(&self.journal.state(), active.as_deref(), self.clock.as_ref())
     }
 
+    /// Ends the controller. Called once the answer to the command is on its way: the
+    /// process does not wait for its views.
+    pub(crate) fn stop(&self) {
+        self.stop.notify_one();
+    }
+
     /// Carries out one command and returns the line that ends it.
     pub(crate) async fn command(self: Arc<Self>, request: Request) -> Line {
         let by = Actor::Person(request.by);
@@ -180,10 +186,7 @@ impl Conductor {
                     result: status,
                 };
             }
-            Command::Stop => {
-                self.stop.notify_one();
-                Ok((0, "the controller ends; fronts and replication go on".into()))
-            }
+            Command::Stop => Ok((0, "the controller ends; fronts and replication go on".into())),
             Command::Hello | Command::Watch => Ok((0, String::new())),
         };
         let result = self.status().await;

@@ -75,6 +75,7 @@ async fn talk(stream: UnixStream, conductor: Arc<Conductor>) -> std::io::Result<
         return relay(&mut write, &mut events, std::future::pending()).await;
     }
     // The work is a task of its own: a view that goes away does not end it.
+    let stops = (request.command == Command::Stop).then(|| Arc::clone(&conductor));
     let work = tokio::spawn(async move { conductor.command(request).await });
     let end = async move {
         match work.await {
@@ -82,7 +83,11 @@ async fn talk(stream: UnixStream, conductor: Arc<Conductor>) -> std::io::Result<
             Err(e) => failed(format!("a mistake in the controller: {e}")),
         }
     };
-    relay(&mut write, &mut events, end).await
+    let told = relay(&mut write, &mut events, end).await;
+    if let Some(conductor) = stops {
+        conductor.stop();
+    }
+    told
 }
 
 /// Passes on what happens until `end` is there, then everything still queued and `end`.

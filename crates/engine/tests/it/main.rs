@@ -8,6 +8,7 @@ mod fake;
 mod families;
 mod journal;
 mod lease;
+mod model;
 mod simulation;
 mod toy;
 mod triggers;

@@ -66,6 +66,21 @@ async fn a_restart_after_the_switch_deletes_only_known_paths_at_the_source() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_after_a_restart_takes_new_writes_for_no_differences() {
+    let mut world = World::new();
+    write(world.source("a"), "1");
+    world.follow().await;
+    world.cut_over(Phase::Cutover).await.unwrap();
+    restarted(&mut world).await;
+    write(world.target("missed"), "while nobody watched");
+    let compare = world.replica.effects().compare.unwrap();
+    let output = compare.run(&call(Phase::Cutover, "compare")).await.unwrap();
+    assert_eq!(output["differences"], 0, "{output}");
+    until("it is carried back", || world.source("missed").exists()).await;
+    world.replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_between_drain_and_seal_ends_the_cutover() {
     let mut world = World::new();
     write(world.source("a"), "1");
