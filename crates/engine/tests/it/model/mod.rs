@@ -11,7 +11,10 @@ use protocol::Protocol;
 use state::Broken;
 use stateright::{Checker, Model};
 
+/// Says what it found, for whoever breaks a rule and looks why.
+///
 /// Returns the names of the properties that do not hold, and the number of states seen.
+#[allow(clippy::print_stdout)]
 fn check(broken: &'static [Broken]) -> (Vec<&'static str>, usize) {
     let checker = Protocol { broken }.checker().threads(2).spawn_bfs().join();
     let found = checker.discoveries();
