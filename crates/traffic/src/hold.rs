@@ -138,7 +138,7 @@ impl Fronts {
         for reply in join_all(all).await {
             match reply.map_err(|fault| fault.leaving(EffectLeft::Maybe))? {
                 Reply::Done { .. } => {}
-                Reply::Busy { running, .. } => busy.extend(running.iter().map(told)),
+                Reply::Busy { running, count } => busy.extend(told(&running, count)),
                 other => return Err(unexpected("hold", "any", &other).leaving(EffectLeft::Maybe)),
             }
         }
@@ -169,7 +169,7 @@ impl Fronts {
         for reply in join_all(links.iter().map(|link| link.call(&ask))).await {
             match reply.map_err(|fault| fault.leaving(EffectLeft::Maybe))? {
                 Reply::Idle { waited_ms } => longest = longest.max(waited_ms),
-                Reply::Busy { running, .. } => busy.extend(running.iter().map(told)),
+                Reply::Busy { running, count } => busy.extend(told(&running, count)),
                 other => {
                     return Err(unexpected("wait for", "any", &other).leaving(EffectLeft::Maybe));
                 }
@@ -179,8 +179,12 @@ impl Fronts {
     }
 }
 
-fn told(running: &Running) -> String {
-    format!("{} {} for {} ms", running.method, running.path, running.age_ms)
+/// Names what runs; never nothing, since a front that says it is busy did not do as asked.
+fn told(running: &[Running], count: usize) -> Vec<String> {
+    if running.is_empty() {
+        return vec![format!("{count} requests that have no name any more")];
+    }
+    running.iter().map(|r| format!("{} {} for {} ms", r.method, r.path, r.age_ms)).collect()
 }
 
 /// A request that already ran this long would not fit into the pause: the hold waits for
