@@ -6,12 +6,15 @@
 
 use std::time::{Duration, Instant};
 
+/// A single slow moment is no trouble: so many sessions are given up before any pause.
+const FREE: u32 = 3;
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long to stay away; doubles with every time limit that was met.
+/// How long to stay away; doubles with every further session that was given up.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
+    given_up: u32,
     pause: Duration,
     until: Option<Instant>,
 }
@@ -24,6 +27,10 @@ impl Backoff {
 
     /// Notes that a session was given up.
     pub(crate) fn given_up(&mut self, now: Instant) {
+        self.given_up += 1;
+        if self.given_up < FREE {
+            return;
+        }
         self.pause = (self.pause * 2).clamp(FIRST, LONGEST);
         self.until = Some(now + self.pause);
     }
@@ -50,7 +57,7 @@ mod tests {
                 backoff.given_up(now);
             }
         }
-        assert_eq!(opened, 15, "in ten minutes");
+        assert_eq!(opened, 17, "in ten minutes");
         backoff.answered();
         assert!(backoff.is_over(begin), "and is asked at once when it is back");
     }
