@@ -16,12 +16,12 @@ mod waits;
 
 use crate::board::Board;
 use crate::decide::{Here, Next, Wish, decide};
-use crate::journal::Journal;
+use crate::journal::UnitJournal;
 use crate::step::{Step, Table};
 use segue_model::event::{Actor, Attempt, Event, Record};
 use segue_model::state::{AttemptState, Direction, EndedHow, PastAttempt};
 use segue_model::table::TableShape;
-use segue_model::{Epoch, Fault, FaultKind, RunId, UnitName};
+use segue_model::{Epoch, Fault, FaultKind, RunId};
 use segue_port::{Authority, Call, Clock, Facts, Outcome, ProgressSink};
 use serde_json::Value;
 use std::sync::Arc;
@@ -50,32 +50,30 @@ pub enum Ended {
 /// Executes tables of one unit under one epoch.
 #[derive(Clone)]
 pub struct Executor {
-    journal: Journal,
+    journal: UnitJournal,
     board: Board,
     clock: Arc<dyn Clock>,
     epoch: Epoch,
     run: RunId,
-    unit: UnitName,
     progress: Arc<dyn ProgressSink>,
 }
 
 impl Executor {
-    /// Builds an executor that acts under `epoch`.
+    /// Builds an executor that acts on the journal's unit under `epoch`.
     pub fn new(
-        journal: Journal,
+        journal: UnitJournal,
         board: Board,
         clock: Arc<dyn Clock>,
         epoch: Epoch,
         run: RunId,
-        unit: UnitName,
         progress: Arc<dyn ProgressSink>,
     ) -> Self {
-        Self { journal, board, clock, epoch, run, unit, progress }
+        Self { journal, board, clock, epoch, run, progress }
     }
 
     /// Executes `table` as `attempt` until it is completed, withdrawn or stuck.
     ///
-    /// The caller has begun the attempt ([`Journal::begin`]); if none is open it is begun
+    /// The caller has begun the attempt ([`UnitJournal::begin`]); if none is open it is begun
     /// here on behalf of the controller. An attempt that already has steps is gone on with as
     /// by [`Self::resume`].
     ///
@@ -258,7 +256,7 @@ impl Course<'_> {
         let executor = self.executor;
         let authority = Authority {
             run: executor.run.clone(),
-            unit: executor.unit.clone(),
+            unit: executor.journal.unit().clone(),
             step: self.step(place).name.clone(),
             attempt: self.attempt,
             epoch: executor.epoch,

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use segue_model::Sample;
 use segue_model::gate::{Answer, Bound, Verdict};
-use segue_model::state::RunState;
+use segue_model::state::UnitState;
 use segue_port::{Clock, Facts};
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ pub struct GateContext {
     pub clock: Arc<dyn Clock>,
     /// Outputs of earlier steps of the attempt.
     pub facts: Arc<Facts>,
-    /// What the journal says.
-    pub state: Arc<RunState>,
+    /// What the journal says of the unit.
+    pub state: Arc<UnitState>,
 }
 
 /// A question before a step. It changes nothing and may be asked again and again.

@@ -2,36 +2,49 @@
 //!
 //! One thread owns the store. A request brings a function of the current state, so that
 //! deciding and appending are one act: of two that exclude each other the first wins.
+//! Requests that arrive together are made durable together: a fleet shares its syncs.
 //!
-//! **Invariants.** A record is on disk when `append` returns. A record that the state does
-//! not allow is never written. Each record's checksum covers the one before it; the head
-//! file names the newest, so that a lost tail is found too.
+//! **Invariants.** A record is on disk when `append` returns, and nobody sees a state before
+//! its records are. A record that the state does not allow is never written. Each record's
+//! checksum covers the one before it; the head file names the newest, so that a lost tail is
+//! found too. A snapshot only saves folding: it is dropped whenever it does not fit.
 
 mod head;
+mod snapshot;
 mod store;
+mod unit;
+mod writer;
 
-use crate::crashpoint;
-use segue_model::event::{Actor, Attempt, Event, Phase, Record};
+use segue_model::event::{Event, Record};
 use segue_model::state::RunState;
-use segue_model::{Fault, FaultKind};
+use segue_model::{Epoch, Fault, FaultKind, UnitName};
 use segue_port::{Clock, Outcome};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use store::Store;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot};
+pub use unit::UnitJournal;
+use writer::Writer;
 
-type Make = Box<dyn FnOnce(&RunState) -> Option<Event> + Send>;
+/// Requests that wait for the writer; the next one waits to be taken.
+const INBOX: usize = 1024;
+
+/// Makes the next record's subject and payload of the state right before it.
+type Make = Box<dyn FnOnce(&RunState) -> Option<(Option<UnitName>, Event)> + Send>;
 
 struct Request {
     make: Make,
     reply: oneshot::Sender<Outcome<Option<Record>>>,
 }
 
+/// The state after the newest durable record.
+type Published = Arc<RwLock<RunState>>;
+
 /// A handle to the journal of one run directory. Clones share the writer.
 #[derive(Clone)]
 pub struct Journal {
     requests: mpsc::Sender<Request>,
-    state: watch::Receiver<Arc<RunState>>,
+    state: Published,
     records: broadcast::Sender<Record>,
 }
 
@@ -46,20 +59,20 @@ impl Journal {
     /// `SG0601` if the files cannot be opened, `SG0602` to `SG0606` if what they hold is
     /// damaged, of another version, has a gap, lost its tail or is not legal.
     pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Outcome<Self> {
-        let (store, records) = Store::open(dir)?;
-        let state = fold(&records)?;
-        let (requests, inbox) = mpsc::channel(64);
-        let (published, state_reader) = watch::channel(Arc::new(state.clone()));
+        let (known, mut state) = snapshot::load(dir);
+        let store = Store::open(dir, known, |record| take(&mut state, &record))?;
+        let (requests, inbox) = mpsc::channel(INBOX);
+        let published = Arc::new(RwLock::new(state.clone()));
         let (sender, _) = broadcast::channel(4096);
         let writer =
-            Writer { store, state, clock, published, records: sender.clone(), refused: None };
+            Writer::new(dir, store, state, clock, Arc::clone(&published), sender.clone(), known);
         std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || writer.serve(inbox))
             .map_err(|error| {
                 Fault::new("SG0601", FaultKind::Bug, "start the journal's thread", error)
             })?;
-        Ok(Self { requests, state: state_reader, records: sender })
+        Ok(Self { requests, state: published, records: sender })
     }
 
     /// Reads every record of the journal in `dir`, oldest first; changes nothing. Works while
@@ -71,17 +84,30 @@ impl Journal {
         Store::read_all(dir)
     }
 
-    /// Appends an event; it is durable when this returns.
+    /// Folds every record of the journal in `dir` without its snapshot; changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn fold_all(dir: &Path) -> Outcome<RunState> {
+        let mut state = RunState::default();
+        for record in Store::read_all(dir)? {
+            take(&mut state, &record)?;
+        }
+        Ok(state)
+    }
+
+    /// Appends an event about the run; it is durable when this returns.
     ///
     /// # Errors
     /// `SG0607` if the state does not allow it (a mistake of the caller; nothing is
     /// written), `SG0608` if it could not be written, `SG0609` if another controller wrote.
     pub async fn append(&self, event: Event) -> Outcome<Record> {
-        let record = self.request(Box::new(move |_| Some(event))).await?;
+        let record = self.request(Box::new(move |_| Some((None, event)))).await?;
         record.ok_or_else(closed)
     }
 
-    /// Appends an event if `legal` holds in the state right before it; `None` if not.
+    /// Appends an event about the run if `legal` holds in the state right before it; `None`
+    /// if not.
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -90,35 +116,28 @@ impl Journal {
         event: Event,
         legal: impl FnOnce(&RunState) -> bool + Send + 'static,
     ) -> Outcome<Option<Record>> {
-        self.request(Box::new(move |state| legal(state).then_some(event))).await
+        self.request(Box::new(move |state| legal(state).then_some((None, event)))).await
     }
 
-    /// Opens the next attempt of `phase`; `None` if the state does not allow one now, for
-    /// example because a person confirmed before a trigger's failback.
-    ///
-    /// # Errors
-    /// As [`Self::append`], except that an attempt that is not allowed is no fault.
-    pub async fn begin(
-        &self,
-        phase: Phase,
-        by: Actor,
-        because: String,
-    ) -> Outcome<Option<Attempt>> {
-        let make = move |state: &RunState| {
-            let attempt = state.next_attempt(phase);
-            let event = Event::AttemptStarted { attempt, by, because };
-            state.allows(&event).then_some(event)
-        };
-        let record = self.request(Box::new(make)).await?;
-        Ok(record.and_then(|record| match record.event {
-            Event::AttemptStarted { attempt, .. } => Some(attempt),
-            _ => None,
-        }))
+    /// Returns the journal as one unit sees it.
+    pub fn of(&self, unit: UnitName) -> UnitJournal {
+        UnitJournal::new(self.clone(), unit)
     }
 
-    /// Returns the state after the newest record.
-    pub fn state(&self) -> Arc<RunState> {
-        Arc::clone(&self.state.borrow())
+    /// Looks at the state after the newest record. `look` must not block.
+    pub fn with<T>(&self, look: impl FnOnce(&RunState) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the state after the newest record. Costs a copy of the list of units; prefer
+    /// [`Self::with`] or [`UnitJournal::state`] where it is asked for often.
+    pub fn state(&self) -> RunState {
+        self.with(RunState::clone)
+    }
+
+    /// Returns the newest epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.with(|state| state.epoch)
     }
 
     /// Returns every record appended from now on.
@@ -138,58 +157,9 @@ fn closed() -> Fault {
         .hint("start Segue again: it goes on from the last record")
 }
 
-fn fold(records: &[Record]) -> Outcome<RunState> {
-    RunState::fold(records).map_err(|illegal| {
+fn take(state: &mut RunState, record: &Record) -> Outcome<()> {
+    state.take(record).map_err(|illegal| {
         Fault::new("SG0606", FaultKind::Invalid, "fold the journal", illegal)
             .hint("the journal was written by another version or by hand; do not run it further")
     })
-}
-
-struct Writer {
-    store: Store,
-    state: RunState,
-    clock: Arc<dyn Clock>,
-    published: watch::Sender<Arc<RunState>>,
-    records: broadcast::Sender<Record>,
-    /// Set once the store's content is no longer certain; nothing is appended after it.
-    refused: Option<Fault>,
-}
-
-impl Writer {
-    fn serve(mut self, mut inbox: mpsc::Receiver<Request>) {
-        while let Some(Request { make, reply }) = inbox.blocking_recv() {
-            let result = self.append(make);
-            // Who asked may have gone; the record stands all the same.
-            let _ = reply.send(result);
-        }
-    }
-
-    fn append(&mut self, make: Make) -> Outcome<Option<Record>> {
-        if let Some(fault) = &self.refused {
-            return Err(fault.clone());
-        }
-        let Some(event) = make(&self.state) else { return Ok(None) };
-        let record = Record {
-            seq: self.state.last_seq + 1,
-            at_ms: self.clock.wall_ms(),
-            boot_ms: self.clock.boot_ms(),
-            event,
-        };
-        let next = self.state.apply(&record).map_err(|illegal| {
-            Fault::new("SG0607", FaultKind::Bug, "append to the journal", illegal)
-        })?;
-        crashpoint::hit("journal.before", record.event.name());
-        if let Err(fault) = self.store.append(&record) {
-            if fault.kind != FaultKind::Busy {
-                self.refused = Some(fault.clone());
-            }
-            return Err(fault);
-        }
-        crashpoint::hit("journal.durable", record.event.name());
-        self.state = next;
-        self.published.send_replace(Arc::new(self.state.clone()));
-        // Nobody listening is fine.
-        let _ = self.records.send(record.clone());
-        Ok(Some(record))
-    }
 }

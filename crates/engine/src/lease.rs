@@ -90,7 +90,7 @@ impl Lease {
     /// # Errors
     /// As [`Journal::append`].
     pub async fn take_epoch(&self, journal: &Journal) -> Outcome<Epoch> {
-        let epoch = Epoch(journal.state().epoch.0 + 1);
+        let epoch = Epoch(journal.epoch().0 + 1);
         journal.append(Event::EpochTaken { epoch, pid: std::process::id() }).await?;
         Ok(epoch)
     }

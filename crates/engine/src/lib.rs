@@ -30,7 +30,7 @@ pub use clock::SystemClock;
 pub use decide::{Next, Wish, decide};
 pub use executor::{Ended, Executor};
 pub use gates::{Gate, GateContext};
-pub use journal::Journal;
+pub use journal::{Journal, UnitJournal};
 pub use lease::Lease;
 pub use segue_model::table::{Budget, Pause, Retry};
 pub use step::{Step, Table};

@@ -68,6 +68,17 @@ pub enum Actor {
     Controller,
 }
 
+/// A unit of a run and the hash of its own part of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitEntry {
+    /// The unit.
+    pub unit: UnitName,
+    /// Hash of its plan.
+    pub plan_hash: String,
+    /// Its wave's place in the plan, from 1.
+    pub wave: u32,
+}
+
 /// A record's payload. `Step*` events belong to the attempt that is open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -76,12 +87,12 @@ pub enum Event {
     RunStarted {
         /// The run.
         run: RunId,
-        /// The unit.
-        unit: UnitName,
-        /// Hash of the canonical plan.
+        /// The plan's name.
+        name: String,
+        /// Hash of the whole plan as it was approved; the plan itself is stored under it.
         plan_hash: String,
-        /// The plan itself, as it was approved.
-        plan: Value,
+        /// Its units in the order of the plan, each with the hash of its own part.
+        units: Vec<UnitEntry>,
         /// Who started it.
         by: Actor,
     },
@@ -91,6 +102,103 @@ pub enum Event {
         epoch: Epoch,
         /// The controller's process id.
         pid: u32,
+    },
+    /// A person agreed to the plan.
+    Approved {
+        /// Who.
+        by: Actor,
+        /// As what: a role of the plan.
+        role: String,
+    },
+    /// A person did, or took note of, an item of the timeline.
+    Acknowledged {
+        /// The item's name.
+        item: String,
+        /// Who.
+        by: Actor,
+        /// What they said of it.
+        note: String,
+    },
+    /// A person lets a rule be broken, by name and with a reason.
+    Waived {
+        /// The rule: the name of a gate or of an item of the timeline.
+        rule: String,
+        /// Who.
+        by: Actor,
+        /// Why.
+        because: String,
+    },
+    /// A wave began.
+    WaveStarted {
+        /// Its place in the plan, from 1.
+        wave: u32,
+        /// Who asked for it.
+        by: Actor,
+    },
+    /// A wave stopped: no further unit of it starts.
+    WaveStopped {
+        /// Its place in the plan, from 1.
+        wave: u32,
+        /// Why, as a rule the unit that went back.
+        because: String,
+    },
+    /// A person lets a stopped wave go on.
+    WaveResumed {
+        /// Its place in the plan, from 1.
+        wave: u32,
+        /// Who.
+        by: Actor,
+    },
+    /// Every unit of a wave has moved, or was taken out of it.
+    WaveCompleted {
+        /// Its place in the plan, from 1.
+        wave: u32,
+    },
+    /// A person took a unit out of the run.
+    UnitExcluded {
+        /// Who.
+        by: Actor,
+        /// Why.
+        because: String,
+    },
+    /// A person took a unit back into the run.
+    UnitIncluded {
+        /// Who.
+        by: Actor,
+    },
+    /// A person put a unit off.
+    UnitDeferred {
+        /// Wall clock before which it does not start, milliseconds since 1970.
+        not_before_ms: u64,
+        /// Who.
+        by: Actor,
+        /// Why.
+        because: String,
+    },
+    /// A rehearsal of a unit ended.
+    UnitRehearsed {
+        /// Hash of the unit's plan that was rehearsed.
+        plan_hash: String,
+        /// Whether the cutover and the way back went through.
+        passed: bool,
+        /// Longest pause of writes seen, milliseconds; a forecast.
+        pause_ms: Option<f64>,
+        /// From the first step of the cutover to its last, milliseconds.
+        took_ms: u64,
+        /// What else was measured.
+        detail: Value,
+    },
+    /// The live source was held, fenced and opened again without a switch.
+    UnitDrilled {
+        /// Pause of writes, milliseconds.
+        pause_ms: f64,
+        /// What was measured at each step.
+        detail: Value,
+    },
+    /// How much time is left until the unit goes back unless somebody confirms.
+    CommitTimerTold {
+        /// Milliseconds.
+        left_ms: u64,
     },
     /// A table began.
     AttemptStarted {
@@ -225,6 +333,19 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Self::RunStarted { .. } => "run_started",
+            Self::Approved { .. } => "approved",
+            Self::Acknowledged { .. } => "acknowledged",
+            Self::Waived { .. } => "waived",
+            Self::WaveStarted { .. } => "wave_started",
+            Self::WaveStopped { .. } => "wave_stopped",
+            Self::WaveResumed { .. } => "wave_resumed",
+            Self::WaveCompleted { .. } => "wave_completed",
+            Self::UnitExcluded { .. } => "unit_excluded",
+            Self::UnitIncluded { .. } => "unit_included",
+            Self::UnitDeferred { .. } => "unit_deferred",
+            Self::UnitRehearsed { .. } => "unit_rehearsed",
+            Self::UnitDrilled { .. } => "unit_drilled",
+            Self::CommitTimerTold { .. } => "commit_timer_told",
             Self::EpochTaken { .. } => "epoch_taken",
             Self::AttemptStarted { .. } => "attempt_started",
             Self::TableFixed { .. } => "table_fixed",
@@ -259,6 +380,9 @@ pub struct Record {
     pub at_ms: u64,
     /// Boot clock, milliseconds.
     pub boot_ms: u64,
+    /// The unit it is about; none for what concerns the whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitName>,
     /// The payload.
     pub event: Event,
 }

@@ -1,4 +1,5 @@
-//! State as a fold over the journal.
+//! State as a fold over the journal: of a run ([`RunState`]) and of each of its units
+//! ([`UnitState`]).
 //!
 //! ```text
 //! Fresh -sync-> Synced -prepare-> Prepared -cutover-> Watching -Confirmed-> Confirmed -settle-> Settled
@@ -7,18 +8,21 @@
 //! ```
 //!
 //! **Invariants.** A record that is not legal in a state never becomes part of it: which
-//! ones are legal stands in one match ([`RunState::legal`]). Folding the same records
+//! ones are legal stands in one match ([`UnitState::legal`], [`RunState::legal`]). Folding the same records
 //! always gives the same state.
 
 mod change;
 mod legal;
+mod run;
 #[cfg(test)]
 mod tests;
+
+pub use run::{Acknowledged, RunState, Waived, WaveState};
 
 use crate::event::{Actor, Attempt, Event, Phase, Record, WriteSide};
 use crate::fault::Fault;
 use crate::gate::Answer;
-use crate::ids::{Epoch, RunId, StepName, UnitName};
+use crate::ids::{Epoch, StepName};
 use crate::side::Side;
 use crate::table::TableShape;
 use serde::{Deserialize, Serialize};
@@ -222,19 +226,48 @@ pub struct Comparison {
     pub detail: Value,
 }
 
-/// Everything the journal says, folded.
+/// Until when a unit waits although its wave goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deferred {
+    /// Wall clock before which it does not start, milliseconds since 1970.
+    pub not_before_ms: u64,
+    /// Who put it off.
+    pub by: Actor,
+    /// Why.
+    pub because: String,
+}
+
+/// What a rehearsal of a unit measured: a forecast, never a proof.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RunState {
-    /// Number of the newest record; 0 before the first.
-    pub last_seq: u64,
-    /// The run, once started.
-    pub run: Option<RunId>,
-    /// Its unit.
-    pub unit: Option<UnitName>,
-    /// Hash of its plan.
-    pub plan_hash: Option<String>,
-    /// The lease's number; 0 before the first.
-    pub epoch: Epoch,
+pub struct Rehearsal {
+    /// When it ended.
+    pub ended: Moment,
+    /// Hash of the unit's plan that was rehearsed.
+    pub plan_hash: String,
+    /// Whether the cutover and the way back went through.
+    pub passed: bool,
+    /// Longest pause of writes seen, milliseconds.
+    pub pause_ms: Option<f64>,
+    /// From the first step of the cutover to its last, milliseconds.
+    pub took_ms: u64,
+    /// What else was measured.
+    pub detail: Value,
+}
+
+/// The commit timer of a watched unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitTimer {
+    /// Time left at `told`, milliseconds.
+    pub left_ms: u64,
+    /// When that was written.
+    pub told: Moment,
+}
+
+/// Everything the journal says of a unit, folded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnitState {
+    /// Hash of the unit's own plan.
+    pub plan_hash: String,
     /// How far the unit is.
     pub stage: Stage,
     /// Who takes writes.
@@ -245,6 +278,8 @@ pub struct RunState {
     pub open: Option<AttemptState>,
     /// Since when the unit is watched: the end of the last cutover.
     pub watching_since: Option<Moment>,
+    /// Time left until the unit goes back unless somebody confirms; `None` without a timer.
+    pub commit_timer: Option<CommitTimer>,
     /// When a person confirmed.
     pub confirmed: Option<Moment>,
     /// The last trigger that fired, with its numbers.
@@ -253,25 +288,34 @@ pub struct RunState {
     pub refused: Option<Stuck>,
     /// The last full comparison by what was compared.
     pub compared: BTreeMap<String, Comparison>,
+    /// Why the unit takes no part in the run, if a person took it out.
+    pub excluded: Option<String>,
+    /// Until when it waits, if a person put it off.
+    pub deferred: Option<Deferred>,
+    /// The last rehearsal.
+    pub rehearsed: Option<Rehearsal>,
+    /// The last drill on the live source: the pause it measured, milliseconds.
+    pub drilled: Option<(Moment, f64)>,
 }
 
-impl Default for RunState {
+impl Default for UnitState {
     fn default() -> Self {
         Self {
-            last_seq: 0,
-            run: None,
-            unit: None,
-            plan_hash: None,
-            epoch: Epoch(0),
+            plan_hash: String::new(),
             stage: Stage::Fresh,
             write_side: WriteSide::At(Side::Source),
             history: Vec::new(),
             open: None,
             watching_since: None,
+            commit_timer: None,
             confirmed: None,
             last_trigger: None,
             refused: None,
             compared: BTreeMap::new(),
+            excluded: None,
+            deferred: None,
+            rehearsed: None,
+            drilled: None,
         }
     }
 }
@@ -288,37 +332,23 @@ pub struct Illegal {
     pub why: String,
 }
 
-impl RunState {
-    /// Folds records, oldest first, into a state.
-    ///
-    /// # Errors
-    /// Returns the first record that is not legal.
-    pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<Self, Illegal> {
-        records.into_iter().try_fold(Self::default(), |state, record| state.apply(record))
-    }
-
-    /// Returns the state after `record`.
-    ///
-    /// # Errors
-    /// Returns the rule that the record breaks.
-    pub fn apply(&self, record: &Record) -> Result<Self, Illegal> {
-        let illegal = |why| Illegal { seq: record.seq, event: record.event.name(), why };
-        if record.seq != self.last_seq + 1 {
-            return Err(illegal(format!("it does not follow record {}", self.last_seq)));
-        }
-        self.legal(&record.event).map_err(illegal)?;
-        let mut next = self.clone();
-        next.change(record);
-        Ok(next)
-    }
-
+impl UnitState {
     /// Returns the attempt that a table of `phase` would be now.
     pub fn next_attempt(&self, phase: Phase) -> Attempt {
         Attempt { phase, number: self.history.len() as u32 + 1 }
     }
 
-    /// Says whether `event` may be the next record.
-    pub fn allows(&self, event: &Event) -> bool {
-        self.legal(event).is_ok()
+    /// Says whether `event` may be the unit's next record under `epoch`.
+    pub fn allows(&self, event: &Event, epoch: Epoch) -> bool {
+        self.legal(event, epoch).is_ok()
+    }
+
+    /// Says whether its last word was a failback or a withdrawal of a cutover.
+    pub fn went_back(&self) -> bool {
+        self.history.last().is_some_and(|past| match past.state.attempt.phase {
+            Phase::Failback => past.how == EndedHow::Completed,
+            Phase::Cutover => past.how == EndedHow::Withdrawn,
+            _ => false,
+        })
     }
 }

@@ -3,7 +3,7 @@
 use super::head::{Head, HeadFile};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use segue_model::event::{Event, Record};
-use segue_model::{EffectLeft, Fault, FaultKind};
+use segue_model::{EffectLeft, Fault, FaultKind, UnitName};
 use segue_port::Outcome;
 use std::path::Path;
 use std::time::Duration;
@@ -12,21 +12,25 @@ use std::time::Duration;
 pub(super) type Checksum = [u8; 32];
 
 const FILE: &str = "journal.db";
-const VERSION: u32 = 1;
-const NO_RECORD: Head = Head { seq: 0, checksum: [0; 32] };
+const VERSION: u32 = 2;
+/// The head of a journal without records.
+pub(super) const NO_RECORD: Head = Head { seq: 0, checksum: [0; 32] };
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS journal (
     seq INTEGER PRIMARY KEY,
     version INTEGER NOT NULL,
     boot_ms INTEGER NOT NULL,
     wall_ms INTEGER NOT NULL,
+    unit TEXT,
     payload TEXT NOT NULL,
     checksum BLOB NOT NULL
 ) STRICT";
-const INSERT: &str = "INSERT INTO journal (seq, version, boot_ms, wall_ms, payload, checksum)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-const SELECT: &str =
-    "SELECT seq, version, boot_ms, wall_ms, payload, checksum FROM journal ORDER BY seq";
+const INSERT: &str = "INSERT INTO journal (seq, version, boot_ms, wall_ms, unit, payload, checksum)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const SELECT: &str = "SELECT seq, version, boot_ms, wall_ms, unit, payload, checksum
+    FROM journal WHERE seq > ?1 ORDER BY seq";
+/// A journal of the first version has no such column.
+const COLUMNS: &str = "SELECT count(*) FROM pragma_table_info('journal') WHERE name = 'unit'";
 
 pub(super) struct Store {
     connection: Connection,
@@ -35,8 +39,16 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the store in `dir`, creates it if needed, and returns its checked records.
-    pub(super) fn open(dir: &Path) -> Outcome<(Self, Vec<Record>)> {
+    /// Opens the store in `dir`, creates it if needed, and feeds `take` its checked records,
+    /// oldest first, from the one after `known` on.
+    ///
+    /// Records up to `known` are believed if the newest of them has the checksum that `known`
+    /// names; [`Self::read_all`] checks them all.
+    pub(super) fn open(
+        dir: &Path,
+        known: Head,
+        take: impl FnMut(Record) -> Outcome<()>,
+    ) -> Outcome<Self> {
         std::fs::create_dir_all(dir).map_err(|error| {
             let op = format!("create run directory `{}`", dir.display());
             Fault::new("SG0601", FaultKind::Denied, op, error)
@@ -51,60 +63,70 @@ impl Store {
             .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
             .map_err(fault)?;
         connection.execute_batch(CREATE).map_err(fault)?;
-        let (records, head) = read(&connection, dir)?;
-        if witness.is_none() && !records.is_empty() {
+        let head = read(&connection, dir, known, take)?;
+        if witness.is_none() && head.seq > 0 {
             let op = format!("open journal in `{}`", dir.display());
             return Err(Fault::new("SG0605", FaultKind::Invalid, op, "its head file is missing")
                 .hint("restore `journal.head` beside `journal.db`; both belong together"));
         }
-        check_tail(dir, &connection, witness, &records)?;
+        check_tail(dir, &connection, witness, head.seq)?;
         let head_file = HeadFile::open(dir, head)?;
-        Ok((Self { connection, head, head_file }, records))
+        Ok(Self { connection, head, head_file })
     }
 
     /// Reads the checked records in `dir` without changing anything.
     pub(super) fn read_all(dir: &Path) -> Outcome<Vec<Record>> {
         // Before the records: a writer may append in between, and more is no loss.
         let witness = Head::read(dir)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let fault = |error| open_fault(dir, &error);
-        let connection = Connection::open_with_flags(dir.join(FILE), flags).map_err(fault)?;
-        connection.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
-        let (records, _) = read(&connection, dir)?;
-        check_tail(dir, &connection, witness, &records)?;
+        let connection = read_only(dir)?;
+        let mut records = Vec::new();
+        let head = read(&connection, dir, NO_RECORD, |record| {
+            records.push(record);
+            Ok(())
+        })?;
+        check_tail(dir, &connection, witness, head.seq)?;
         Ok(records)
     }
 
-    /// Writes one record durably.
+    /// Says whether the journal in `dir` holds the record that `head` names.
+    pub(super) fn holds(dir: &Path, head: Head) -> bool {
+        let stored = read_only(dir).ok().and_then(|connection| checksum_of(&connection, head.seq));
+        stored.is_some_and(|stored| stored == head.checksum)
+    }
+
+    /// Returns number and checksum of the newest record.
+    pub(super) fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Writes records durably, all of them or none.
     ///
     /// `Busy` means that nothing was written and a later try may succeed (no space); after
     /// any other fault the content is uncertain.
-    pub(super) fn append(&mut self, record: &Record) -> Outcome<()> {
-        let payload = serde_json::to_string(&record.event).map_err(|error| {
-            let op = format!("encode `{}`", record.event.name());
-            Fault::new("SG0607", FaultKind::Bug, op, error)
-        })?;
-        let row = Row {
-            seq: record.seq,
-            version: VERSION,
-            boot_ms: record.boot_ms,
-            wall_ms: record.at_ms,
-            payload,
-        };
-        let head = Head { seq: row.seq, checksum: row.checksum(&self.head.checksum) };
-        self.connection
-            .prepare_cached(INSERT)
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    row.seq as i64,
-                    row.version,
-                    row.boot_ms as i64,
-                    row.wall_ms as i64,
-                    row.payload,
-                    head.checksum.as_slice(),
-                ])
-            })
-            .map_err(|error| append_fault(record, &error))?;
+    pub(super) fn append(&mut self, records: &[Record]) -> Outcome<()> {
+        let Some(last) = records.last() else { return Ok(()) };
+        let mut head = self.head;
+        let transaction =
+            self.connection.unchecked_transaction().map_err(|error| append_fault(last, &error))?;
+        for record in records {
+            let row = Row::of(record)?;
+            head = Head { seq: row.seq, checksum: row.checksum(&head.checksum) };
+            transaction
+                .prepare_cached(INSERT)
+                .and_then(|mut insert| {
+                    insert.execute(params![
+                        row.seq as i64,
+                        row.version,
+                        row.boot_ms as i64,
+                        row.wall_ms as i64,
+                        row.unit,
+                        row.payload,
+                        head.checksum.as_slice(),
+                    ])
+                })
+                .map_err(|error| append_fault(record, &error))?;
+        }
+        transaction.commit().map_err(|error| append_fault(last, &error))?;
         self.head = head;
         self.head_file.write(head).map_err(|error| {
             Fault::new("SG0608", FaultKind::Denied, "write `journal.head`", error)
@@ -114,15 +136,39 @@ impl Store {
     }
 }
 
+fn read_only(dir: &Path) -> Outcome<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let fault = |error| open_fault(dir, &error);
+    let connection = Connection::open_with_flags(dir.join(FILE), flags).map_err(fault)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
+    Ok(connection)
+}
+
 struct Row {
     seq: u64,
     version: u32,
     boot_ms: u64,
     wall_ms: u64,
+    unit: Option<String>,
     payload: String,
 }
 
 impl Row {
+    fn of(record: &Record) -> Outcome<Self> {
+        let payload = serde_json::to_string(&record.event).map_err(|error| {
+            let op = format!("encode `{}`", record.event.name());
+            Fault::new("SG0607", FaultKind::Bug, op, error)
+        })?;
+        Ok(Self {
+            seq: record.seq,
+            version: VERSION,
+            boot_ms: record.boot_ms,
+            wall_ms: record.at_ms,
+            unit: record.unit.as_ref().map(|unit| unit.0.clone()),
+            payload,
+        })
+    }
+
     fn checksum(&self, former: &Checksum) -> Checksum {
         let mut hasher = blake3::Hasher::new();
         hasher.update(former);
@@ -130,40 +176,65 @@ impl Row {
         hasher.update(&self.version.to_le_bytes());
         hasher.update(&self.boot_ms.to_le_bytes());
         hasher.update(&self.wall_ms.to_le_bytes());
+        // With its length, so that no byte can move between unit and payload unnoticed.
+        let unit = self.unit.as_deref().unwrap_or_default();
+        let length = self.unit.as_ref().map_or(0, |unit| unit.len() as u64 + 1);
+        hasher.update(&length.to_le_bytes());
+        hasher.update(unit.as_bytes());
         hasher.update(self.payload.as_bytes());
         *hasher.finalize().as_bytes()
     }
 }
 
-/// Reads and checks all rows; returns the records and the head they end with.
-fn read(connection: &Connection, dir: &Path) -> Outcome<(Vec<Record>, Head)> {
+/// Reads and checks the rows after `known`; returns the head they end with.
+fn read(
+    connection: &Connection,
+    dir: &Path,
+    known: Head,
+    mut take: impl FnMut(Record) -> Outcome<()>,
+) -> Outcome<Head> {
     let unreadable = |error: rusqlite::Error| damaged(dir, 0, &error);
+    let columns: u32 = connection.query_row(COLUMNS, [], |row| row.get(0)).map_err(unreadable)?;
+    if columns == 0 {
+        let op = format!("read journal in `{}`", dir.display());
+        let cause = format!("it is of version 1, this program knows version {VERSION}");
+        return Err(Fault::new("SG0603", FaultKind::Unsupported, op, cause)
+            .hint("use the version of Segue that wrote the journal"));
+    }
     let mut select = connection.prepare(SELECT).map_err(unreadable)?;
     let rows = select
-        .query_map([], |row| {
+        .query_map([known.seq as i64], |row| {
             let integer = |at: usize| row.get::<_, i64>(at).map(|value| value as u64);
             let found = Row {
                 seq: integer(0)?,
                 version: row.get(1)?,
                 boot_ms: integer(2)?,
                 wall_ms: integer(3)?,
-                payload: row.get(4)?,
+                unit: row.get(4)?,
+                payload: row.get(5)?,
             };
-            Ok((found, row.get::<_, Vec<u8>>(5)?))
+            Ok((found, row.get::<_, Vec<u8>>(6)?))
         })
         .map_err(unreadable)?;
-    let mut head = NO_RECORD;
-    let mut records = Vec::new();
+    let mut head = known;
     for row in rows {
         let (row, stored) = row.map_err(|error| damaged(dir, head.seq + 1, &error))?;
         let checksum = row.checksum(&head.checksum);
-        records.push(check(dir, &row, head, stored == checksum)?);
-        head = Head { seq: row.seq, checksum };
+        let (seq, matches) = (row.seq, stored == checksum);
+        take(check(dir, row, head, matches)?)?;
+        head = Head { seq, checksum };
     }
-    Ok((records, head))
+    Ok(head)
 }
 
-fn check(dir: &Path, row: &Row, head: Head, matches: bool) -> Outcome<Record> {
+fn checksum_of(connection: &Connection, seq: u64) -> Option<Checksum> {
+    let stored: Vec<u8> = connection
+        .query_row("SELECT checksum FROM journal WHERE seq = ?1", [seq as i64], |row| row.get(0))
+        .ok()?;
+    stored.try_into().ok()
+}
+
+fn check(dir: &Path, row: Row, head: Head, matches: bool) -> Outcome<Record> {
     let op = format!("read journal in `{}`", dir.display());
     if row.seq != head.seq + 1 {
         let cause = format!("record {} follows record {}", row.seq, head.seq);
@@ -186,7 +257,8 @@ fn check(dir: &Path, row: &Row, head: Head, matches: bool) -> Outcome<Record> {
         Fault::new("SG0603", FaultKind::Unsupported, op, cause)
             .hint("use the version of Segue that wrote the journal")
     })?;
-    Ok(Record { seq: row.seq, at_ms: row.wall_ms, boot_ms: row.boot_ms, event })
+    let unit = row.unit.map(UnitName);
+    Ok(Record { seq: row.seq, at_ms: row.wall_ms, boot_ms: row.boot_ms, unit, event })
 }
 
 /// Refuses a journal that ends before the head file says.
@@ -194,22 +266,19 @@ fn check_tail(
     dir: &Path,
     connection: &Connection,
     witness: Option<Head>,
-    records: &[Record],
+    newest: u64,
 ) -> Outcome<()> {
     let Some(witness) = witness.filter(|witness| witness.seq > 0) else { return Ok(()) };
     let op = format!("read journal in `{}`", dir.display());
     let hint = "the storage lost acknowledged records: restore the run directory from a copy, \
                 or go by the by-hand sheet of the plan";
-    if (records.len() as u64) < witness.seq {
-        let cause =
-            format!("it ends at record {}, but {} were written", records.len(), witness.seq);
+    if newest < witness.seq {
+        let cause = format!("it ends at record {newest}, but {} were written", witness.seq);
         return Err(Fault::new("SG0605", FaultKind::Invalid, op, cause).hint(hint));
     }
-    let stored: Vec<u8> = connection
-        .query_row("SELECT checksum FROM journal WHERE seq = ?1", [witness.seq as i64], |row| {
-            row.get(0)
-        })
-        .map_err(|error| damaged(dir, witness.seq, &error))?;
+    let Some(stored) = checksum_of(connection, witness.seq) else {
+        return Err(damaged(dir, witness.seq, &"it cannot be read"));
+    };
     if stored != witness.checksum {
         let cause = format!("record {} is not the one that was written", witness.seq);
         return Err(Fault::new("SG0605", FaultKind::Invalid, op, cause).hint(hint));

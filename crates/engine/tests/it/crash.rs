@@ -1,9 +1,9 @@
 //! kill -9 at every point, again while it resumes, and what the world says afterwards.
 
 use crate::toy::{self, CUTOVER, World};
-use segue_engine::{Board, Executor, Journal, Lease, SystemClock, Wish};
-use segue_model::event::{Actor, Event, Phase};
-use segue_model::state::{EndedHow, RunState, Stage};
+use segue_engine::{Board, Executor, Journal, Lease, UnitJournal, SystemClock, Wish};
+use segue_model::event::{Actor, Event, Phase, UnitEntry};
+use segue_model::state::{EndedHow, RunState, Stage, UnitState};
 use segue_model::{EffectLeft, RunId, StepName, UnitName};
 use segue_port::{Clock, NoProgress};
 use std::collections::BTreeSet;
@@ -43,16 +43,16 @@ async fn control(dir: &Path) {
     if journal.state().run.is_none() {
         let event = Event::RunStarted {
             run: run.clone(),
-            unit: unit.clone(),
+            name: String::new(),
             plan_hash: "hash".into(),
-            plan: serde_json::Value::Null,
+            units: vec![UnitEntry { unit: unit.clone(), plan_hash: "own".into(), wave: 1 }],
             by: Actor::Controller,
         };
         journal.append(event).await.unwrap();
     }
     let board = Board::without_samplers(Arc::clone(&clock));
-    let executor =
-        Executor::new(journal.clone(), board, clock, epoch, run, unit, Arc::new(NoProgress));
+    let journal = journal.of(unit);
+    let executor = Executor::new(journal.clone(), board, clock, epoch, run, Arc::new(NoProgress));
     let (wish, wished) = watch::channel(Wish::Forward);
     if let Ok(step) = std::env::var(TURN_BACK) {
         tokio::spawn(turn_back_after(journal.clone(), step, wish.clone()));
@@ -81,9 +81,9 @@ async fn control(dir: &Path) {
     }
 }
 
-async fn turn_back_after(journal: Journal, step: String, wish: watch::Sender<Wish>) {
+async fn turn_back_after(journal: UnitJournal, step: String, wish: watch::Sender<Wish>) {
     let step = StepName(step);
-    let mut records = journal.subscribe();
+    let mut records = journal.journal().subscribe();
     while let Ok(record) = records.recv().await {
         if matches!(&record.event, Event::StepDone { step: done, .. } if *done == step) {
             let by = Actor::Person("tester".into());
@@ -117,9 +117,10 @@ fn controller(dir: &Path, orders: &[(&str, String)]) -> ExitStatus {
 }
 
 /// Checks that nothing is half done and that world and journal agree.
-fn check(dir: &Path, world: &Mutex<World>) -> RunState {
+fn check(dir: &Path, world: &Mutex<World>) -> Arc<UnitState> {
     let records = Journal::read_all(dir).unwrap();
     let state = RunState::fold(&records).unwrap();
+    let state = Arc::clone(state.only_unit().unwrap().1);
     assert!(state.open.is_none(), "an attempt is open: {:?}", state.open);
     let deadline = Instant::now() + Duration::from_secs(5);
     // Whatever a killed controller sent lands now or never.

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use segue_engine::clock::TestClock;
-use segue_engine::{Board, Budget, Ended, Executor, Journal, Pause, Retry, Step, Table, Wish};
-use segue_model::event::{Actor, Event, Phase};
-use segue_model::state::RunState;
+use segue_engine::{Board, Budget, Ended, Executor, Journal, UnitJournal, Pause, Retry, Step, Table, Wish};
+use segue_model::event::{Actor, Event, Phase, UnitEntry};
+use segue_model::state::UnitState;
 use segue_model::{EffectLeft, Epoch, Fault, FaultKind, RunId, StepName, UnitName};
 use segue_port::{Call, Effect, NoProgress, Observed, Outcome};
 use serde_json::{Value, json};
@@ -150,7 +150,7 @@ pub(crate) fn turn_back() -> Wish {
 /// A journal, a clock that leaps over every sleep, and scripted effects.
 pub(crate) struct Bench {
     _dir: tempfile::TempDir,
-    pub(crate) journal: Journal,
+    pub(crate) journal: UnitJournal,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) board: Board,
     pub(crate) script: Arc<Mutex<Script>>,
@@ -164,12 +164,13 @@ impl Bench {
         let journal = Journal::open(dir.path(), clock.clone()).unwrap();
         let started = Event::RunStarted {
             run: RunId::from("run"),
-            unit: UnitName::from("shop"),
+            name: String::new(),
             plan_hash: "hash".into(),
-            plan: Value::Null,
+            units: vec![UnitEntry { unit: UnitName::from("shop"), plan_hash: "own".into(), wave: 1 }],
             by: Actor::Controller,
         };
         journal.append(started).await.unwrap();
+        let journal = journal.of(UnitName::from("shop"));
         let board = Board::without_samplers(clock.clone());
         let bench = Self {
             _dir: dir,
@@ -198,8 +199,8 @@ impl Bench {
 
     /// Takes the next epoch, as a controller that starts does.
     pub(crate) async fn restart(&self) {
-        let epoch = Epoch(self.journal.state().epoch.0 + 1);
-        self.journal.append(Event::EpochTaken { epoch, pid: 1 }).await.unwrap();
+        let epoch = Epoch(self.journal.epoch().0 + 1);
+        self.journal.journal().append(Event::EpochTaken { epoch, pid: 1 }).await.unwrap();
     }
 
     fn executor(&self) -> Executor {
@@ -207,9 +208,8 @@ impl Bench {
             self.journal.clone(),
             self.board.clone(),
             self.clock.clone(),
-            self.journal.state().epoch,
+            self.journal.epoch(),
             RunId::from("run"),
-            UnitName::from("shop"),
             Arc::new(NoProgress),
         )
     }
@@ -299,7 +299,7 @@ impl Bench {
         self.script.lock().unwrap().on.iter().cloned().collect()
     }
 
-    pub(crate) fn state(&self) -> Arc<RunState> {
+    pub(crate) fn state(&self) -> Arc<UnitState> {
         self.journal.state()
     }
 

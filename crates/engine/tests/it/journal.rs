@@ -1,7 +1,7 @@
 //! The journal: durable, in order, and refused when its storage lied.
 
 use segue_engine::{Journal, SystemClock};
-use segue_model::event::{Actor, Event, Phase};
+use segue_model::event::{Actor, Event, Phase, UnitEntry};
 use segue_model::{Epoch, FaultKind, RunId, UnitName};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +10,16 @@ fn open(dir: &Path) -> Result<Journal, segue_model::Fault> {
     Journal::open(dir, Arc::new(SystemClock))
 }
 
+fn shop() -> UnitName {
+    UnitName::from("shop")
+}
+
 fn started() -> Event {
     Event::RunStarted {
         run: RunId::from("run"),
-        unit: UnitName::from("shop"),
+        name: "plan of 25 shops".into(),
         plan_hash: "hash".into(),
-        plan: serde_json::json!({"name": "plan", "nested": [1, 2.5, null]}),
+        units: vec![UnitEntry { unit: shop(), plan_hash: "own".into(), wave: 1 }],
         by: Actor::Person("admin".into()),
     }
 }
@@ -51,7 +55,7 @@ async fn a_crash_loses_nothing_that_was_appended() {
     assert_eq!(read.len(), 20);
     assert_eq!(Journal::read_all(dir.path()).unwrap(), read, "while the writer has it open");
     let again = open(copy.path()).unwrap();
-    assert_eq!(*again.state(), *journal.state());
+    assert_eq!(again.state(), journal.state());
     let record = again.append(noted("after the crash")).await.unwrap();
     assert_eq!(record.seq, 21);
 }
@@ -61,7 +65,7 @@ async fn an_illegal_event_is_refused_and_not_written() {
     let (dir, journal) = with_notes(1).await;
     let fault = journal.append(started()).await.unwrap_err();
     assert_eq!((fault.code.as_str(), fault.kind), ("SG0607", FaultKind::Bug));
-    let fault = journal.append(Event::AttemptCompleted).await.unwrap_err();
+    let fault = journal.of(shop()).append(Event::AttemptCompleted).await.unwrap_err();
     assert_eq!(fault.code, "SG0607");
     assert_eq!(Journal::read_all(dir.path()).unwrap().len(), 1);
     journal.append(noted("it goes on")).await.unwrap();
@@ -70,12 +74,13 @@ async fn an_illegal_event_is_refused_and_not_written() {
 #[tokio::test]
 async fn of_two_that_exclude_each_other_the_first_wins() {
     let (_dir, journal) = with_notes(1).await;
+    let unit = journal.of(shop());
     let (one, two) = tokio::join!(
-        journal.begin(Phase::Sync, Actor::Controller, "one".into()),
-        journal.begin(Phase::Sync, Actor::Controller, "two".into()),
+        unit.begin(Phase::Sync, Actor::Controller, "one".into()),
+        unit.begin(Phase::Sync, Actor::Controller, "two".into()),
     );
     assert_eq!([one.unwrap(), two.unwrap()].iter().flatten().count(), 1);
-    let seen = journal.append_if(noted("never"), |state| state.open.is_none()).await.unwrap();
+    let seen = unit.append_if(noted("never"), |state| state.open.is_none()).await.unwrap();
     assert_eq!(seen, None);
 }
 
@@ -153,7 +158,7 @@ async fn an_edited_journal_is_refused_with_what_is_wrong() {
     assert_eq!(fault.code, "SG0602");
     let fault = edited(dir.path(), "DELETE FROM journal WHERE seq = 5");
     assert_eq!(fault.code, "SG0604");
-    let fault = edited(dir.path(), "UPDATE journal SET version = 2 WHERE seq = 12");
+    let fault = edited(dir.path(), "UPDATE journal SET version = 3 WHERE seq = 12");
     assert_eq!(fault.code, "SG0603");
     let fault = edited(dir.path(), "DELETE FROM journal WHERE seq = 12");
     assert_eq!(fault.code, "SG0605");

@@ -5,7 +5,7 @@ use segue_engine::decide::{
     AfterFault, AfterObserved, Here, Next, PATIENCE_MS, after_fault, after_observed,
 };
 use segue_engine::{Pause, Retry, Wish, decide};
-use segue_model::event::{Actor, Event, Phase, Record, WriteSide};
+use segue_model::event::{Actor, Event, Phase, Record, UnitEntry, WriteSide};
 use segue_model::state::{AttemptState, RunState, Stage, StepStatus};
 use segue_model::table::{StepShape, TableShape};
 use segue_model::{EffectLeft, Epoch, Fault, FaultKind, RunId, Side, StepName, UnitName};
@@ -87,7 +87,17 @@ fn shape(dice: &mut Dice) -> TableShape {
     TableShape { phase, steps, budget: None }
 }
 
+/// Returns the unit that the event is about.
+fn about(event: &Event) -> Option<UnitName> {
+    let of_run = matches!(event, Event::RunStarted { .. } | Event::EpochTaken { .. });
+    (!of_run).then(|| UnitName::from("unit"))
+}
+
 impl Sim {
+    fn unit(&self) -> &segue_model::state::UnitState {
+        self.state.unit(&UnitName::from("unit")).unwrap()
+    }
+
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let mut rate = |most: u64| if dice.chance(400) { 0 } else { dice.roll(most) };
@@ -125,9 +135,9 @@ impl Sim {
         let mut events = vec![
             Event::RunStarted {
                 run: RunId::from("run"),
-                unit: UnitName::from("unit"),
-                plan_hash: String::new(),
-                plan: Value::Null,
+                name: String::new(),
+                plan_hash: "hash".into(),
+                units: vec![UnitEntry { unit: UnitName::from("unit"), plan_hash: "own".into(), wave: 1 }],
                 by: by.clone(),
             },
             Event::EpochTaken { epoch: Epoch(1), pid: 1 },
@@ -161,7 +171,7 @@ impl Sim {
 
     fn write(&mut self, event: Event) {
         let seq = self.state.last_seq + 1;
-        let record = Record { seq, at_ms: seq, boot_ms: seq, event };
+        let record = Record { seq, at_ms: seq, boot_ms: seq, unit: about(&event), event };
         let next = self.state.apply(&record);
         self.state = next.unwrap_or_else(|illegal| panic!("seed {}: {illegal}", self.seed));
         self.records.push(record);
@@ -188,7 +198,7 @@ impl Sim {
         let seed = self.seed;
         let on = |name| self.named(name).is_some_and(|place| self.world.contains(&place));
         assert!(!on("promote") || on("fence"), "seed {seed}: two writers");
-        let Some(open) = &self.state.open else { return };
+        let Some(open) = &self.unit().open else { return };
         for place in &self.world {
             let status = open.status(&self.shape.steps[*place].name);
             assert!(
@@ -242,7 +252,7 @@ impl Sim {
     }
 
     fn open(&self) -> AttemptState {
-        self.state.open.clone().unwrap()
+        self.unit().open.clone().unwrap()
     }
 
     /// One turn of a controller; true at the end of the attempt.
@@ -252,7 +262,7 @@ impl Sim {
             let by = Actor::Person("admin".into());
             self.wish = Wish::TurnBack { by, because: "asked".into() };
         }
-        let Some(open) = self.state.open.clone() else { return Ok(true) };
+        let Some(open) = self.unit().open.clone() else { return Ok(true) };
         match decide(&self.shape, &open, self.here, &self.wish) {
             Next::Gate(_) if self.dice.chance(self.rates.gate) && !open.crossed() => {
                 self.withdraw("a gate")?;
@@ -274,7 +284,7 @@ impl Sim {
             Next::Withdrawn => self.append(Event::AttemptWithdrawn)?,
             Next::Stuck(_) => self.append(Event::AttemptResumed { by: Actor::Controller })?,
         }
-        Ok(self.state.open.is_none())
+        Ok(self.unit().open.is_none())
     }
 
     fn withdraw(&mut self, because: &str) -> Result<(), Crash> {
@@ -414,15 +424,15 @@ impl Sim {
         }
         assert_eq!(self.world, before, "seed {seed}: something landed after the end");
         let done = matches!(
-            (self.shape.phase, self.state.stage),
+            (self.shape.phase, self.unit().stage),
             (Phase::Cutover, Stage::Watching) | (Phase::Sync, Stage::Synced)
         );
         let expected = if done { self.shape.steps.len() } else { 0 };
         assert_eq!(self.world.len(), expected, "seed {seed}: half done");
-        let side = if self.state.stage == Stage::Watching { Side::Target } else { Side::Source };
-        assert_eq!(self.state.write_side, WriteSide::At(side), "seed {seed}");
+        let side = if self.unit().stage == Stage::Watching { Side::Target } else { Side::Source };
+        assert_eq!(self.unit().write_side, WriteSide::At(side), "seed {seed}");
         assert_eq!(RunState::fold(&self.records).unwrap(), self.state, "seed {seed}");
-        (self.state.stage, self.records.len(), crashes)
+        (self.unit().stage, self.records.len(), crashes)
     }
 }
 

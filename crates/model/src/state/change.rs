@@ -1,8 +1,8 @@
 //! What a legal event changes.
 
 use super::{
-    AttemptState, Comparison, Direction, EndedHow, Moment, PastAttempt, RunState, Stage, StepState,
-    StepStatus, Stuck,
+    AttemptState, CommitTimer, Comparison, Deferred, Direction, EndedHow, Moment, PastAttempt,
+    Rehearsal, Stage, StepState, StepStatus, Stuck, UnitState,
 };
 use crate::event::{Event, Phase, Record, WriteSide};
 use crate::ids::StepName;
@@ -10,18 +10,11 @@ use crate::table::Pause;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-impl RunState {
+impl UnitState {
     /// Changes the state by a record that is legal in it.
     pub(super) fn change(&mut self, record: &Record) {
         let now = Moment::of(record);
-        self.last_seq = record.seq;
         match &record.event {
-            Event::RunStarted { run, unit, plan_hash, .. } => {
-                self.run = Some(run.clone());
-                self.unit = Some(unit.clone());
-                self.plan_hash = Some(plan_hash.clone());
-            }
-            Event::EpochTaken { epoch, .. } => self.epoch = *epoch,
             Event::AttemptStarted { attempt, by, because } => {
                 self.refused = None;
                 self.open = Some(AttemptState {
@@ -48,6 +41,7 @@ impl RunState {
             Event::Confirmed { .. } => {
                 self.stage = Stage::Confirmed;
                 self.confirmed = Some(now);
+                self.commit_timer = None;
                 self.refused = None;
             }
             Event::Compared { what, differences, detail } => {
@@ -55,6 +49,29 @@ impl RunState {
                     Comparison { ended: now, differences: *differences, detail: detail.clone() };
                 self.compared.insert(what.clone(), comparison);
             }
+            Event::CommitTimerTold { left_ms } => {
+                self.commit_timer = Some(CommitTimer { left_ms: *left_ms, told: now });
+            }
+            Event::UnitExcluded { because, .. } => self.excluded = Some(because.clone()),
+            Event::UnitIncluded { .. } => self.excluded = None,
+            Event::UnitDeferred { not_before_ms, by, because } => {
+                self.deferred = Some(Deferred {
+                    not_before_ms: *not_before_ms,
+                    by: by.clone(),
+                    because: because.clone(),
+                });
+            }
+            Event::UnitRehearsed { plan_hash, passed, pause_ms, took_ms, detail } => {
+                self.rehearsed = Some(Rehearsal {
+                    ended: now,
+                    plan_hash: plan_hash.clone(),
+                    passed: *passed,
+                    pause_ms: *pause_ms,
+                    took_ms: *took_ms,
+                    detail: detail.clone(),
+                });
+            }
+            Event::UnitDrilled { pause_ms, .. } => self.drilled = Some((now, *pause_ms)),
             Event::Measured { .. } | Event::Noted { .. } => {}
             of_attempt => {
                 if let Some(open) = &mut self.open {
@@ -85,6 +102,7 @@ impl RunState {
         if moves && how == EndedHow::Completed {
             self.watching_since = (phase == Phase::Cutover).then_some(now);
             self.confirmed = None;
+            self.commit_timer = None;
         }
         self.history.push(Arc::new(PastAttempt { state, ended: now, how }));
     }

@@ -1,6 +1,6 @@
 //! Which event may follow in which state.
 
-use super::{AttemptState, Direction, RunState, Stage, StepStatus};
+use super::{AttemptState, Direction, Stage, StepStatus, UnitState};
 use crate::event::{Actor, Attempt, Event, Phase};
 use crate::ids::{Epoch, StepName};
 use crate::table::TableShape;
@@ -11,30 +11,28 @@ fn need(holds: bool, why: &str) -> Legal {
     if holds { Ok(()) } else { Err(why.to_owned()) }
 }
 
-impl RunState {
-    /// Returns the rule that `event` would break as the next record.
-    pub(super) fn legal(&self, event: &Event) -> Legal {
+impl UnitState {
+    /// Returns the rule that `event` would break as the unit's next record under `epoch`.
+    pub(super) fn legal(&self, event: &Event, epoch: Epoch) -> Legal {
         use Event as E;
         let watched = matches!(self.stage, Stage::Watching | Stage::Confirmed);
         match (event, &self.open) {
-            (E::EpochTaken { epoch, .. }, _) => {
-                need(epoch.0 == self.epoch.0 + 1, "an epoch is the former one plus one")
-            }
-            (E::Noted { .. }, _) => Ok(()),
-            (E::RunStarted { .. }, _) => {
-                need(self.run.is_none(), "a run was started in this journal before")
-            }
-            (_, _) if self.run.is_none() => need(false, "no run was started"),
-
-            (E::Compared { .. } | E::Measured { .. }, _) => Ok(()),
+            (E::Noted { .. } | E::Compared { .. } | E::Measured { .. }, _) => Ok(()),
+            (E::UnitRehearsed { .. } | E::UnitDrilled { .. }, _) => Ok(()),
+            (E::UnitDeferred { .. }, _) => need(self.stage < Stage::Watching, "the unit has moved"),
+            (E::UnitExcluded { .. }, open) => self.may_exclude(open.is_some()),
+            (E::UnitIncluded { .. }, _) => need(self.excluded.is_some(), "the unit takes part"),
             (E::TriggerFired { .. }, _) => need(watched, "the unit is not watched"),
             (E::FailbackRefused { .. }, None) => need(watched, "the unit is not watched"),
-            (E::Confirmed { .. }, None) => {
+            (E::CommitTimerTold { .. }, None) | (E::Confirmed { .. }, None) => {
                 need(self.stage == Stage::Watching, "the unit is not being watched")
             }
             (E::AttemptStarted { attempt, by, .. }, None) => self.may_start(*attempt, by),
             (
-                E::FailbackRefused { .. } | E::Confirmed { .. } | E::AttemptStarted { .. },
+                E::FailbackRefused { .. }
+                | E::CommitTimerTold { .. }
+                | E::Confirmed { .. }
+                | E::AttemptStarted { .. },
                 Some(_),
             ) => need(false, "an attempt is open"),
             (_, None) => need(false, "no attempt is open"),
@@ -43,47 +41,20 @@ impl RunState {
                 need(open.stuck.is_some(), "the attempt is not stuck")
             }
             (_, Some(open)) if open.stuck.is_some() => need(false, "the attempt is stuck"),
-            (E::AttemptStuck { .. }, Some(_)) => Ok(()),
-            (E::TableFixed { table }, Some(open)) => open.may_fix(table),
-            (_, Some(open)) if open.table.is_none() => need(false, "the table is not fixed"),
-            (E::WithdrawalStarted { .. }, Some(open)) => {
-                open.forward()?;
-                need(!open.crossed(), "the point of no return was passed")
-            }
-            (E::AttemptWithdrawn, Some(open)) => open.may_end_withdrawn(),
-            (E::AttemptCompleted, Some(open)) => open.may_complete(),
-            (E::GateAnswered { step, .. }, Some(open)) => {
-                open.forward()?;
-                open.place(step).map(|_| ())
-            }
-            (E::StepIntended { step, epoch, .. }, Some(open)) => {
-                self.current(*epoch)?;
-                open.may_intend(step)
-            }
-            (E::StepDone { step, .. } | E::StepFailed { step, .. }, Some(open)) => {
-                open.forward()?;
-                open.is_at(step, |status| {
-                    matches!(status, StepStatus::Intended | StepStatus::Failed { .. })
-                })
-            }
-            (E::UndoIntended { step, epoch }, Some(open)) => {
-                self.current(*epoch)?;
-                open.may_undo(step)
-            }
-            (E::UndoDone { step } | E::UndoFailed { step, .. }, Some(open)) => open
-                .is_at(step, |status| {
-                    matches!(status, StepStatus::Undoing | StepStatus::UndoFailed { .. })
-                }),
+            (event, Some(open)) => open.legal(event, epoch),
         }
     }
 
-    fn current(&self, epoch: Epoch) -> Legal {
-        need(epoch == self.epoch, "the epoch is not the current one")
+    fn may_exclude(&self, open: bool) -> Legal {
+        need(!open, "an attempt is open")?;
+        need(self.stage < Stage::Watching, "the unit has moved: fail it back first")?;
+        need(self.excluded.is_none(), "the unit is excluded")
     }
 
     /// A trigger fails back only what is watched; from `Confirmed` on it takes a person.
     fn may_start(&self, attempt: Attempt, by: &Actor) -> Legal {
         need(attempt == self.next_attempt(attempt.phase), "attempts are numbered without gaps")?;
+        need(self.excluded.is_none(), "the unit is excluded from the run")?;
         let fits = match (attempt.phase, self.stage) {
             (Phase::Sync, Stage::Fresh)
             | (Phase::Prepare, Stage::Synced)
@@ -100,7 +71,52 @@ impl RunState {
     }
 }
 
+fn current(of_event: Epoch, epoch: Epoch) -> Legal {
+    need(of_event == epoch, "the epoch is not the current one")
+}
+
 impl AttemptState {
+    /// Returns the rule that `event` would break as the next record of this attempt, which
+    /// is open and not stuck.
+    fn legal(&self, event: &Event, now: Epoch) -> Legal {
+        use Event as E;
+        if self.table.is_none() && !matches!(event, E::AttemptStuck { .. } | E::TableFixed { .. }) {
+            return need(false, "the table is not fixed");
+        }
+        match event {
+            E::AttemptStuck { .. } => Ok(()),
+            E::TableFixed { table } => self.may_fix(table),
+            E::WithdrawalStarted { .. } => {
+                self.forward()?;
+                need(!self.crossed(), "the point of no return was passed")
+            }
+            E::AttemptWithdrawn => self.may_end_withdrawn(),
+            E::AttemptCompleted => self.may_complete(),
+            E::GateAnswered { step, .. } => {
+                self.forward()?;
+                self.place(step).map(|_| ())
+            }
+            E::StepIntended { step, epoch, .. } => {
+                current(*epoch, now)?;
+                self.may_intend(step)
+            }
+            E::StepDone { step, .. } | E::StepFailed { step, .. } => {
+                self.forward()?;
+                self.is_at(step, |status| {
+                    matches!(status, StepStatus::Intended | StepStatus::Failed { .. })
+                })
+            }
+            E::UndoIntended { step, epoch } => {
+                current(*epoch, now)?;
+                self.may_undo(step)
+            }
+            E::UndoDone { step } | E::UndoFailed { step, .. } => self.is_at(step, |status| {
+                matches!(status, StepStatus::Undoing | StepStatus::UndoFailed { .. })
+            }),
+            _ => need(false, "it is not a record of a unit"),
+        }
+    }
+
     fn forward(&self) -> Legal {
         need(self.direction == Direction::Forward, "the attempt is being withdrawn")
     }

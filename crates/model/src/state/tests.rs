@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{EndedHow, RunState, Stage, StepStatus};
-use crate::event::{Actor, Attempt, Event, Phase, Record, WriteSide};
+use super::{EndedHow, RunState, Stage, StepStatus, UnitState};
+use crate::event::{Actor, Attempt, Event, Phase, Record, UnitEntry, WriteSide};
 use crate::fault::{Fault, FaultKind};
 use crate::ids::{Epoch, RunId, StepName, UnitName};
 use crate::side::Side;
@@ -84,9 +84,9 @@ impl Log {
         let mut log = Self { state: RunState::default(), records: Vec::new() };
         log.add(Event::RunStarted {
             run: RunId::from("run"),
-            unit: UnitName::from("shop"),
+            name: "plan".into(),
             plan_hash: "hash".into(),
-            plan: Value::Null,
+            units: vec![UnitEntry { unit: UnitName::from("shop"), plan_hash: "own".into(), wave: 1 }],
             by: Actor::Controller,
         });
         log.add(Event::EpochTaken { epoch: Epoch(1), pid: 1 });
@@ -95,7 +95,13 @@ impl Log {
 
     fn record(&self, event: Event) -> Record {
         let seq = self.state.last_seq + 1;
-        Record { seq, at_ms: 1000 + seq, boot_ms: 10 * seq, event }
+        let of_run = matches!(event, Event::RunStarted { .. } | Event::EpochTaken { .. });
+        let unit = (!of_run).then(|| UnitName::from("shop"));
+        Record { seq, at_ms: 1000 + seq, boot_ms: 10 * seq, unit, event }
+    }
+
+    fn unit(&self) -> &UnitState {
+        self.state.unit(&UnitName::from("shop")).unwrap()
     }
 
     fn add(&mut self, event: Event) {
@@ -115,7 +121,7 @@ impl Log {
     }
 
     fn open(&mut self, phase: Phase) {
-        let attempt = self.state.next_attempt(phase);
+        let attempt = self.unit().next_attempt(phase);
         self.add(start(phase, attempt.number));
         self.add(Event::TableFixed { table: shape(phase) });
     }
@@ -144,8 +150,8 @@ fn stages_follow_each_other_and_nothing_else() {
     let phases = [Phase::Sync, Phase::Prepare, Phase::Cutover, Phase::Failback, Phase::Settle];
     let refuses_others = |log: &Log, allowed: &[Phase]| {
         for phase in phases {
-            let event = start(phase, log.state.next_attempt(phase).number);
-            assert_eq!(log.state.allows(&event), allowed.contains(&phase), "{phase:?}");
+            let event = start(phase, log.unit().next_attempt(phase).number);
+            assert_eq!(log.unit().allows(&event, Epoch(1)), allowed.contains(&phase), "{phase:?}");
         }
     };
     refuses_others(&log, &[Phase::Sync]);
@@ -155,19 +161,19 @@ fn stages_follow_each_other_and_nothing_else() {
     refuses_others(&log, &[Phase::Cutover]);
     log.refuses(confirmed());
     log.complete(Phase::Cutover);
-    assert_eq!(log.state.write_side, WriteSide::At(Side::Target));
-    assert_eq!(log.state.watching_since.unwrap().seq, log.state.last_seq);
+    assert_eq!(log.unit().write_side, WriteSide::At(Side::Target));
+    assert_eq!(log.unit().watching_since.unwrap().seq, log.state.last_seq);
     refuses_others(&log, &[Phase::Failback]);
     log.complete(Phase::Failback);
-    assert_eq!(log.state.write_side, WriteSide::At(Side::Source));
-    assert_eq!(log.state.watching_since, None);
+    assert_eq!(log.unit().write_side, WriteSide::At(Side::Source));
+    assert_eq!(log.unit().watching_since, None);
     refuses_others(&log, &[Phase::Cutover]);
     log.complete(Phase::Cutover);
     log.add(confirmed());
     log.refuses(confirmed());
     refuses_others(&log, &[Phase::Settle]);
     log.complete(Phase::Settle);
-    assert_eq!(log.state.stage, Stage::Settled);
+    assert_eq!(log.unit().stage, Stage::Settled);
     refuses_others(&log, &[]);
     assert_eq!(RunState::fold(&log.records).unwrap(), log.state);
 }
@@ -212,19 +218,19 @@ fn a_step_has_one_intent_after_those_before_it_are_done() {
 fn nothing_turns_round_from_the_intent_of_no_return_on() {
     let mut log = Log::in_cutover();
     log.all([intend("hold"), done("hold"), intend("seal")]);
-    assert_eq!(log.state.write_side, WriteSide::Held);
+    assert_eq!(log.unit().write_side, WriteSide::Held);
     log.add(done("seal"));
-    assert!(log.state.allows(&turn_back()));
+    assert!(log.unit().allows(&turn_back(), Epoch(1)));
     log.add(intend("promote"));
     log.refuses(turn_back());
     log.refuses(undo("promote"));
     log.refuses(Event::AttemptWithdrawn);
     log.all([done("promote"), intend("route")]);
     log.refuses(turn_back());
-    assert_eq!(log.state.write_side, WriteSide::Held);
+    assert_eq!(log.unit().write_side, WriteSide::Held);
     log.add(done("route"));
-    assert_eq!(log.state.write_side, WriteSide::At(Side::Target));
-    let pause = log.state.open.as_ref().unwrap().pause;
+    assert_eq!(log.unit().write_side, WriteSide::At(Side::Target));
+    let pause = log.unit().open.as_ref().unwrap().pause;
     let order = [pause.began, pause.sealed, pause.ended].map(|moment| moment.unwrap().seq);
     assert!(order.is_sorted());
 }
@@ -245,16 +251,16 @@ fn steps_are_undone_in_reverse_order_and_all_of_them() {
     log.add(Event::UndoFailed { step: "seal".into(), fault: fault() });
     log.refuses(undo("hold"));
     log.add(undone("seal"));
-    assert_eq!(log.state.write_side, WriteSide::At(Side::Source));
+    assert_eq!(log.unit().write_side, WriteSide::At(Side::Source));
     log.refuses(Event::AttemptWithdrawn);
     log.all([undo("hold"), undone("hold")]);
     log.refuses(Event::AttemptCompleted);
     log.add(Event::AttemptWithdrawn);
-    let past = log.state.history.last().unwrap();
+    let past = log.unit().history.last().unwrap();
     assert_eq!(past.how, EndedHow::Withdrawn);
     assert!(past.state.pause.ended.is_some());
     assert_eq!(past.state.facts().len(), 0);
-    assert_eq!(log.state.stage, Stage::Prepared);
+    assert_eq!(log.unit().stage, Stage::Prepared);
 }
 
 #[test]
@@ -280,7 +286,7 @@ fn a_stuck_attempt_waits_for_a_person() {
     log.add(Event::AttemptResumed { by: Actor::Person("admin".into()) });
     log.add(done("hold"));
     log.refuses(Event::EpochTaken { epoch: Epoch(2), pid: 2 });
-    let status = log.state.open.as_ref().unwrap().status(&"hold".into());
+    let status = log.unit().open.as_ref().unwrap().status(&"hold".into());
     assert_eq!(status, Some(&StepStatus::Done));
 }
 
