@@ -56,31 +56,77 @@ pub(crate) enum Command {
     Sync {
         /// Hash of the approved plan, at least eight characters
         hash: String,
+        #[command(flatten)]
+        pick: PickArgs,
     },
     /// Show how the run stands
     Status,
     /// Show the run live until it ends or Ctrl-C
     Watch,
-    /// Insert fronts, lower TTLs and move the write side to the target
+    /// Insert fronts, lower TTLs and move the write side to the target: of the units named, or
+    /// of the next wave
     Cutover {
         /// Hash of the approved plan, at least eight characters
         hash: String,
         /// Stop after the fronts are inserted and the TTLs lowered
         #[arg(long)]
         prepare_only: bool,
+        #[command(flatten)]
+        pick: PickArgs,
     },
     /// Go back: withdraw an open cutover, or fail the unit back to the source
     Rollback {
         /// Why, for the journal
         #[arg(long, default_value = "asked for by a person")]
         because: String,
+        #[command(flatten)]
+        pick: PickArgs,
     },
     /// End the automatic failback
-    Confirm,
+    Confirm {
+        #[command(flatten)]
+        pick: PickArgs,
+    },
     /// Pass the point of no return: former TTLs back, reverse stream ended
     Settle {
         /// Hash of the approved plan, at least eight characters
         hash: String,
+        #[command(flatten)]
+        pick: PickArgs,
+    },
+    /// Agree to the plan in a role that it asks for
+    Approve {
+        /// The role
+        role: String,
+    },
+    /// Report that an item of the timeline is done, or a role ready: `ready:dns`
+    Ack {
+        /// The item
+        item: String,
+        /// What there is to say of it
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Let a rule be broken, by its name and with a reason that the report shows
+    Waive {
+        /// The rule, as a waiting command names it: `rehearsal`, `window`
+        rule: String,
+        /// Why
+        #[arg(long)]
+        because: String,
+        /// For this unit only
+        #[arg(long)]
+        unit: Option<String>,
+    },
+    /// Take a unit out of the run, bring it back, or put it off
+    Unit {
+        #[command(subcommand)]
+        what: UnitCommand,
+    },
+    /// Let a wave go on that stopped because a unit went back
+    Wave {
+        #[command(subcommand)]
+        what: WaveCommand,
     },
     /// Write the report: report.html and report.json
     Report {
@@ -89,7 +135,10 @@ pub(crate) enum Command {
         out: PathBuf,
     },
     /// Go on after a crash, or try again what is stuck
-    Resume,
+    Resume {
+        #[command(flatten)]
+        pick: PickArgs,
+    },
     /// Print the journal
     Journal {
         /// Only records after this sequence number
@@ -112,6 +161,56 @@ pub(crate) enum Command {
     Controller,
     /// End the controller; fronts and replication go on
     Stop,
+}
+
+/// Which units a command is about.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PickArgs {
+    /// This unit only; may be given several times
+    #[arg(long = "unit", value_name = "UNIT")]
+    pub(crate) units: Vec<String>,
+    /// The units of this wave only
+    #[arg(long, conflicts_with = "units")]
+    pub(crate) wave: Option<u32>,
+}
+
+/// What `segue unit` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UnitCommand {
+    /// Take a unit out of the run
+    Exclude {
+        /// The unit
+        unit: String,
+        /// Why
+        #[arg(long)]
+        because: String,
+    },
+    /// Take it back in
+    Include {
+        /// The unit
+        unit: String,
+    },
+    /// Put it off: it does not start before the moment
+    Defer {
+        /// The unit
+        unit: String,
+        /// The moment, as `2026-12-01T02:00:00+01:00`
+        #[arg(long)]
+        until: jiff::Timestamp,
+        /// Why
+        #[arg(long)]
+        because: String,
+    },
+}
+
+/// What `segue wave` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WaveCommand {
+    /// Let it go on without the unit that stopped it
+    Resume {
+        /// Its number, from 1
+        wave: u32,
+    },
 }
 
 /// Flags of `segue front`.

@@ -1,7 +1,7 @@
 //! How things are printed: data on stdout, the rest on stderr, JSON on request.
 
-use segue_model::Fault;
 use segue_model::event::{Event, Record};
+use segue_model::{Fault, UnitName};
 use segue_server::api::Line;
 use std::io::{IsTerminal, Write};
 
@@ -46,6 +46,9 @@ pub(crate) struct View {
     progress_open: bool,
     terminal: bool,
     told: Option<std::time::Instant>,
+    /// The first unit that a record was about, and whether another one followed.
+    unit: Option<UnitName>,
+    several: bool,
 }
 
 /// Without a terminal there is one line of progress in this time.
@@ -54,7 +57,14 @@ const PROGRESS_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
 impl View {
     /// Builds a view; progress is redrawn in place only on a terminal.
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, progress_open: false, terminal: std::io::stderr().is_terminal(), told: None }
+        Self {
+            json,
+            progress_open: false,
+            terminal: std::io::stderr().is_terminal(),
+            told: None,
+            unit: None,
+            several: false,
+        }
     }
 
     /// Shows one line from the controller.
@@ -80,7 +90,8 @@ impl View {
             Line::Record { record } => {
                 if let Some(text) = sentence(record) {
                     self.close_progress();
-                    eprintln!("{} {text}", clock_time(record.at_ms));
+                    let unit = self.unit_of(record);
+                    eprintln!("{} {unit}{text}", clock_time(record.at_ms));
                 }
             }
             Line::Status { .. } => {}
@@ -89,6 +100,14 @@ impl View {
                 println!("{text}");
             }
         }
+    }
+
+    /// Returns the unit's name to begin a line with, once there is more than one.
+    fn unit_of(&mut self, record: &Record) -> String {
+        let Some(unit) = &record.unit else { return String::new() };
+        let first = self.unit.get_or_insert_with(|| unit.clone());
+        self.several |= first != unit;
+        if self.several { format!("{unit} ") } else { String::new() }
     }
 
     fn progress(&mut self, text: &str) {
@@ -145,8 +164,23 @@ pub(crate) fn sentence(record: &Record) -> Option<String> {
         Event::Confirmed { .. } => "== confirmed".into(),
         Event::EpochTaken { epoch, .. } => format!("   controller has the lease, epoch {epoch}"),
         Event::RunStarted { plan_hash, .. } => format!("== run of plan {plan_hash}"),
+        Event::Approved { role, .. } => format!("== agreed as {role}"),
+        Event::Acknowledged { item, .. } => format!("   {item} acknowledged"),
+        Event::Waived { rule, because, .. } => format!("!! {rule} waived: {because}"),
+        Event::WaveStarted { wave, .. } => format!("== wave {wave}"),
+        Event::WaveStopped { wave, because } => format!("!! wave {wave} STOPPED: {because}"),
+        Event::WaveResumed { wave, .. } => format!("== wave {wave} goes on"),
+        Event::WaveCompleted { wave } => format!("== wave {wave} is over"),
+        Event::UnitExcluded { because, .. } => format!("== taken out of the run: {because}"),
+        Event::UnitIncluded { .. } => "== takes part again".into(),
+        Event::UnitDeferred { because, .. } => format!("== put off: {because}"),
+        Event::UnitRehearsed { passed: true, .. } => "== rehearsal passed".into(),
+        Event::UnitRehearsed { passed: false, .. } => "== rehearsal DID NOT PASS".into(),
+        Event::UnitDrilled { pause_ms, .. } => format!("== drill: pause {pause_ms:.0} ms"),
         Event::Noted { text } => format!("   {text}"),
         Event::AttemptResumed { .. } => "== resumed".into(),
-        Event::Measured { .. } | Event::TableFixed { .. } => return None,
+        Event::Measured { .. } | Event::TableFixed { .. } | Event::CommitTimerTold { .. } => {
+            return None;
+        }
     })
 }

@@ -12,17 +12,16 @@ mod ring;
 mod store;
 
 use ring::{KEEP_MS, Ring};
-use segue_model::{Fault, FaultKind, Sample, What};
+use segue_model::{Fault, FaultKind, Sample, UnitName, What};
 use segue_port::{Clock, Outcome, Sampler};
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::Batch;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-pub use store::{RollUp, samples};
+pub use store::{RollUp, SampleStore, UnitSamples, samples};
 
 /// Longest time a sampler may take for one turn, unless it samples more rarely.
 const MOST_TIME: Duration = Duration::from_secs(2);
@@ -39,8 +38,8 @@ struct Seen {
 struct Inner {
     seen: Mutex<Seen>,
     clock: Arc<dyn Clock>,
-    /// To the thread of `samples.db`, if there is one.
-    batches: Option<mpsc::Sender<Batch>>,
+    /// Where roll-ups are kept, if anywhere.
+    samples: Option<UnitSamples>,
     /// Ends the samplers with the last handle.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -52,26 +51,15 @@ pub struct Board {
 }
 
 impl Board {
-    /// Starts polling `samplers`, and writes roll-ups to `samples.db` in `dir`.
+    /// Starts polling `samplers`, and keeps roll-ups in `samples`.
     ///
     /// Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// `SG0630` if `samples.db` cannot be opened.
     pub fn start(
         samplers: Vec<Arc<dyn Sampler>>,
         clock: Arc<dyn Clock>,
-        dir: &Path,
-    ) -> Outcome<Self> {
-        let writer = store::Writer::open(dir)?;
-        let (batches, inbox) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("samples".into())
-            .spawn(move || writer.serve(&inbox))
-            .map_err(|error| {
-                Fault::new("SG0630", FaultKind::Bug, "start the thread of `samples.db`", error)
-            })?;
-        let board = Self::build(clock, Some(batches));
+        samples: UnitSamples,
+    ) -> Self {
+        let board = Self::build(clock, Some(samples));
         for sampler in samplers {
             board.add(sampler);
         }
@@ -84,7 +72,7 @@ impl Board {
                 Self { inner }.hand_over(false, None);
             }
         });
-        Ok(board)
+        board
     }
 
     /// Builds a board that only remembers what is [`put`](Self::put) on it.
@@ -92,10 +80,10 @@ impl Board {
         Self::build(clock, None)
     }
 
-    fn build(clock: Arc<dyn Clock>, batches: Option<mpsc::Sender<Batch>>) -> Self {
+    fn build(clock: Arc<dyn Clock>, samples: Option<UnitSamples>) -> Self {
         let seen = Mutex::new(Seen::default());
         let tasks = Mutex::new(JoinSet::new());
-        Self { inner: Arc::new(Inner { seen, clock, batches, tasks }) }
+        Self { inner: Arc::new(Inner { seen, clock, samples, tasks }) }
     }
 
     /// Writes everything measured so far to `samples.db`, the running second included (it may
@@ -209,18 +197,18 @@ impl Board {
     }
 
     fn hand_over(&self, running_too: bool, written: Option<oneshot::Sender<bool>>) {
-        let Some(batches) = &self.inner.batches else { return };
-        let rows = self.roll_up(running_too);
+        let Some(samples) = &self.inner.samples else { return };
+        let rows = self.roll_up(running_too, &samples.unit);
         if rows.is_empty() && written.is_none() {
             return;
         }
-        if batches.send(Batch { rows, written }).is_err() {
+        if !samples.send(Batch { rows, written }) {
             tracing::error!("the thread of `samples.db` has ended");
         }
     }
 
     /// Takes the roll-ups of all seconds that are over, or of all.
-    fn roll_up(&self, running_too: bool) -> Vec<RollUp> {
+    fn roll_up(&self, running_too: bool, unit: &UnitName) -> Vec<RollUp> {
         let clock = &self.inner.clock;
         let (now_ms, wall_ms) = (clock.boot_ms(), clock.wall_ms());
         let mut seen = self.seen();
@@ -229,6 +217,7 @@ impl Board {
             let over_ms = if running_too { u64::MAX } else { now_ms };
             ring.roll_up(over_ms, |second| {
                 batch.push(RollUp {
+                    unit: unit.clone(),
                     what: *what,
                     from: from.clone(),
                     at_ms: wall_ms.saturating_sub(now_ms.saturating_sub(second.boot_ms)),

@@ -124,8 +124,12 @@ impl Gate for Quiet {
 
 /// For the policy's time no request reached the source around its front.
 pub(crate) fn all_traffic(families: &Families) -> Arc<dyn Gate> {
-    if families.plan.unit.backends.source.access_log.is_none() {
-        let because = "the source's access log is not in the plan; not checked".to_owned();
+    let web = families.plan.unit.backend(Side::Source);
+    if web.is_none_or(|web| web.access_log.is_none()) {
+        let because = match web {
+            Some(_) => "the source's access log is not in the plan; not checked".to_owned(),
+            None => "no site in this unit".to_owned(),
+        };
         return Arc::new(Told {
             name: "all traffic passes the fronts",
             answer: (Verdict::Pass, because),

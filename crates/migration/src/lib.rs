@@ -5,6 +5,7 @@
 
 mod check;
 pub mod families;
+pub mod fleet;
 pub mod gates;
 pub mod tables;
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod event;
 pub mod fault;
 pub mod finding;
+pub mod fleet;
 pub mod gate;
 pub mod ids;
 pub mod plan;
@@ -17,6 +18,7 @@ pub mod table;
 
 pub use fault::{EffectLeft, Fault, FaultKind};
 pub use finding::{Finding, Severity};
+pub use fleet::Fleet;
 pub use ids::{Epoch, RunId, StepName, UnitName};
 pub use sample::{Sample, What};
 pub use side::{Side, Sides, Way};

@@ -10,6 +10,7 @@ use crate::side::{Side, Sides};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where a secret is read from at the moment it is needed. Never the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,8 +24,8 @@ pub struct Plan {
     pub name: String,
     /// The unit it moves.
     pub unit: UnitPlan,
-    /// What the operator allows.
-    pub policy: Policy,
+    /// What the operator allows; units share it as a rule.
+    pub policy: Arc<Policy>,
 }
 
 /// Everything that switches together.
@@ -34,8 +35,8 @@ pub struct UnitPlan {
     pub name: UnitName,
     /// Host names of the site, lower case, without trailing dot.
     pub hosts: Vec<String>,
-    /// The web servers that answer for the unit.
-    pub backends: Sides<Backend>,
+    /// The web servers that answer for the unit, if it has a site.
+    pub backends: Option<Sides<Backend>>,
     /// One front on every address that DNS names or will name.
     pub fronts: Vec<FrontPlan>,
     /// The database, if there is one.
@@ -48,6 +49,17 @@ pub struct UnitPlan {
     pub workers: Vec<WorkerPlan>,
     /// What the probes ask for.
     pub probe: Option<ProbePlan>,
+    /// Requests a day, if they are known: what waves by traffic go by.
+    pub requests_per_day: Option<u64>,
+    /// Day on which the account was made, `2024-05-31`, if it is known.
+    pub created: Option<String>,
+}
+
+impl UnitPlan {
+    /// Returns the web server at `side`, if the unit has a site.
+    pub fn backend(&self, side: Side) -> Option<&Backend> {
+        self.backends.as_ref().map(|backends| backends.get(side))
+    }
 }
 
 /// A web server behind the fronts.

@@ -29,11 +29,14 @@ pub fn policy() -> Policy {
 /// Only those whose measure the unit has: a trigger that can never fire is worse than
 /// none, because somebody relies on it.
 pub fn triggers(unit: &UnitPlan) -> Vec<Trigger> {
-    let mut triggers = vec![
-        trigger("target_failing", What::FailedPerSecond(Side::Target), at_most(1.0), 10),
-        trigger("target_slow", What::ResponseP95Ms(Side::Target), at_most(2000.0), 10),
-        trigger("target_down", What::BackendHealthy(Side::Target), at_least(1.0), 1),
-    ];
+    let mut triggers = Vec::new();
+    if unit.backends.is_some() {
+        triggers.extend([
+            trigger("target_failing", What::FailedPerSecond(Side::Target), at_most(1.0), 10),
+            trigger("target_slow", What::ResponseP95Ms(Side::Target), at_most(2000.0), 10),
+            trigger("target_down", What::BackendHealthy(Side::Target), at_least(1.0), 1),
+        ]);
+    }
     if unit.probe.is_some() {
         triggers.push(trigger("probe_failing", What::ProbeFailed, at_most(0.0), 1));
     }

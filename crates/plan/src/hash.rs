@@ -1,5 +1,6 @@
 //! The plan's hash: what was approved is compared with what runs.
 
+use segue_model::Fleet;
 use segue_model::plan::Plan;
 use serde_json::{Map, Value};
 
@@ -16,6 +17,27 @@ pub fn canonical(plan: &Plan) -> Value {
 pub fn hash(plan: &Plan) -> String {
     let text = canonical(plan).to_string();
     blake3::hash(text.as_bytes()).to_hex()[..32].to_owned()
+}
+
+/// Returns the hash of a whole plan, of the form that [`hash`] gives: what its units have in
+/// common and, unit by unit, their own hashes. The plan of one unit has that unit's hash.
+pub fn fleet_hash(fleet: &Fleet, units: &[String]) -> String {
+    if let [only] = units {
+        return only.clone();
+    }
+    let common = serde_json::json!({
+        "name": fleet.name,
+        "joints": fleet.joints,
+        "waves": fleet.waves,
+        "schedule": fleet.schedule,
+        "people": fleet.people,
+    });
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(sorted(common).to_string().as_bytes());
+    for unit in units {
+        hasher.update(unit.as_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 /// Returns the short form of a hash that people read and type: its first 8 characters.

@@ -10,20 +10,33 @@
 pub mod check;
 pub mod defaults;
 pub mod file;
+mod fleet;
 mod hash;
 mod problem;
 mod read;
 mod template;
 
 pub use check::check;
-pub use hash::{canonical, hash, short};
+pub use fleet::{FleetHead, PlanText, UnitText, read_plan};
+pub use hash::{canonical, fleet_hash, hash, short};
 pub use problem::{PlanError, Problem};
 pub use read::parse;
 pub use template::template;
 
+/// A plan file: of one unit or of many.
+#[derive(schemars::JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // It exists for its schema.
+enum AnyPlan {
+    /// The plan of one unit.
+    One(Box<file::PlanFile>),
+    /// A plan that names the files of its units.
+    Many(Box<file::FleetFile>),
+}
+
 /// Returns the JSON Schema of the plan file, as it stands in `docs/plan.schema.json`.
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(file::PlanFile).to_value()
+    schemars::schema_for!(AnyPlan).to_value()
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use segue_model::plan::{
     TreePlan, TsigKey, UnitPlan, WorkerCommands, WorkerPlan, ZonePlan,
 };
 use segue_model::{Side, Sides, UnitName, What};
+use std::sync::Arc;
 
-/// Reads and checks a plan file; `name` stands in messages only.
+/// Reads and checks a plan file of one unit; `name` stands in messages only.
 ///
 /// # Errors
 /// `SG0701` if the text is not a plan file, `SG0702` with every [`Problem`] found if
@@ -31,13 +32,32 @@ pub fn parse(text: &str, name: &str) -> Result<Plan, PlanError> {
 /// and side do not fit: they have no form in the model.
 pub(crate) fn read(text: &str, name: &str) -> Result<(Plan, Vec<Problem>), PlanError> {
     let file: PlanFile = toml::from_str(text).map_err(|error| unreadable(&error, text, name))?;
+    let mut problems = Vec::new();
+    let plan = plan(file, None, &mut problems);
+    Ok((plan, problems))
+}
+
+/// What the units of a plan have in common.
+pub(crate) struct Common {
+    /// The plan's name.
+    pub(crate) name: String,
+    /// The policy without triggers.
+    pub(crate) policy: PolicyFile,
+    /// The triggers; none means the defaults of each unit.
+    pub(crate) triggers: Option<Vec<TriggerFile>>,
+}
+
+/// Makes a plan of a unit's file; `common` stands in for what the file does not say.
+pub(crate) fn plan(file: PlanFile, common: Option<&Common>, problems: &mut Vec<Problem>) -> Plan {
     let unit = UnitPlan {
         name: UnitName(file.unit.name),
         hosts: file.unit.hosts,
-        backends: Sides {
-            source: backend(file.backend.source),
-            target: backend(file.backend.target),
-        },
+        requests_per_day: file.unit.requests_per_day,
+        created: file.unit.created,
+        backends: file.backend.map(|backends| Sides {
+            source: backend(backends.source),
+            target: backend(backends.target),
+        }),
         fronts: file.front.into_iter().map(front).collect(),
         database: file.database.map(database),
         trees: file
@@ -64,16 +84,18 @@ pub(crate) fn read(text: &str, name: &str) -> Result<(Plan, Vec<Problem>), PlanE
             per_second: probe.per_second,
         }),
     };
-    let mut problems = Vec::new();
-    let triggers = match file.trigger {
+    let of_file = file.trigger.or_else(|| common.and_then(|common| common.triggers.clone()));
+    let triggers = match of_file {
         None => defaults::triggers(&unit),
-        Some(list) => list.into_iter().filter_map(|t| trigger(t, &mut problems)).collect(),
+        Some(list) => list.into_iter().filter_map(|t| trigger(t, problems)).collect(),
     };
-    let policy = Policy { triggers, ..policy(file.policy) };
-    Ok((Plan { name: file.name, unit, policy }, problems))
+    let said = file.policy.or_else(|| common.map(|common| common.policy.clone()));
+    let policy = Policy { triggers, ..policy(said.unwrap_or_default()) };
+    let name = common.map_or(file.name, |common| common.name.clone());
+    Plan { name, unit, policy: Arc::new(policy) }
 }
 
-fn unreadable(error: &toml::de::Error, text: &str, name: &str) -> PlanError {
+pub(crate) fn unreadable(error: &toml::de::Error, text: &str, name: &str) -> PlanError {
     let offset = error.span().map_or(0, |span| span.start);
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);

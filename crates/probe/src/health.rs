@@ -38,13 +38,13 @@ impl HealthProbe {
         Arc::new(Self { side, address, host: host.into(), path: health_path.into(), egress })
     }
 
-    /// Builds the sampler of a side from the plan.
-    pub fn of(unit: &UnitPlan, side: Side) -> Arc<Self> {
-        let backend = unit.backends.get(side);
+    /// Builds the sampler of a side from the plan; `None` for a unit without a site.
+    pub fn of(unit: &UnitPlan, side: Side) -> Option<Arc<Self>> {
+        let backend = unit.backend(side)?;
         let host = unit.hosts.first().cloned().unwrap_or_default();
         // A backend behind a port that was taken over is reached only from the egress address.
         let egress = unit.fronts.iter().find(|front| front.side == side).and_then(|f| f.egress);
-        Self::new(side, backend.address, host, backend.health_path.clone(), egress)
+        Some(Self::new(side, backend.address, host, backend.health_path.clone(), egress))
     }
 
     /// Asks once.

@@ -9,8 +9,10 @@ use std::fs::File;
 pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
     let mut findings = Vec::new();
     for side in [Side::Source, Side::Target] {
-        let backend = unit.backends.get(side);
-        if let Err(cause) = HealthProbe::of(unit, side).ask().await {
+        let Some((backend, probe)) = unit.backend(side).zip(HealthProbe::of(unit, side)) else {
+            continue;
+        };
+        if let Err(cause) = probe.ask().await {
             let text = format!(
                 "the application of the {side} at {} does not answer `{}` with 200: {cause}",
                 backend.address, backend.health_path
@@ -28,7 +30,7 @@ pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
             });
         }
     }
-    if let Some(log) = &unit.backends.source.access_log
+    if let Some(log) = unit.backend(Side::Source).and_then(|web| web.access_log.as_ref())
         && let Err(error) = File::open(log)
     {
         findings.push(Finding::refuse(

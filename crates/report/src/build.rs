@@ -1,35 +1,54 @@
 //! Folds the journal into a report.
 
 use crate::timeline::timeline;
+use crate::units::together;
 use crate::{AttemptReport, ComparisonReport, Report, RunOutcome, Series, StepReport, Summary};
+use segue_model::UnitName;
 use segue_model::event::{Event, Phase, Record};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Builds the report of everything recorded so far.
 ///
 /// Returns `None` for a journal in which no run has begun.
 pub fn build(records: &[Record], series: Vec<Series>) -> Option<Report> {
-    let mut report = None;
-    let mut confirmed_or_watching = RunOutcome::Running;
-    for record in records {
-        if let Event::RunStarted { run, unit, plan_hash, .. } = &record.event {
-            report = Some(empty(record, run.as_str(), unit.as_str(), plan_hash));
+    let begun = records.iter().find_map(|record| match &record.event {
+        Event::RunStarted { run, name, plan_hash, units, .. } => {
+            Some((record, run, name, plan_hash, units))
         }
-        let Some(report) = report.as_mut() else { continue };
-        report.last_at_ms = record.at_ms;
-        take(report, record);
-        confirmed_or_watching = outcome_after(confirmed_or_watching, report, &record.event);
+        _ => None,
+    });
+    let (began, run, name, plan_hash, units) = begun?;
+    let mut of_unit: HashMap<&UnitName, Vec<&Record>> = HashMap::new();
+    for record in records {
+        if let Some(unit) = &record.unit {
+            of_unit.entry(unit).or_default().push(record);
+        }
     }
-    let mut report = report?;
-    report.outcome = confirmed_or_watching;
+    let reports = units.iter().map(|entry| {
+        let own = of_unit.remove(&entry.unit).unwrap_or_default();
+        (entry, of_one(began, run.as_str(), entry.unit.as_str(), plan_hash, &own))
+    });
+    let mut report = together(reports.collect())?;
+    report.name.clone_from(name);
+    report.last_at_ms = records.last().map_or(began.at_ms, |record| record.at_ms);
+    report.timeline = timeline(records, units.len() > 1);
+    report.series = series;
+    Some(report)
+}
+
+/// Builds the report of one unit from its own records.
+fn of_one(began: &Record, run: &str, unit: &str, plan_hash: &str, records: &[&Record]) -> Report {
+    let mut report = empty(began, run, unit, plan_hash);
+    for record in records {
+        take(&mut report, record);
+        report.outcome = outcome_after(report.outcome, &report, &record.event);
+    }
     report.probe = probes(records);
     add_pauses(&mut report);
     report.summary = summary(&report);
     report.not_provable = not_provable(&report);
-    report.timeline = timeline(records);
-    report.series = series;
-    Some(report)
+    report
 }
 
 fn empty(record: &Record, run: &str, unit: &str, plan_hash: &str) -> Report {
@@ -46,6 +65,8 @@ fn empty(record: &Record, run: &str, unit: &str, plan_hash: &str) -> Report {
         run: run.to_owned(),
         unit: unit.to_owned(),
         plan_hash: plan_hash.to_owned(),
+        name: String::new(),
+        units: Vec::new(),
         began_at_ms: record.at_ms,
         last_at_ms: record.at_ms,
         attempts: Vec::new(),
@@ -60,6 +81,7 @@ fn empty(record: &Record, run: &str, unit: &str, plan_hash: &str) -> Report {
 fn take(report: &mut Report, record: &Record) {
     match &record.event {
         Event::AttemptStarted { attempt, because, .. } => report.attempts.push(AttemptReport {
+            unit: report.unit.clone(),
             phase: attempt.phase.as_str().to_owned(),
             number: attempt.number,
             ended: "open".into(),
@@ -148,7 +170,7 @@ fn outcome_after(before: RunOutcome, report: &Report, event: &Event) -> RunOutco
 
 /// Joins what the probes of every controller of the run saw: a new controller counts
 /// from zero.
-fn probes(records: &[Record]) -> Value {
+fn probes(records: &[&Record]) -> Value {
     let mut controllers = BTreeMap::new();
     for record in records {
         if let Event::Measured { what, detail } = &record.event

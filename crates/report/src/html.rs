@@ -42,7 +42,7 @@ pub fn html(report: &Report, time: &dyn Fn(u64) -> String) -> String {
          <meta name=\"viewport\" content=\"width=device-width\"><title>Segue: {unit}</title>\
          <style>{STYLE}</style><h1>Move of {unit}: <span class=\"{class}\">{outcome}</span></h1>\
          <p>Run <code>{run}</code>, plan <code>{hash}</code>, {from} to {to}.</p>",
-        unit = escape(&report.unit),
+        unit = escape(if report.unit.is_empty() { &report.name } else { &report.unit }),
         class = if matches!(report.outcome, RunOutcome::Stuck) { "bad" } else { "good" },
         outcome = words(report.outcome),
         run = escape(&report.run),
@@ -51,6 +51,7 @@ pub fn html(report: &Report, time: &dyn Fn(u64) -> String) -> String {
         to = escape(&time(report.last_at_ms)),
     );
     cards(&mut page, report);
+    units(&mut page, report);
     charts(&mut page, report);
     attempts(&mut page, report, time);
     verified(&mut page, report, time);
@@ -163,6 +164,31 @@ fn charts(page: &mut String, report: &Report) {
         let _ = write!(page, "<h3>{}</h3>", escape(title));
         page.push_str(&chart(title, &lines, &pause_bands(report), from, to));
     }
+}
+
+/// A table of every unit, for a run of several.
+fn units(page: &mut String, report: &Report) {
+    if report.units.len() < 2 {
+        return;
+    }
+    page.push_str(
+        "<h2>Units</h2><table><tr><th>unit<th class=\"n\">wave<th>is at<th>outcome<th class=\"n\">pause ms<th class=\"n\">differences<th>because</tr>",
+    );
+    for unit in &report.units {
+        let number = |value: Option<String>| value.unwrap_or_else(|| "unknown".into());
+        let _ = write!(
+            page,
+            "<tr><td>{}<td class=\"n\">{}<td>{}<td>{}<td class=\"n\">{}<td class=\"n\">{}<td>{}</tr>",
+            escape(&unit.unit),
+            unit.wave,
+            escape(&unit.at),
+            words(unit.outcome),
+            number(unit.write_pause_ms.map(figure)),
+            number(unit.differences.map(|n| n.to_string())),
+            escape(&unit.because)
+        );
+    }
+    page.push_str("</table>");
 }
 
 fn attempts(page: &mut String, report: &Report, time: &dyn Fn(u64) -> String) {

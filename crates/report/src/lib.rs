@@ -10,6 +10,7 @@ mod svg;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod timeline;
+mod units;
 
 pub use build::build;
 pub use html::html;
@@ -76,6 +77,8 @@ pub struct Summary {
 /// One table's execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptReport {
+    /// Which unit's.
+    pub unit: String,
     /// `sync`, `cutover`, ...
     pub phase: String,
     /// Its number in the run.
@@ -109,6 +112,25 @@ pub struct StepReport {
     pub began_boot_ms: u64,
     /// What the effect returned.
     pub output: Value,
+}
+
+/// How one unit of a run stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnitReport {
+    /// Its name.
+    pub unit: String,
+    /// Its wave, from 1.
+    pub wave: u32,
+    /// How it stands.
+    pub outcome: RunOutcome,
+    /// Where it is: `source` or `target`; `held` while no side takes writes.
+    pub at: String,
+    /// Why it went back, gave up or is stuck; empty if it did not.
+    pub because: String,
+    /// Longest pause of writes, milliseconds.
+    pub write_pause_ms: Option<f64>,
+    /// Differences found by its last comparison; `None` if none ended.
+    pub differences: Option<u64>,
 }
 
 /// A full comparison.
@@ -148,15 +170,20 @@ pub struct Report {
     pub not_provable: Vec<String>,
     /// The run's id.
     pub run: String,
-    /// The unit.
+    /// The plan's name.
+    pub name: String,
+    /// The unit; empty for a run of several.
     pub unit: String,
+    /// Every unit in the order of the plan.
+    pub units: Vec<UnitReport>,
     /// Hash of the plan.
     pub plan_hash: String,
     /// When the run began, milliseconds since 1970.
     pub began_at_ms: u64,
     /// When the last record was written.
     pub last_at_ms: u64,
-    /// Tables in order.
+    /// Tables in order; in a run of several units those of the units that went back, gave up or
+    /// are stuck.
     pub attempts: Vec<AttemptReport>,
     /// Comparisons in order.
     pub comparisons: Vec<ComparisonReport>,

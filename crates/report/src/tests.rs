@@ -1,22 +1,25 @@
 //! Claims about the report, on journals made by hand.
 
 use crate::{RunOutcome, build, html};
-use segue_model::event::{Actor, Attempt, Event, Phase, Record};
+use segue_model::event::{Actor, Attempt, Event, Phase, Record, UnitEntry};
 use segue_model::{RunId, UnitName};
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn journal(events: Vec<Event>) -> Vec<Record> {
     let mut all = vec![Event::RunStarted {
         run: RunId::from("run-1"),
-        unit: UnitName::from("<shop>"),
+        name: "plan".into(),
         plan_hash: "abc".into(),
-        plan: Value::Null,
+        units: vec![UnitEntry { unit: UnitName::from("<shop>"), plan_hash: "own".into(), wave: 1 }],
         by: Actor::Person("ada".into()),
     }];
     all.extend(events);
     (1_u64..)
         .zip(all)
-        .map(|(seq, event)| Record { seq, at_ms: seq * 1_000, boot_ms: seq * 10, event })
+        .map(|(seq, event)| {
+            let unit = (seq > 1).then(|| UnitName::from("<shop>"));
+            Record { seq, at_ms: seq * 1_000, boot_ms: seq * 10, unit, event }
+        })
         .collect()
 }
 

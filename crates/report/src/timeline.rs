@@ -12,11 +12,18 @@ fn who(by: &Actor) -> String {
 }
 
 /// Returns the moments worth reading: no intents, no plain gate passes.
-pub(crate) fn timeline(records: &[Record]) -> Vec<Moment> {
+pub(crate) fn timeline(records: &[Record], many: bool) -> Vec<Moment> {
     records
         .iter()
         .filter_map(|record| {
-            let (who, text) = sentence(&record.event)?;
+            let (who, mut text) = sentence(&record.event)?;
+            // Of many units nobody reads every step.
+            if many && matches!(record.event, Event::StepDone { .. } | Event::UndoDone { .. }) {
+                return None;
+            }
+            if let (true, Some(unit)) = (many, &record.unit) {
+                text = format!("{unit}: {text}");
+            }
             Some(Moment { at_ms: record.at_ms, boot_ms: record.boot_ms, who, text })
         })
         .collect()
@@ -25,8 +32,37 @@ pub(crate) fn timeline(records: &[Record]) -> Vec<Moment> {
 fn sentence(event: &Event) -> Option<(String, String)> {
     let controller = || "controller".to_owned();
     Some(match event {
-        Event::RunStarted { unit, plan_hash, by, .. } => {
-            (who(by), format!("run of unit {unit} began, plan {plan_hash}"))
+        Event::RunStarted { name, plan_hash, units, by, .. } => {
+            let of = match units.as_slice() {
+                [only] => format!("unit {}", only.unit),
+                all => format!("{} units", all.len()),
+            };
+            (who(by), format!("run of {of} began, plan {name} {plan_hash}"))
+        }
+        Event::Approved { by, role } => (who(by), format!("agreed to the plan as {role}")),
+        Event::Acknowledged { item, by, note } => {
+            let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+            (who(by), format!("acknowledged {item}{note}"))
+        }
+        Event::Waived { rule, by, because } => (who(by), format!("waived {rule}: {because}")),
+        Event::WaveStarted { wave, by } => (who(by), format!("wave {wave} began")),
+        Event::WaveStopped { wave, because } => {
+            (controller(), format!("wave {wave} stopped: {because}"))
+        }
+        Event::WaveResumed { wave, by } => (who(by), format!("let wave {wave} go on")),
+        Event::WaveCompleted { wave } => (controller(), format!("wave {wave} is over")),
+        Event::UnitExcluded { by, because } => {
+            (who(by), format!("taken out of the run: {because}"))
+        }
+        Event::UnitIncluded { by } => (who(by), "takes part again".into()),
+        Event::UnitDeferred { by, because, .. } => (who(by), format!("put off: {because}")),
+        Event::UnitRehearsed { passed, pause_ms, .. } => {
+            let how = if *passed { "passed" } else { "did not pass" };
+            let pause = pause_ms.map_or("unknown".to_owned(), |ms| format!("{ms:.0} ms"));
+            (controller(), format!("rehearsal {how}; pause there {pause}, a forecast"))
+        }
+        Event::UnitDrilled { pause_ms, .. } => {
+            (controller(), format!("drill on the live source: pause {pause_ms:.0} ms"))
         }
         Event::EpochTaken { epoch, pid } => {
             (controller(), format!("took the lease, epoch {epoch}, process {pid}"))
@@ -61,6 +97,7 @@ fn sentence(event: &Event) -> Option<(String, String)> {
         | Event::TableFixed { .. }
         | Event::StepIntended { .. }
         | Event::UndoIntended { .. }
+        | Event::CommitTimerTold { .. }
         | Event::Measured { .. } => return None,
     })
 }

@@ -3,6 +3,7 @@
 use segue_database::{MariaReplica, Settings as DatabaseSettings};
 use segue_dns::{Settings as ZoneSettings, Zone};
 use segue_engine::Board;
+use segue_engine::board::SampleStore;
 use segue_files::{TreeReplica, TreeSettings};
 use segue_migration::Families;
 use segue_model::plan::Plan;
@@ -10,13 +11,21 @@ use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
 use segue_port::{Clock, Sampler};
 use segue_probe::{AccessLogSampler, Connection, HealthProbe, HttpProbe, ProbeSettings};
 use segue_traffic::{FrontSettings, Fronts};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
 /// How often the fronts are looked after.
 const TEND_EVERY: Duration = Duration::from_secs(1);
+
+/// What the units of a run have in common.
+pub(crate) struct Shared {
+    /// The run directory.
+    pub(crate) dir: PathBuf,
+    /// Where every board's samples are kept.
+    pub(crate) samples: SampleStore,
+}
 
 /// A plan's drivers at work: samplers poll, probes ask, fronts are looked after.
 pub(crate) struct Active {
@@ -88,18 +97,19 @@ impl Active {
     pub(crate) async fn start(
         plan: &Plan,
         run: &RunId,
-        dir: &Path,
+        shared: &Shared,
         epoch: Epoch,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, Fault> {
-        let families = Arc::new(Self::families(plan, run, dir)?);
+        let families = Arc::new(Self::families(plan, run, &shared.dir)?);
         families.fronts.take_epoch(epoch).await?;
         if let Some(database) = &families.database {
             database.take_epoch(epoch).await?;
         }
         let probes = probes(plan, run);
         let since_ms = clock.wall_ms();
-        let board = Board::start(samplers(&families, &probes), clock, dir)?;
+        let samples = shared.samples.of(&plan.unit.name);
+        let board = Board::start(samplers(&families, &probes), clock, samples);
         let fronts = Arc::clone(&families.fronts);
         let tending = tokio::spawn(async move {
             loop {
@@ -197,10 +207,12 @@ fn samplers(families: &Arc<Families>, probes: &[Arc<HttpProbe>]) -> Vec<Arc<dyn 
         all.push(Arc::clone(probe) as Arc<dyn Sampler>);
     }
     for side in [Side::Source, Side::Target] {
-        let backend = unit.backends.get(side);
+        let Some(backend) = unit.backend(side) else { continue };
         let front = unit.fronts.iter().find(|front| front.side == side);
         let egress = front.and_then(|front| front.egress);
-        all.push(HealthProbe::of(unit, side));
+        if let Some(health) = HealthProbe::of(unit, side) {
+            all.push(health);
+        }
         if let (Some(log), Some(egress), Side::Source) = (&backend.access_log, egress, side) {
             all.push(AccessLogSampler::new(log.clone(), vec![egress]));
         }

@@ -16,6 +16,70 @@ pub struct Request {
     pub command: Command,
 }
 
+/// Which units a command is about: those it names, else those of the wave, else all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pick {
+    /// Units by name.
+    #[serde(default)]
+    pub units: Vec<String>,
+    /// A wave by its place in the plan, from 1.
+    #[serde(default)]
+    pub wave: Option<u32>,
+}
+
+/// What a person tells a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "saying", rename_all = "snake_case")]
+pub enum Saying {
+    /// They agree to the plan.
+    Approve {
+        /// As what.
+        role: String,
+    },
+    /// They did, or took note of, an item of the timeline.
+    Acknowledge {
+        /// The item.
+        item: String,
+        /// What they say of it.
+        note: String,
+    },
+    /// They let a rule be broken.
+    Waive {
+        /// The rule.
+        rule: String,
+        /// For this unit only.
+        unit: Option<String>,
+        /// Why.
+        because: String,
+    },
+    /// They take a unit out of the run.
+    Exclude {
+        /// The unit.
+        unit: String,
+        /// Why.
+        because: String,
+    },
+    /// They take it back in.
+    Include {
+        /// The unit.
+        unit: String,
+    },
+    /// They put a unit off.
+    Defer {
+        /// The unit.
+        unit: String,
+        /// Wall clock before which it does not start, milliseconds since 1970.
+        not_before_ms: u64,
+        /// Why.
+        because: String,
+    },
+    /// They let a stopped wave go on.
+    ResumeWave {
+        /// The wave, from 1.
+        wave: u32,
+    },
+}
+
 /// The commands of the controller.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
@@ -24,6 +88,9 @@ pub enum Command {
     Sync {
         /// Hash of the plan, whole or its first eight characters.
         hash: String,
+        /// Which units.
+        #[serde(default)]
+        pick: Pick,
     },
     /// Inserts fronts and lowers TTLs where that is not done, then cuts over.
     Cutover {
@@ -31,21 +98,43 @@ pub enum Command {
         hash: String,
         /// Stop after fronts and TTLs.
         prepare_only: bool,
+        /// Which units; none means the next wave.
+        #[serde(default)]
+        pick: Pick,
     },
     /// Goes back: withdraws an open cutover or fails a promoted unit back.
     Rollback {
         /// Why, for the journal.
         because: String,
+        /// Which units.
+        #[serde(default)]
+        pick: Pick,
     },
     /// Ends the automatic failback.
-    Confirm,
+    Confirm {
+        /// Which units.
+        #[serde(default)]
+        pick: Pick,
+    },
     /// Passes the point of no return: former TTLs back, reverse stream ended.
     Settle {
         /// Hash of the plan, whole or its first eight characters.
         hash: String,
+        /// Which units.
+        #[serde(default)]
+        pick: Pick,
     },
     /// Tells a stuck attempt to try again.
-    Resume,
+    Resume {
+        /// Which units.
+        #[serde(default)]
+        pick: Pick,
+    },
+    /// Tells the run something that a person decided or did.
+    Say {
+        /// What.
+        saying: Saying,
+    },
     /// Asks whether somebody is there.
     Hello,
     /// Asks for the state once.

@@ -1,25 +1,34 @@
-//! The conductor: takes commands, opens attempts, lets the engine execute their tables.
+//! The conductor: takes commands and hands them to the units they are about.
 
 mod orders;
+mod people;
+mod waves;
 
-use crate::active::Active;
-use crate::api::{Command, Line, Request};
-use crate::phases::{answer, compared, comparisons, table_of};
-use crate::progress::Rates;
+use crate::active::Shared;
+use crate::api::{Command, Line, Pick, Request};
+use crate::unit::{Answer, Unit, refuse};
 use crate::{plans, status, watch};
-use segue_engine::{Ended, Executor, Journal, Wish};
-use segue_model::event::{Actor, Event, Phase};
-use segue_model::plan::Plan;
+use segue_engine::Journal;
+use segue_engine::board::SampleStore;
+use segue_model::event::Actor;
+use segue_model::fleet::Fleet;
 use segue_model::state::{RunState, Stage};
-use segue_model::{Epoch, Fault, FaultKind, RunId};
+use segue_model::{Epoch, Fault, FaultKind, RunId, UnitName};
 use segue_port::Clock;
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tokio::sync::{Mutex, Notify, RwLock, broadcast, watch as signal};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::{Mutex, Notify, broadcast};
 
 /// Lines kept for a view that is slow to read.
 const LINES_KEPT: usize = 4_096;
+
+/// A run: its plan and its units.
+pub(crate) struct Run {
+    pub(crate) fleet: Fleet,
+    pub(crate) units: BTreeMap<UnitName, Arc<Unit>>,
+}
 
 /// Drives the run of one directory. All of its methods may be called at any time.
 pub(crate) struct Conductor {
@@ -27,41 +36,40 @@ pub(crate) struct Conductor {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Journal,
     epoch: Epoch,
+    shared: Arc<Shared>,
     lines: broadcast::Sender<Line>,
-    active: RwLock<Option<Arc<Active>>>,
-    /// Held by whoever executes a table.
-    busy: Mutex<()>,
-    /// The wish of the table that is being executed.
-    wish: signal::Sender<Wish>,
+    run: RwLock<Option<Arc<Run>>>,
+    /// Held by whoever begins the run or starts units of a wave.
+    turn: Mutex<()>,
     stop: Notify,
 }
 
-/// Answer of a command: exit code, sentence, result.
-type Answer = Result<(u8, String), Fault>;
-
 impl Conductor {
     /// Builds a conductor that does nothing yet.
+    ///
+    /// # Errors
+    /// If `samples.db` cannot be used.
     pub(crate) fn new(
         dir: &Path,
         clock: Arc<dyn Clock>,
         journal: Journal,
         epoch: Epoch,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, Fault> {
         let (lines, _) = broadcast::channel(LINES_KEPT);
-        let (wish, _) = signal::channel(Wish::Forward);
+        let samples = SampleStore::open(dir)?;
         let conductor = Arc::new(Self {
             dir: dir.to_owned(),
             clock,
             journal,
             epoch,
+            shared: Arc::new(Shared { dir: dir.to_owned(), samples }),
             lines,
-            active: RwLock::new(None),
-            busy: Mutex::new(()),
-            wish,
+            run: RwLock::new(None),
+            turn: Mutex::new(()),
             stop: Notify::new(),
         });
         conductor.relay_records();
-        conductor
+        Ok(conductor)
     }
 
     fn relay_records(self: &Arc<Self>) {
@@ -87,55 +95,76 @@ impl Conductor {
     /// If the plan cannot be read back or a resource refuses this controller's lease.
     pub(crate) async fn take_up(self: &Arc<Self>) -> Result<(), Fault> {
         watch::start(self);
-        let state = self.journal.state();
-        let Some(run) = state.run.clone() else { return Ok(()) };
-        let plan = self.plan_of_run(&state)?;
-        let active = self.activate(&plan, &run).await?;
-        if state.stage >= Stage::Prepared {
-            active.start_probes();
-        }
-        if let Some(open) = state.open.as_ref().filter(|open| open.stuck.is_none()) {
-            let (conductor, phase) = (Arc::clone(self), open.attempt.phase);
-            tokio::spawn(async move {
-                let ended = conductor.go_on(phase).await;
-                tracing::info!(?ended, "the attempt that was open has ended");
-            });
-        } else if state.stage >= Stage::Synced && state.stage < Stage::Settled {
-            self.follow_files(&active, &state).await;
+        let known = self.journal.with(|state| state.run.clone().zip(state.plan_hash.clone()));
+        let Some((run, hash)) = known else { return Ok(()) };
+        let (_, fleet) = plans::load(&self.dir, &hash)?;
+        let run = self.set_run(fleet, &run);
+        for unit in run.units.values() {
+            unit.take_up().await?;
         }
         Ok(())
     }
 
-    /// Files are followed by this process: where it does not yet, it starts.
-    async fn follow_files(&self, active: &Arc<Active>, state: &RunState) {
-        let side = match state.write_side {
-            segue_model::event::WriteSide::At(side) => side,
-            segue_model::event::WriteSide::Held => return,
+    /// Makes the units of a plan known; touches nothing.
+    fn set_run(&self, fleet: Fleet, run: &RunId) -> Arc<Run> {
+        let unit = |plan: &Arc<segue_model::plan::Plan>| {
+            let unit = Unit::new(
+                Arc::clone(plan),
+                self.journal.of(plan.unit.name.clone()),
+                run.clone(),
+                self.epoch,
+                Arc::clone(&self.clock),
+                Arc::clone(&self.shared),
+                self.lines.clone(),
+            );
+            (plan.unit.name.clone(), unit)
         };
-        let trees = active.families.trees.iter();
-        for tree in trees.filter(|tree| tree.write_side() != Some(side)) {
-            if let Err(fault) = tree.resume_following(side).await {
-                tracing::error!(%fault, "files are not followed");
-                let _ = self.journal.append(Event::Noted { text: fault.to_string() }).await;
-            }
+        let units = fleet.units.iter().map(unit).collect();
+        let run = Arc::new(Run { fleet, units });
+        *self.run.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&run));
+        run
+    }
+
+    /// Returns the run, if one has begun.
+    pub(crate) fn run(&self) -> Option<Arc<Run>> {
+        self.run.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn need_run(&self) -> Result<Arc<Run>, Fault> {
+        self.run().ok_or_else(|| {
+            refuse("find the run", "no run has begun").hint("`segue sync HASH` begins one")
+        })
+    }
+
+    /// Returns the units that are watched after a cutover.
+    pub(crate) fn watched(&self) -> Vec<Arc<Unit>> {
+        let Some(run) = self.run() else { return Vec::new() };
+        let watched = |state: &RunState| -> Vec<Arc<Unit>> {
+            let units = state.units.iter().filter(|(_, unit)| unit.stage == Stage::Watching);
+            units.filter_map(|(name, _)| run.units.get(name).cloned()).collect()
+        };
+        self.journal.with(watched)
+    }
+
+    /// Returns the units that a command means: those it names, those of a wave, or all.
+    fn pick(&self, pick: &Pick) -> Result<Vec<Arc<Unit>>, Fault> {
+        let run = self.need_run()?;
+        if !pick.units.is_empty() {
+            let find = |name: &String| {
+                run.units.get(&UnitName::from(name.as_str())).cloned().ok_or_else(|| {
+                    let cause = format!("the run has no unit `{name}`");
+                    refuse("find the unit", &cause).hint("`segue status` shows every unit")
+                })
+            };
+            return pick.units.iter().map(find).collect();
         }
-    }
-
-    fn plan_of_run(&self, state: &RunState) -> Result<Plan, Fault> {
-        let hash = state.plan_hash.clone().unwrap_or_default();
-        plans::load(&self.dir, &hash).map(|(_, plan)| plan)
-    }
-
-    async fn activate(&self, plan: &Plan, run: &RunId) -> Result<Arc<Active>, Fault> {
-        let active =
-            Active::start(plan, run, &self.dir, self.epoch, Arc::clone(&self.clock)).await?;
-        *self.active.write().await = Some(Arc::clone(&active));
-        Ok(active)
-    }
-
-    /// Returns what acts for the run, if a run has begun.
-    pub(crate) async fn active(&self) -> Option<Arc<Active>> {
-        self.active.read().await.clone()
+        let Some(wave) = pick.wave else { return Ok(run.units.values().cloned().collect()) };
+        let place = wave.checked_sub(1).and_then(|place| run.fleet.waves.get(place as usize));
+        let Some(of_wave) = place else {
+            let cause = format!("the plan has {} waves", run.fleet.waves.len());
+            return Err(refuse(&format!("find wave {wave}"), &cause));
+        };
+        Ok(of_wave.units.iter().filter_map(|name| run.units.get(name).cloned()).collect())
     }
 
     /// Returns the lines that every view sees.
@@ -150,15 +179,15 @@ impl Conductor {
 
     /// Ends everything this process runs.
     pub(crate) async fn close(&self) {
-        if let Some(active) = self.active().await {
-            active.close().await;
-        }
+        let units = self.run().map(|run| run.units.values().cloned().collect::<Vec<_>>());
+        let closing = units.into_iter().flatten().map(|unit| async move { unit.close().await });
+        futures_util::future::join_all(closing).await;
     }
 
     /// Returns the state for people and machines.
     pub(crate) async fn status(&self) -> Value {
-        let active = self.active().await;
-        status::status(&self.journal.state(), active.as_deref(), self.clock.as_ref())
+        let state = self.journal.state();
+        status::status(&state, self.run().as_deref(), self.clock.as_ref()).await
     }
 
     /// Ends the controller. Called once the answer to the command is on its way: the
@@ -171,17 +200,20 @@ impl Conductor {
     pub(crate) async fn command(self: Arc<Self>, request: Request) -> Line {
         let by = Actor::Person(request.by);
         let answer = match request.command {
-            Command::Sync { hash } => self.sync(&hash, by).await,
-            Command::Cutover { hash, prepare_only } => self.cutover(&hash, prepare_only, by).await,
-            Command::Rollback { because } => self.rollback(because, by).await,
-            Command::Confirm => self.confirm(by).await,
-            Command::Settle { hash } => self.settle(&hash, by).await,
-            Command::Resume => self.resume(by).await,
+            Command::Sync { hash, pick } => self.sync(&hash, &pick, by).await,
+            Command::Cutover { hash, prepare_only, pick } => {
+                self.cutover(&hash, prepare_only, &pick, by).await
+            }
+            Command::Rollback { because, pick } => self.rollback(because, &pick, by).await,
+            Command::Confirm { pick } => self.confirm(&pick, by).await,
+            Command::Settle { hash, pick } => self.settle(&hash, &pick, by).await,
+            Command::Resume { pick } => self.resume(&pick, by).await,
+            Command::Say { saying } => self.say(saying, by).await,
             Command::Status => {
                 self.measure().await;
                 let status = self.status().await;
                 return Line::End {
-                    exit: status::exit(&self.journal.state()),
+                    exit: status::exit_of_run(&self.journal.state()),
                     text: status::text(&status),
                     result: status,
                 };
@@ -203,139 +235,56 @@ impl Conductor {
         }
     }
 
-    /// Opens an attempt and executes its table. The caller has its turn.
-    pub(crate) async fn attempt(
-        self: &Arc<Self>,
-        phase: Phase,
-        by: Actor,
-        because: String,
-    ) -> Answer {
-        let state = self.journal.state();
-        let attempt = state.next_attempt(phase);
-        let event = Event::AttemptStarted { attempt, by, because };
-        if !state.allows(&event) {
-            return Err(refuse(
-                &format!("begin {}", phase.as_str()),
-                &format!("it does not follow the stage `{:?}`", state.stage),
-            )
-            .hint("`segue status` tells what comes next"));
-        }
-        // Compare and append: between the look and the record somebody else may have begun.
-        let expected = event.clone();
-        if self.journal.append_if(event, move |state| state.allows(&expected)).await?.is_none() {
-            return Err(refuse(&format!("begin {}", phase.as_str()), "somebody else was first"));
-        }
-        self.execute(phase).await
-    }
-
-    /// Goes on with the open attempt after a crash.
-    async fn go_on(self: &Arc<Self>, phase: Phase) -> Answer {
-        let _busy = self.busy.lock().await;
-        self.execute(phase).await
-    }
-
-    async fn execute(self: &Arc<Self>, phase: Phase) -> Answer {
-        let Some(active) = self.active().await else {
-            return Err(refuse("execute a table", "no run has begun"));
-        };
-        let state = self.journal.state();
-        let (Some(run), Some(open)) = (state.run.clone(), state.open.clone()) else {
-            return Err(refuse("execute a table", "no attempt is open"));
-        };
-        if state.stage >= Stage::Prepared {
-            active.start_probes();
-        }
-        self.wish.send_replace(Wish::Forward);
-        let executor = Executor::new(
-            self.journal.clone(),
-            active.board.clone(),
-            Arc::clone(&self.clock),
-            self.epoch,
-            run,
-            active.families.plan.unit.name.clone(),
-            Arc::new(Rates::new(self.lines.clone(), Arc::clone(&self.clock))),
-        );
-        let table = table_of(phase, &active, &state);
-        let ended = executor.execute(table, open.attempt, self.wish.subscribe()).await?;
-        self.after(&active, phase, &ended).await?;
-        Ok(answer(phase, &ended, &self.journal.state()))
-    }
-
-    /// Records what the attempt compared and what the fronts and probes counted.
-    async fn after(
-        self: &Arc<Self>,
-        active: &Arc<Active>,
-        phase: Phase,
-        ended: &Ended,
-    ) -> Result<(), Fault> {
-        if matches!(ended, Ended::Completed) {
-            if phase == Phase::Prepare {
-                active.start_probes();
-            }
-            for event in comparisons(&self.journal.state()) {
-                self.journal.append(event).await?;
-            }
-        }
-        // A table that a former controller began leaves files that nobody here follows.
-        let state = self.journal.state();
-        if state.stage >= Stage::Synced && state.stage < Stage::Settled {
-            self.follow_files(active, &state).await;
-        }
-        self.measure().await;
-        Ok(())
-    }
-
-    /// Puts the present totals of fronts and probes into the journal.
+    /// Puts the present totals of fronts and probes of every unit at work into the journal.
     pub(crate) async fn measure(&self) {
-        let Some(active) = self.active().await else { return };
-        if self.journal.state().stage >= Stage::Prepared {
-            match active.families.fronts.totals().await {
-                Ok(totals) => self.note_measured("traffic", json!(totals)).await,
-                Err(fault) => tracing::warn!(%fault, "the fronts' totals are unknown"),
-            }
-        }
-        if let Some(totals) = active.probe_totals() {
-            self.note_measured("probe", totals).await;
+        let Some(run) = self.run() else { return };
+        for unit in run.units.values() {
+            unit.measure().await;
         }
     }
 
-    /// Compares both sides in full while they are in use: a cutover wants a comparison that
-    /// is fresh.
-    async fn compare_again(&self) -> Answer {
-        let Some(active) = self.active().await else {
-            return Err(Fault::new("SG0815", FaultKind::Invalid, "compare", "no run is active"));
+    fn same_plan(&self, hash: &str) -> Result<(), Fault> {
+        let Some(own) = self.journal.with(|state| state.plan_hash.clone()) else {
+            return Err(
+                refuse("find the run", "no run has begun").hint("`segue sync HASH` begins one")
+            );
         };
-        let progress = Arc::new(Rates::new(self.lines.clone(), Arc::clone(&self.clock)));
-        let parts = segue_migration::compare_live(&active.families, progress).await?;
-        let mut said = Vec::new();
-        let mut different = 0;
-        for event in compared(&parts) {
-            if let Event::Compared { what, differences, .. } = &event {
-                said.push(format!("{what}: {differences} differences"));
-                different += differences;
-            }
-            self.journal.append(event).await?;
+        if hash.len() >= 8 && own.starts_with(hash) {
+            return Ok(());
         }
-        let exit = if different == 0 { 0 } else { 3 };
-        Ok((exit, format!("in step; both sides compared again: {}", said.join(", "))))
-    }
-
-    async fn note_measured(&self, what: &str, detail: Value) {
-        let event = Event::Measured { what: what.to_owned(), detail };
-        if let Err(fault) = self.journal.append(event).await {
-            tracing::warn!(%fault, "totals are not in the journal");
-        }
-    }
-
-    /// Takes the turn to execute a table, or says that somebody has it.
-    pub(crate) fn take_turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Fault> {
-        self.busy.try_lock().map_err(|_| {
-            Fault::new("SG0813", FaultKind::Busy, "begin", "another table is being executed")
-                .hint("`segue watch` shows it; `segue rollback` turns it round")
-        })
+        Err(Fault::new(
+            "SG0814",
+            FaultKind::Conflict,
+            "compare the plan's hash",
+            format!("this run executes plan {own}, not {hash}"),
+        )
+        .hint("what was approved is what runs; another plan needs a run directory of its own"))
     }
 }
 
-fn refuse(op: &str, cause: &str) -> Fault {
-    Fault::new("SG0815", FaultKind::Invalid, op, cause)
+/// Joins what several units answered: the worst exit code, and a sentence for each that was
+/// not done; of one unit its own words.
+fn together(answers: Vec<(UnitName, Answer)>) -> Answer {
+    if answers.len() == 1 {
+        return answers.into_iter().next().map_or_else(|| Ok((0, String::new())), |(_, a)| a);
+    }
+    let all = answers.len();
+    let mut worst = 0;
+    let mut lines = Vec::new();
+    for (name, answer) in answers {
+        match answer {
+            Ok((0, _)) => {}
+            Ok((exit, text)) => {
+                worst = worst.max(exit);
+                lines.push(format!("{name}: {text}"));
+            }
+            Err(fault) => {
+                worst = worst.max(1);
+                lines.push(format!("{name}: error {fault}"));
+            }
+        }
+    }
+    let done = format!("{} of {all} units done", all - lines.len());
+    lines.insert(0, done);
+    Ok((worst, lines.join("\n")))
 }

@@ -1,9 +1,15 @@
 //! Checks before anything is touched: the machine, the plan, both sides.
 
 use crate::active::Active;
+use futures_util::{StreamExt, stream};
+use segue_model::Fleet;
 use segue_model::plan::Plan;
 use segue_model::{Finding, RunId};
 use std::path::Path;
+use std::sync::Arc;
+
+/// Units that are looked at together.
+const LOOKS_AT_ONCE: usize = 8;
 
 /// Programs that Segue starts, and the Debian package each comes from.
 const PROGRAMS: [(&str, &str); 3] =
@@ -32,15 +38,35 @@ pub fn machine() -> Vec<Finding> {
 }
 
 /// Checks the plan by itself.
-pub fn plan(plan: &Plan) -> Vec<Finding> {
-    segue_plan::check(plan)
-        .into_iter()
-        .map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy))
-        .collect()
+pub fn plan(fleet: &Fleet) -> Vec<Finding> {
+    let problems = fleet.units.iter().flat_map(|plan| {
+        let name = (fleet.units.len() > 1).then(|| format!("unit `{}`: ", plan.unit.name));
+        segue_plan::check(plan).into_iter().map(move |mut problem| {
+            problem.text.insert_str(0, name.as_deref().unwrap_or_default());
+            problem
+        })
+    });
+    problems.map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy)).collect()
 }
 
 /// Looks at every server, folder and command of the plan; changes nothing.
-pub async fn world(plan: &Plan) -> Vec<Finding> {
+pub async fn world(fleet: &Fleet) -> Vec<Finding> {
+    let many = fleet.units.len() > 1;
+    let looks = fleet.units.iter().cloned().map(|plan| named(plan, many));
+    // A few at a time: thousands of units stand on a few servers.
+    let all: Vec<Vec<Finding>> = stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
+    all.into_iter().flatten().collect()
+}
+
+async fn named(plan: Arc<Plan>, many: bool) -> Vec<Finding> {
+    let mut findings = unit(&plan).await;
+    for finding in findings.iter_mut().filter(|_| many) {
+        finding.text.insert_str(0, &format!("unit `{}`: ", plan.unit.name));
+    }
+    findings
+}
+
+async fn unit(plan: &Plan) -> Vec<Finding> {
     let scratch = std::env::temp_dir();
     let active = match Active::families(plan, &RunId::from("doctor"), &scratch) {
         Ok(families) => families,

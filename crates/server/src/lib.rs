@@ -12,10 +12,12 @@ pub mod plans;
 mod active;
 mod conductor;
 mod phases;
+mod places;
 mod progress;
 mod series;
 mod socket;
 mod status;
+mod unit;
 mod watch;
 
 pub use series::series;
@@ -40,7 +42,7 @@ pub async fn run(dir: &Path) -> Result<(), Fault> {
     let lease = Lease::take(dir)?;
     let journal = Journal::open(dir, Arc::clone(&clock))?;
     let epoch = lease.take_epoch(&journal).await?;
-    let conductor = Conductor::new(dir, clock, journal, epoch);
+    let conductor = Conductor::new(dir, clock, journal, epoch)?;
     let listener = socket::bind(dir)?;
     conductor.take_up().await?;
     let ended = socket::serve(listener, Arc::clone(&conductor)).await;

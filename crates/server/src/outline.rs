@@ -4,10 +4,13 @@ use crate::active::Active;
 use segue_engine::Table;
 use segue_migration::tables::{self, Remembered};
 use segue_model::plan::Plan;
-use segue_model::{Fault, RunId, Way};
+use segue_model::{Fault, Fleet, RunId, Side, Way};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
+
+/// So many units of a wave are named.
+const UNITS_SHOWN: usize = 8;
 
 /// A table as people read it.
 #[derive(Debug, Clone, Serialize)]
@@ -63,6 +66,39 @@ impl Outline {
     }
 }
 
+/// Returns the units, joints and waves of a plan of many as text.
+pub fn fleet(fleet: &Fleet) -> String {
+    let mut text = String::new();
+    for joint in &fleet.joints {
+        let members: Vec<&str> = joint.members.iter().map(|member| member.as_str()).collect();
+        let _ = writeln!(
+            text,
+            "joined as `{}`: {} (they share {})",
+            joint.unit,
+            members.join(", "),
+            joint.because.join(", ")
+        );
+    }
+    for (number, wave) in (1..).zip(&fleet.waves) {
+        let names: Vec<&str> =
+            wave.units.iter().take(UNITS_SHOWN).map(|unit| unit.as_str()).collect();
+        let more = wave.units.len().saturating_sub(names.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let canaries = match wave.canaries {
+            0 => String::new(),
+            n => format!(", the first {n} alone"),
+        };
+        let _ = writeln!(
+            text,
+            "wave {number} `{}`: {} units{canaries}: {}{more}",
+            wave.name,
+            wave.units.len(),
+            names.join(", ")
+        );
+    }
+    text
+}
+
 /// Returns every table of a plan in order.
 ///
 /// # Errors
@@ -110,12 +146,12 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
                 .into(),
         );
     }
-    if plan.unit.backends.source.access_log.is_none() {
+    if plan.unit.backend(Side::Source).is_some_and(|web| web.access_log.is_none()) {
         lines.push(
             "that every request passes a front: the source's access log is not in the plan".into(),
         );
     }
-    if plan.unit.probe.is_none() {
+    if plan.unit.backends.is_some() && plan.unit.probe.is_none() {
         lines.push("that users were not interrupted: the plan has no probe".into());
     }
     lines

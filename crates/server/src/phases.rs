@@ -5,7 +5,7 @@ use segue_engine::{Ended, Table};
 use segue_migration::tables::{self, Remembered};
 use segue_model::event::{Event, Phase};
 use segue_model::plan::Plan;
-use segue_model::state::RunState;
+use segue_model::state::UnitState;
 use segue_model::{Fault, Side, Way};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ pub(crate) fn prove_triggers(plan: &Plan) -> Result<(), Fault> {
     plan.policy.triggers.iter().try_for_each(segue_engine::triggers::prove)
 }
 
-pub(crate) fn table_of(phase: Phase, active: &Active, state: &RunState) -> Table {
+pub(crate) fn table_of(phase: Phase, active: &Active, state: &UnitState) -> Table {
     let families = &active.families;
     match phase {
         Phase::Sync => tables::sync(families),
@@ -30,12 +30,12 @@ pub(crate) fn table_of(phase: Phase, active: &Active, state: &RunState) -> Table
 }
 
 /// Returns the newest recorded output of a step in any attempt of the run.
-pub(crate) fn output_of(state: &RunState, step: &str) -> Option<Value> {
+pub(crate) fn output_of(state: &UnitState, step: &str) -> Option<Value> {
     let name = segue_model::StepName::from(step);
     state.history.iter().rev().find_map(|past| past.state.facts().get(&name).cloned())
 }
 
-pub(crate) fn remembered(state: &RunState) -> Remembered {
+pub(crate) fn remembered(state: &UnitState) -> Remembered {
     let lowered = output_of(state, "lower_ttls");
     let safe_after = lowered.as_ref().and_then(Value::as_object).map(|zones| {
         zones.values().filter_map(segue_dns::safe_after_gate_value).max().unwrap_or(0)
@@ -53,7 +53,7 @@ pub(crate) fn remembered(state: &RunState) -> Remembered {
 }
 
 /// Returns the comparisons that the attempt just ended made, as events: one for each kind.
-pub(crate) fn comparisons(state: &RunState) -> Vec<Event> {
+pub(crate) fn comparisons(state: &UnitState) -> Vec<Event> {
     let Some(last) = state.history.last() else { return Vec::new() };
     let facts = last.state.facts();
     ["check", "compare"]
@@ -82,7 +82,7 @@ pub(crate) fn compared(parts: &Map<String, Value>) -> Vec<Event> {
         .collect()
 }
 
-pub(crate) fn answer(phase: Phase, ended: &Ended, state: &RunState) -> (u8, String) {
+pub(crate) fn answer(phase: Phase, ended: &Ended, state: &UnitState) -> (u8, String) {
     let name = phase.as_str();
     match ended {
         Ended::Completed => {

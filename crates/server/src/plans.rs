@@ -1,11 +1,14 @@
 //! Approved plans: stored by hash, never changed.
 
-use segue_model::plan::Plan;
+use segue_model::fleet::{Fleet, Joint, People, Schedule, Wave};
+use segue_model::plan::{Plan, Policy, UnitPlan};
 use segue_model::{Fault, FaultKind};
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write;
+use serde::{Deserialize, Serialize};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Fewest characters of a hash that name a plan.
 const HASH_CHARS_MIN: usize = 8;
@@ -25,39 +28,131 @@ pub fn create_dir(dir: &Path) -> Result<(), Fault> {
     })
 }
 
-/// Stores a plan under its hash and returns where; storing it twice changes nothing.
+/// What stands in the first line of a stored plan: everything but the units.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    name: String,
+    joints: Vec<Joint>,
+    waves: Vec<Wave>,
+    schedule: Schedule,
+    people: People,
+    policies: Vec<Arc<Policy>>,
+}
+
+/// What stands in every further line.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    unit: UnitPlan,
+    /// Place of its policy in the head.
+    policy: usize,
+}
+
+/// Returns the hash of a whole plan; see [`segue_plan::fleet_hash`].
+pub fn hash(fleet: &Fleet) -> String {
+    let units = &fleet.units;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = units.len().div_ceil(cores).max(1);
+    let hashes: Vec<String> = std::thread::scope(|scope| {
+        let hash = |share: &[Arc<Plan>]| -> Vec<String> {
+            share.iter().map(|plan| segue_plan::hash(plan)).collect()
+        };
+        let working: Vec<_> =
+            units.chunks(share).map(|share| scope.spawn(move || hash(share))).collect();
+        working.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    segue_plan::fleet_hash(fleet, &hashes)
+}
+
+/// Stores a plan under its hash and returns the hash and where; storing it twice changes
+/// nothing.
 ///
 /// # Errors
 /// `SG0805` if the folder or file cannot be written.
-pub fn store(dir: &Path, plan: &Plan) -> Result<PathBuf, Fault> {
+pub fn store(dir: &Path, fleet: &Fleet) -> Result<(String, PathBuf), Fault> {
     create_dir(dir)?;
-    let path = dir.join("plans").join(format!("{}.json", segue_plan::hash(plan)));
+    let hash = hash(fleet);
+    let path = dir.join("plans").join(format!("{hash}.plan"));
     let op = || format!("store plan `{}`", path.display());
-    let text = serde_json::to_string_pretty(plan).map_err(|e| fault(op(), e))?;
     let temporary = path.with_extension("new");
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(&temporary)
         .map_err(|e| fault(op(), e))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| fault(op(), e))?;
+    let mut out = BufWriter::new(file);
+    write(&mut out, fleet).map_err(|e| fault(op(), e))?;
+    let file = out.into_inner().map_err(|e| fault(op(), e))?;
+    file.sync_all().map_err(|e| fault(op(), e))?;
     std::fs::rename(&temporary, &path).map_err(|e| fault(op(), e))?;
-    Ok(path)
+    Ok((hash, path))
 }
 
-/// Loads the approved plan whose hash begins with `hash` and checks that it still has it.
+fn write(out: &mut impl Write, fleet: &Fleet) -> std::io::Result<()> {
+    let mut policies: Vec<Arc<Policy>> = Vec::new();
+    let mut places = Vec::with_capacity(fleet.units.len());
+    for plan in &fleet.units {
+        // Shared policies are the same allocation; a few that are equal and not shared cost
+        // some lines.
+        let known = policies.iter().position(|policy| Arc::ptr_eq(policy, &plan.policy));
+        places.push(known.unwrap_or_else(|| {
+            policies.push(Arc::clone(&plan.policy));
+            policies.len() - 1
+        }));
+    }
+    let head = Head {
+        name: fleet.name.clone(),
+        joints: fleet.joints.clone(),
+        waves: fleet.waves.clone(),
+        schedule: fleet.schedule.clone(),
+        people: fleet.people.clone(),
+        policies,
+    };
+    serde_json::to_writer(&mut *out, &head)?;
+    out.write_all(b"\n")?;
+    for (plan, policy) in fleet.units.iter().zip(places) {
+        serde_json::to_writer(
+            &mut *out,
+            &serde_json::json!({ "unit": plan.unit, "policy": policy }),
+        )?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> std::io::Result<Fleet> {
+    let mut lines = BufReader::new(File::open(path)?).lines();
+    let missing = || std::io::Error::other("the file is empty");
+    let head: Head = serde_json::from_str(&lines.next().ok_or_else(missing)??)?;
+    let mut units = Vec::new();
+    for line in lines {
+        let Line { unit, policy } = serde_json::from_str(&line?)?;
+        let policy = head.policies.get(policy).map(Arc::clone);
+        let policy = policy.ok_or_else(|| std::io::Error::other("a unit's policy is missing"))?;
+        units.push(Arc::new(Plan { name: head.name.clone(), unit, policy }));
+    }
+    Ok(Fleet {
+        name: head.name,
+        units,
+        joints: head.joints,
+        waves: head.waves,
+        schedule: head.schedule,
+        people: head.people,
+    })
+}
+
+/// Loads the approved plan whose hash begins with `wanted` and checks that it still has it.
 ///
 /// # Errors
 /// `SG0806` if none or several match, `SG0807` if the stored plan was changed.
-pub fn load(dir: &Path, hash: &str) -> Result<(String, Plan), Fault> {
-    let op = || format!("find approved plan `{hash}`");
+pub fn load(dir: &Path, wanted: &str) -> Result<(String, Fleet), Fault> {
+    let op = || format!("find approved plan `{wanted}`");
     let refuse = |cause: String| {
         Fault::new("SG0806", FaultKind::NotFound, op(), cause)
             .hint("`segue plan` checks a plan file and prints its hash")
     };
-    if hash.len() < HASH_CHARS_MIN || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if wanted.len() < HASH_CHARS_MIN || !wanted.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(refuse(format!("a hash has at least {HASH_CHARS_MIN} hexadecimal digits")));
     }
     let entries = std::fs::read_dir(dir.join("plans")).map_err(|e| refuse(e.to_string()))?;
@@ -65,8 +160,8 @@ pub fn load(dir: &Path, hash: &str) -> Result<(String, Plan), Fault> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| {
-            path.extension().is_some_and(|e| e == "json")
-                && path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| s.starts_with(hash))
+            path.extension().is_some_and(|e| e == "plan")
+                && path.file_stem().and_then(|s| s.to_str()).is_some_and(|s| s.starts_with(wanted))
         })
         .collect();
     let path = match found.as_slice() {
@@ -74,9 +169,8 @@ pub fn load(dir: &Path, hash: &str) -> Result<(String, Plan), Fault> {
         [] => return Err(refuse("no plan with this hash was approved here".into())),
         _ => return Err(refuse("several plans begin so; give more digits".into())),
     };
-    let text = std::fs::read_to_string(path).map_err(|e| fault(op(), e))?;
-    let plan: Plan = serde_json::from_str(&text).map_err(|e| fault(op(), e))?;
-    let whole = segue_plan::hash(&plan);
+    let fleet = read(path).map_err(|e| fault(op(), e))?;
+    let whole = hash(&fleet);
     if path.file_stem().and_then(|s| s.to_str()) != Some(whole.as_str()) {
         return Err(Fault::new(
             "SG0807",
@@ -86,5 +180,5 @@ pub fn load(dir: &Path, hash: &str) -> Result<(String, Plan), Fault> {
         )
         .hint("run `segue plan` on the plan file again and look at what it shows"));
     }
-    Ok((whole, plan))
+    Ok((whole, fleet))
 }

@@ -1,10 +1,13 @@
 //! How the run stands, for people and machines.
 
 use crate::active::Active;
-use segue_model::state::RunState;
-use segue_model::{Side, What};
+use crate::conductor::Run;
+use segue_migration::fleet::standing;
+use segue_model::state::{RunState, UnitState};
+use segue_model::{Side, UnitName, What};
 use segue_port::Clock;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Values older than this are shown as unknown, milliseconds.
@@ -29,8 +32,70 @@ const SHOWN: [What; 15] = [
     What::DirectRequests,
 ];
 
-/// Returns the status as JSON.
-pub(crate) fn status(state: &RunState, active: Option<&Active>, clock: &dyn Clock) -> Value {
+/// Returns the status as JSON: of the run, and of each unit; a run of one unit has what is
+/// said of the unit beside what is said of the run.
+pub(crate) async fn status(state: &RunState, run: Option<&Run>, clock: &dyn Clock) -> Value {
+    let mut all = json!({
+        "run": state.run,
+        "name": state.name,
+        "plan_hash": state.plan_hash,
+        "epoch": state.epoch,
+        "pid": std::process::id(),
+    });
+    let Some(run) = run else { return all };
+    if let Some((name, unit)) = state.only_unit() {
+        let at_work = match run.units.get(name) {
+            Some(unit) => unit.active().await,
+            None => None,
+        };
+        let told = of_unit(name, unit, at_work.as_deref(), clock);
+        for (key, value) in told.as_object().into_iter().flatten() {
+            all[key] = value.clone();
+        }
+        return all;
+    }
+    let now_ms = clock.wall_ms();
+    all["units"] = state.units.iter().map(|(name, unit)| brief(run, name, unit, now_ms)).collect();
+    all["waves"] = (1..)
+        .zip(&run.fleet.waves)
+        .map(|(number, wave)| {
+            let known = state.waves.get(&number).cloned().unwrap_or_default();
+            json!({
+                "wave": number,
+                "name": wave.name,
+                "units": wave.units.len(),
+                "started": known.started.map(|moment| moment.at_ms),
+                "stopped": known.stopped,
+                "completed": known.completed.map(|moment| moment.at_ms),
+            })
+        })
+        .collect();
+    all
+}
+
+/// What a table of many units says of one.
+fn brief(run: &Run, name: &UnitName, unit: &UnitState, now_ms: u64) -> Value {
+    json!({
+        "unit": name,
+        "wave": run.fleet.wave_of(name),
+        "stage": unit.stage,
+        "write_side": unit.write_side,
+        "standing": format!("{:?}", standing(unit, now_ms)),
+        "open": unit.open.as_ref().map(|open| open.attempt.phase),
+        "stuck": unit.open.as_ref().and_then(|open| open.stuck.as_ref()),
+        "asks": unit.refused,
+        "excluded": unit.excluded,
+        "deferred": unit.deferred,
+        "differences": unit.compared.values().map(|c| c.differences).sum::<u64>(),
+    })
+}
+
+fn of_unit(
+    name: &UnitName,
+    state: &UnitState,
+    active: Option<&Active>,
+    clock: &dyn Clock,
+) -> Value {
     let mut measured = Map::new();
     if let Some(active) = active {
         for what in SHOWN {
@@ -43,12 +108,9 @@ pub(crate) fn status(state: &RunState, active: Option<&Active>, clock: &dyn Cloc
         }
     }
     json!({
-        "run": state.run,
-        "unit": state.unit,
-        "plan_hash": state.plan_hash,
+        "unit": name,
         "stage": state.stage,
         "write_side": state.write_side,
-        "epoch": state.epoch,
         "open": state.open.as_ref().map(|open| json!({
             "phase": open.attempt.phase,
             "number": open.attempt.number,
@@ -57,14 +119,19 @@ pub(crate) fn status(state: &RunState, active: Option<&Active>, clock: &dyn Cloc
             "stuck": open.stuck,
         })),
         "asks": state.refused,
+        "commit_timer": state.commit_timer.map(|timer| timer.left_ms),
         "compared": state.compared.iter().map(|(what, c)| (what.clone(), json!(c.differences))).collect::<Map<_, _>>(),
         "measured": measured,
-        "pid": std::process::id(),
     })
 }
 
-/// Returns the exit code that fits a state: 6 stuck, 3 differences, else 0.
-pub(crate) fn exit(state: &RunState) -> u8 {
+/// Returns the worst exit code of all units.
+pub(crate) fn exit_of_run(state: &RunState) -> u8 {
+    state.units.values().map(|unit| exit(unit)).max().unwrap_or(0)
+}
+
+/// Returns the exit code that fits a unit's state: 6 stuck, 3 differences, else 0.
+pub(crate) fn exit(state: &UnitState) -> u8 {
     if state.refused.is_some() || state.open.as_ref().is_some_and(|open| open.stuck.is_some()) {
         6
     } else if state.compared.values().any(|comparison| comparison.differences > 0) {
@@ -89,6 +156,9 @@ fn next(stage: Option<&str>) -> &'static str {
 pub(crate) fn text(status: &Value) -> String {
     if status["run"].is_null() {
         return "no run has begun here; next: segue plan, then segue sync HASH".into();
+    }
+    if status["units"].is_array() {
+        return fleet_text(status);
     }
     let word = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let side = status["write_side"]["at"].as_str().unwrap_or("held");
@@ -121,5 +191,42 @@ pub(crate) fn text(status: &Value) -> String {
         }
     }
     let _ = write!(text, "next: {}", next(status["stage"].as_str()));
+    text
+}
+
+/// So many units are named one by one.
+const UNITS_SHOWN: usize = 40;
+
+/// Returns the status of many units as text: how many stand how, the waves, and the units
+/// that need a look.
+fn fleet_text(status: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let units = status["units"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for unit in units {
+        *counts.entry(word(&unit["standing"])).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(how, n)| format!("{n} {how}")).collect();
+    let mut text = format!(
+        "run of plan {}: {} units: {}\n",
+        word(&status["plan_hash"]),
+        units.len(),
+        counts.join(", ")
+    );
+    for wave in status["waves"].as_array().into_iter().flatten() {
+        let how = match (&wave["stopped"], &wave["completed"], &wave["started"]) {
+            (Value::String(because), ..) => format!("STOPPED: {because}"),
+            (_, Value::Number(_), _) => "over".to_owned(),
+            (.., Value::Number(_)) => "under way".to_owned(),
+            _ => "not begun".to_owned(),
+        };
+        let _ = writeln!(text, "  wave {} ({} units): {how}", wave["wave"], wave["units"]);
+    }
+    let looks = |unit: &&Value| !matches!(word(&unit["standing"]).as_str(), "Moved" | "Ready");
+    for unit in units.iter().filter(looks).take(UNITS_SHOWN) {
+        let (name, stage) = (word(&unit["unit"]), word(&unit["stage"]));
+        let _ = writeln!(text, "  {name:<30} {stage:<10} {}", word(&unit["standing"]));
+    }
+    text.push_str("next: segue cutover HASH for the next wave, segue report");
     text
 }

@@ -1,6 +1,7 @@
 //! The watch over a promoted unit: triggers, and what they start.
 
 use crate::conductor::Conductor;
+use crate::unit::Unit;
 use segue_engine::triggers::fires;
 use segue_model::event::{Actor, Event, Phase};
 use segue_model::gate::{Trigger, TriggerAction};
@@ -17,37 +18,38 @@ pub(crate) fn start(conductor: &Arc<Conductor>) {
     tokio::spawn(async move {
         loop {
             conductor.clock.sleep(EVERY).await;
-            look(&conductor).await;
+            for unit in conductor.watched() {
+                look(&unit).await;
+            }
         }
     });
 }
 
-async fn look(conductor: &Arc<Conductor>) {
-    let state = conductor.journal.state();
+async fn look(unit: &Arc<Unit>) {
+    let state = unit.state();
     let watched = state.stage == Stage::Watching && state.open.is_none() && state.refused.is_none();
-    let (true, Some(since), Some(active)) =
-        (watched, state.watching_since, conductor.active().await)
+    let (true, Some(since), Some(active)) = (watched, state.watching_since, unit.active().await)
     else {
         return;
     };
-    let now_ms = conductor.clock.boot_ms();
+    let now_ms = unit.clock.boot_ms();
     // Only what was measured after the cutover, or after a failback that withdrew, counts.
     let last_ended_ms = state.history.last().map_or(0, |past| past.ended.boot_ms);
     let since_ms = since.boot_ms.max(last_ended_ms);
     for trigger in &active.families.plan.policy.triggers {
         let samples = active.board.window(trigger.bound.what, trigger.for_ms);
         if let Some(because) = fires(trigger, &samples, now_ms, since_ms) {
-            fire(conductor, trigger, because).await;
+            fire(unit, trigger, because).await;
             return;
         }
     }
 }
 
-async fn fire(conductor: &Arc<Conductor>, trigger: &Trigger, because: String) {
-    let Ok(_turn) = conductor.take_turn() else { return };
+async fn fire(unit: &Arc<Unit>, trigger: &Trigger, because: String) {
+    let Ok(_turn) = unit.take_turn() else { return };
     tracing::warn!(trigger = trigger.name, because, "trigger fired");
     let fired = Event::TriggerFired { trigger: trigger.name.clone(), because: because.clone() };
-    let recorded = conductor
+    let recorded = unit
         .journal
         .append_if(fired, |state| state.stage == Stage::Watching && state.open.is_none())
         .await;
@@ -55,22 +57,22 @@ async fn fire(conductor: &Arc<Conductor>, trigger: &Trigger, because: String) {
         return;
     }
     match trigger.action {
-        TriggerAction::HoldAndAsk => ask(conductor, because).await,
+        TriggerAction::HoldAndAsk => ask(unit, because).await,
         TriggerAction::FailBack => {
-            if let Some(loss) = loss(conductor).await {
-                ask(conductor, loss).await;
+            if let Some(loss) = loss(unit).await {
+                ask(unit, loss).await;
                 return;
             }
             let by = Actor::Trigger(trigger.name.clone());
-            let ended = conductor.attempt(Phase::Failback, by, because).await;
+            let ended = unit.attempt(Phase::Failback, by, because).await;
             tracing::info!(?ended, "failback ended");
         }
     }
 }
 
 /// Returns why going back now would lose acknowledged writes, if it would.
-async fn loss(conductor: &Arc<Conductor>) -> Option<String> {
-    let active = conductor.active().await?;
+async fn loss(unit: &Arc<Unit>) -> Option<String> {
+    let active = unit.active().await?;
     let database = active.families.database.as_ref()?;
     match database.way_back().await {
         Ok(way_back) if way_back.is_whole() => None,
@@ -87,13 +89,13 @@ async fn loss(conductor: &Arc<Conductor>) -> Option<String> {
     }
 }
 
-async fn ask(conductor: &Arc<Conductor>, because: String) {
+async fn ask(unit: &Arc<Unit>, because: String) {
     let way_out = vec![
         "bring the target's database back and run `segue resume`: the unit then fails back without loss".to_owned(),
         "or mend the target and leave the unit there: `segue confirm`".to_owned(),
     ];
     let refused = Event::FailbackRefused { because, way_out };
-    if let Err(fault) = conductor.journal.append(refused).await {
+    if let Err(fault) = unit.journal.append(refused).await {
         tracing::error!(%fault, "cannot record that a person must choose");
     }
 }

@@ -16,7 +16,7 @@ pub struct FrontSettings {
     /// The unit.
     pub unit: UnitPlan,
     /// What the operator allows.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// The run.
     pub run: RunId,
     /// The program that runs a front: `<program> front ...`.
@@ -113,8 +113,8 @@ impl Fronts {
     /// unit: one that took over the very port where the side's application is reached.
     pub(crate) fn relays(&self, front: &FrontPlan, side: Side) -> bool {
         let unit = &self.settings.unit;
-        let backend = unit.backends.get(side).address;
-        unit.fronts.iter().any(|other| other.name != front.name && other.listen == backend)
+        let Some(backend) = unit.backend(side) else { return false };
+        unit.fronts.iter().any(|other| other.name != front.name && other.listen == backend.address)
     }
 
     /// Returns the front that stands on the address of `side`.

@@ -5,6 +5,7 @@ use crate::link::{Link, unexpected};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use segue_front::control::{Hello, Reply, Request};
+use segue_model::plan::Backend;
 use segue_model::{EffectLeft, Fault, FaultKind, Side, Sides};
 use segue_port::{Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ impl Fronts {
     /// Starts a front's process, detached from this one, and waits until it answers.
     pub(crate) async fn start(&self, link: &Link) -> Outcome<()> {
         let plan = &link.plan;
-        let backend = self.settings.unit.backends.get(plan.side);
+        let backend = self.backends()?.get(plan.side);
         let mut args = vec![
             "front".to_owned(),
             format!("--name={}", plan.name),
@@ -65,6 +66,14 @@ impl Fronts {
         }
     }
 
+    /// The checks of the plan leave no front without a web server.
+    fn backends(&self) -> Outcome<&Sides<Backend>> {
+        self.settings.unit.backends.as_ref().ok_or_else(|| {
+            let op = format!("insert the fronts of unit `{}`", self.settings.unit.name);
+            Fault::new("SG0151", FaultKind::Bug, op, "the unit has no web server")
+        })
+    }
+
     async fn insert_one(&self, link: &Link, call: &Call) -> Outcome<Value> {
         let running = link.hello().await.is_ok_and(|hello| hello.listening);
         if !running {
@@ -73,18 +82,16 @@ impl Fronts {
         let (run, epoch) = (call.authority.run.clone(), call.authority.epoch);
         link.call(&Request::Claim { run: run.clone(), epoch }).await?;
         let unit = &self.settings.unit;
+        let backends = self.backends()?;
         let route = |mark| Request::SetRoute {
             mark,
             unit: unit.name.clone(),
             hosts: unit.hosts.clone(),
-            backends: Sides {
-                source: unit.backends.source.address,
-                target: unit.backends.target.address,
-            },
+            backends: Sides { source: backends.source.address, target: backends.target.address },
             write_side: Side::Source,
             concurrency: Sides {
-                source: unit.backends.source.concurrency,
-                target: unit.backends.target.concurrency,
+                source: backends.source.concurrency,
+                target: backends.target.concurrency,
             },
         };
         match link.change(&run, epoch, route).await? {

@@ -31,6 +31,10 @@ impl Sampler for FrontSampler {
     }
 
     async fn sample(&self, now_boot_ms: u64) -> Outcome<Vec<Sample>> {
+        // A share of nothing says nothing.
+        if self.fronts.links.is_empty() {
+            return Ok(Vec::new());
+        }
         let unit = &self.fronts.settings.unit.name;
         let hellos = self.fronts.hellos().await;
         let ready = hellos

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod ask;
 mod completions;
 mod controller;
 mod doctor;
@@ -29,25 +30,16 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         Command::Plan { file, sheet, offline, schema } => {
             wait(plan::run(&dir, &file, json, plan::Wish { sheet, offline, schema }))
         }
-        Command::Sync { hash } => wait(drive::drive(&dir, json, api::Command::Sync { hash })),
         Command::Status => wait(status::run(&dir, json)),
         Command::Watch => wait(drive::follow(&dir, json, api::Command::Watch)),
-        Command::Cutover { hash, prepare_only } => {
-            wait(drive::drive(&dir, json, api::Command::Cutover { hash, prepare_only }))
-        }
-        Command::Rollback { because } => {
-            wait(drive::drive(&dir, json, api::Command::Rollback { because }))
-        }
-        Command::Confirm => wait(drive::drive(&dir, json, api::Command::Confirm)),
-        Command::Settle { hash } => wait(drive::drive(&dir, json, api::Command::Settle { hash })),
+        Command::Stop => wait(drive::follow(&dir, json, api::Command::Stop)),
         Command::Report { out } => wait(report::run(&dir, &out, json)),
-        Command::Resume => wait(drive::drive(&dir, json, api::Command::Resume)),
         Command::Journal { after } => journal::run(&dir, after, json),
         Command::Front(front) => wait(front::run(front)),
         Command::Explain { code } => explain::run(&code),
         Command::Completions { shell } => completions::run(shell),
         Command::Controller => wait(controller::run(&dir)),
-        Command::Stop => wait(drive::follow(&dir, json, api::Command::Stop)),
+        asked => wait(drive::drive(&dir, json, ask::command(asked)?)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `segue plan`: shows what will happen and approves it by its hash.
 
 use super::doctor;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use segue_model::Severity;
 use std::path::Path;
 
@@ -35,19 +35,27 @@ pub(crate) async fn run(dir: &Path, file: &Path, json: bool, wish: Wish) -> Resu
         eprintln!("the plan is refused and was not stored; nothing was touched");
         return Ok(1);
     }
-    let tables = segue_server::outline::tables(&plan)?;
+    let Some(first) = plan.units.first() else { bail!("the plan has no unit") };
+    let tables = segue_server::outline::tables(first)?;
     if json {
         println!("{}", serde_json::to_string(&tables)?);
+        if plan.units.len() > 1 {
+            let groups = serde_json::json!({ "joints": plan.joints, "waves": plan.waves });
+            println!("{groups}");
+        }
     } else {
+        if plan.units.len() > 1 {
+            println!("{}", segue_server::outline::fleet(&plan));
+            println!("every unit goes this way, shown for `{}`:\n", first.unit.name);
+        }
         for table in &tables {
             println!("{}", table.text(wish.sheet));
         }
-        for line in segue_server::outline::not_provable(&plan) {
+        for line in segue_server::outline::not_provable(first) {
             println!("cannot be proven: {line}");
         }
     }
-    let hash = segue_plan::hash(&plan);
-    let path = segue_server::plans::store(dir, &plan)?;
+    let (hash, path) = segue_server::plans::store(dir, &plan)?;
     if json {
         println!("{}", serde_json::json!({ "hash": hash, "stored": path }));
     } else {

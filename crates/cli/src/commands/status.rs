@@ -31,6 +31,9 @@ pub(crate) async fn run(dir: &Path, json: bool) -> Result<u8> {
     if report.attempts.last().is_some_and(|attempt| attempt.ended == "open") {
         println!("an attempt is open: `segue resume` quenches, observes and goes on or back");
     }
-    println!("unit {}: {}", report.unit, serde_json::to_string(&report.outcome)?.trim_matches('"'));
+    for unit in &report.units {
+        let outcome = serde_json::to_string(&unit.outcome)?;
+        println!("unit {}: {}, at {}", unit.unit, outcome.trim_matches('"'), unit.at);
+    }
     Ok(0)
 }

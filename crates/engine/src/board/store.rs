@@ -1,10 +1,10 @@
 //! Roll-ups of one second in `samples.db`: what the report is made from.
 
 use rusqlite::{Connection, OpenFlags, params};
-use segue_model::{Fault, FaultKind, What};
+use segue_model::{Fault, FaultKind, UnitName, What};
 use segue_port::Outcome;
 use std::path::Path;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -12,6 +12,7 @@ const FILE: &str = "samples.db";
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS samples (
     at_ms INTEGER NOT NULL,
     boot_ms INTEGER NOT NULL,
+    unit TEXT NOT NULL,
     what TEXT NOT NULL,
     origin TEXT NOT NULL,
     min REAL NOT NULL,
@@ -22,15 +23,17 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS samples (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS samples_by_time ON samples (what, at_ms);";
 const INSERT: &str = "INSERT INTO samples
-    (at_ms, boot_ms, what, origin, min, max, avg, samples, count)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-const SELECT: &str = "SELECT at_ms, boot_ms, what, origin, min, max, avg, samples, count
+    (at_ms, boot_ms, unit, what, origin, min, max, avg, samples, count)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+const SELECT: &str = "SELECT at_ms, boot_ms, what, origin, min, max, avg, samples, count, unit
     FROM samples WHERE at_ms >= ?1 AND at_ms < ?2 AND (?3 IS NULL OR what = ?3)
-    ORDER BY at_ms, what, origin";
+    ORDER BY at_ms, unit, what, origin";
 
 /// One second of one measured value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RollUp {
+    /// The unit it is about.
+    pub unit: UnitName,
     /// What was measured, in the unit its name says.
     pub what: What,
     /// Which sampler or object it comes from.
@@ -58,10 +61,51 @@ pub(super) struct Batch {
     pub(super) written: Option<oneshot::Sender<bool>>,
 }
 
-pub(super) struct Writer(Connection);
+/// The thread of `samples.db` in a run directory. Clones share it.
+#[derive(Clone)]
+pub struct SampleStore(mpsc::Sender<Batch>);
+
+impl SampleStore {
+    /// Opens `samples.db` in `dir`, creates it if there is none.
+    ///
+    /// # Errors
+    /// `SG0630` if it cannot be opened.
+    pub fn open(dir: &Path) -> Outcome<Self> {
+        let writer = Writer::open(dir)?;
+        let (batches, inbox) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("samples".into())
+            .spawn(move || writer.serve(&inbox))
+            .map_err(|error| {
+                Fault::new("SG0630", FaultKind::Bug, "start the thread of `samples.db`", error)
+            })?;
+        Ok(Self(batches))
+    }
+
+    /// Returns where samples of one unit are kept.
+    pub fn of(&self, unit: &UnitName) -> UnitSamples {
+        UnitSamples { store: self.clone(), unit: unit.clone() }
+    }
+}
+
+/// Where the samples of one unit are kept.
+#[derive(Clone)]
+pub struct UnitSamples {
+    store: SampleStore,
+    /// The unit.
+    pub(super) unit: UnitName,
+}
+
+impl UnitSamples {
+    pub(super) fn send(&self, batch: Batch) -> bool {
+        self.store.0.send(batch).is_ok()
+    }
+}
+
+struct Writer(Connection);
 
 impl Writer {
-    pub(super) fn open(dir: &Path) -> Outcome<Self> {
+    fn open(dir: &Path) -> Outcome<Self> {
         std::fs::create_dir_all(dir).map_err(|error| fault(dir, &error))?;
         let connection = Connection::open(dir.join(FILE)).map_err(|error| fault(dir, &error))?;
         // NORMAL: a power loss may take the last seconds of figures, never the journal.
@@ -75,7 +119,7 @@ impl Writer {
         Ok(Self(connection))
     }
 
-    pub(super) fn serve(mut self, inbox: &Receiver<Batch>) {
+    fn serve(mut self, inbox: &Receiver<Batch>) {
         while let Ok(Batch { rows, written }) = inbox.recv() {
             let result = self.write(&rows);
             if let Err(error) = &result {
@@ -96,6 +140,7 @@ impl Writer {
                 insert.execute(params![
                     row.at_ms as i64,
                     row.boot_ms as i64,
+                    row.unit.as_str(),
                     encode(row.what),
                     row.from,
                     row.min,
@@ -142,6 +187,7 @@ pub fn samples(dir: &Path, what: Option<What>, from_ms: u64, to_ms: u64) -> Outc
                 avg: row.get(6)?,
                 samples: row.get::<_, i64>(7)? as u64,
                 count: row.get::<_, i64>(8)? as u64,
+                unit: UnitName(row.get(9)?),
             })
         })?;
         rows.collect()

@@ -30,7 +30,8 @@ const INSERT: &str = "INSERT INTO journal (seq, version, boot_ms, wall_ms, unit,
 const SELECT: &str = "SELECT seq, version, boot_ms, wall_ms, unit, payload, checksum
     FROM journal WHERE seq > ?1 ORDER BY seq";
 /// A journal of the first version has no such column.
-const COLUMNS: &str = "SELECT count(*) FROM pragma_table_info('journal') WHERE name = 'unit'";
+const COLUMNS: &str =
+    "SELECT count(*), coalesce(sum(name = 'unit'), 0) FROM pragma_table_info('journal')";
 
 pub(super) struct Store {
     connection: Connection,
@@ -194,8 +195,13 @@ fn read(
     mut take: impl FnMut(Record) -> Outcome<()>,
 ) -> Outcome<Head> {
     let unreadable = |error: rusqlite::Error| damaged(dir, 0, &error);
-    let columns: u32 = connection.query_row(COLUMNS, [], |row| row.get(0)).map_err(unreadable)?;
+    let (columns, unit): (u32, u32) = connection
+        .query_row(COLUMNS, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(unreadable)?;
     if columns == 0 {
+        return Err(damaged(dir, 0, &"it has no table of records"));
+    }
+    if unit == 0 {
         let op = format!("read journal in `{}`", dir.display());
         let cause = format!("it is of version 1, this program knows version {VERSION}");
         return Err(Fault::new("SG0603", FaultKind::Unsupported, op, cause)

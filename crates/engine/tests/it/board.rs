@@ -1,11 +1,12 @@
 //! The board: what it keeps, what it forgets, and what it says of silence.
 
 use async_trait::async_trait;
+use segue_engine::board::SampleStore;
 use segue_engine::clock::TestClock;
 use segue_engine::gates::{BoundGate, FnGate, Gate, GateContext, all_of};
 use segue_engine::{Board, SystemClock};
 use segue_model::gate::{Bound, Verdict};
-use segue_model::{Fault, FaultKind, Sample, Side, What};
+use segue_model::{Fault, FaultKind, Sample, Side, UnitName, What};
 use segue_port::{Clock, Outcome, Sampler};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -150,7 +151,10 @@ async fn one_sampler_that_hangs_does_not_stop_the_others() {
     let good = Counter::new("good", false, false);
     let (stuck, broken) = (Counter::new("stuck", true, false), Counter::new("broken", false, true));
     let samplers: Vec<Arc<dyn Sampler>> = vec![stuck, broken, good.clone()];
-    let board = Board::start(samplers, Arc::clone(&clock), dir.path()).unwrap();
+    let board = {
+        let store = SampleStore::open(dir.path()).unwrap();
+        Board::start(samplers, Arc::clone(&clock), store.of(&UnitName::from("shop")))
+    };
     until("samples", || board.window(LAG, 60_000).len() > 20).await;
     assert_eq!(board.latest_of_each(LAG).len(), 1);
     assert_eq!(board.faults().keys().collect::<Vec<_>>(), ["broken"]);

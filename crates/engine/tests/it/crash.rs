@@ -1,7 +1,7 @@
 //! kill -9 at every point, again while it resumes, and what the world says afterwards.
 
 use crate::toy::{self, CUTOVER, World};
-use segue_engine::{Board, Executor, Journal, Lease, UnitJournal, SystemClock, Wish};
+use segue_engine::{Board, Executor, Journal, Lease, SystemClock, UnitJournal, Wish};
 use segue_model::event::{Actor, Event, Phase, UnitEntry};
 use segue_model::state::{EndedHow, RunState, Stage, UnitState};
 use segue_model::{EffectLeft, RunId, StepName, UnitName};

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use segue_engine::clock::TestClock;
-use segue_engine::{Board, Budget, Ended, Executor, Journal, UnitJournal, Pause, Retry, Step, Table, Wish};
+use segue_engine::{
+    Board, Budget, Ended, Executor, Journal, Pause, Retry, Step, Table, UnitJournal, Wish,
+};
 use segue_model::event::{Actor, Event, Phase, UnitEntry};
 use segue_model::state::UnitState;
 use segue_model::{EffectLeft, Epoch, Fault, FaultKind, RunId, StepName, UnitName};
@@ -166,7 +168,11 @@ impl Bench {
             run: RunId::from("run"),
             name: String::new(),
             plan_hash: "hash".into(),
-            units: vec![UnitEntry { unit: UnitName::from("shop"), plan_hash: "own".into(), wave: 1 }],
+            units: vec![UnitEntry {
+                unit: UnitName::from("shop"),
+                plan_hash: "own".into(),
+                wave: 1,
+            }],
             by: Actor::Controller,
         };
         journal.append(started).await.unwrap();

@@ -137,7 +137,11 @@ impl Sim {
                 run: RunId::from("run"),
                 name: String::new(),
                 plan_hash: "hash".into(),
-                units: vec![UnitEntry { unit: UnitName::from("unit"), plan_hash: "own".into(), wave: 1 }],
+                units: vec![UnitEntry {
+                    unit: UnitName::from("unit"),
+                    plan_hash: "own".into(),
+                    wave: 1,
+                }],
                 by: by.clone(),
             },
             Event::EpochTaken { epoch: Epoch(1), pid: 1 },

@@ -141,7 +141,10 @@ fn from_the_promotion(families: &Families) -> Vec<Step> {
 
 fn before_arm(families: &Families, way: Way, remembered: &Remembered) -> Vec<Arc<dyn Gate>> {
     let policy = &families.plan.policy;
-    let mut all = vec![gates::fronts_ready(), gates::backend_healthy(way.to())];
+    let mut all = Vec::new();
+    if families.plan.unit.backends.is_some() {
+        all.extend([gates::fronts_ready(), gates::backend_healthy(way.to())]);
+    }
     if families.database.is_some() {
         // The way there and the way back: both streams run and are close.
         all.push(gates::database_lag(way.from(), policy.database_lag_max_ms));

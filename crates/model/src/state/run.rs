@@ -14,6 +14,8 @@ type Legal = Result<(), String>;
 pub struct WaveState {
     /// When it began.
     pub started: Option<Moment>,
+    /// When it began or a person last let it go on: units that went back later stop it.
+    pub since: Option<Moment>,
     /// Why no further unit of it starts.
     pub stopped: Option<String>,
     /// When its last unit had moved.
@@ -212,8 +214,7 @@ impl RunState {
                 let unit = |hash: &String| {
                     Arc::new(UnitState { plan_hash: hash.clone(), ..UnitState::default() })
                 };
-                self.units =
-                    units.iter().map(|e| (e.unit.clone(), unit(&e.plan_hash))).collect();
+                self.units = units.iter().map(|e| (e.unit.clone(), unit(&e.plan_hash))).collect();
             }
             Event::EpochTaken { epoch, .. } => self.epoch = *epoch,
             Event::Approved { by, role } => {
@@ -232,13 +233,15 @@ impl RunState {
                 because: because.clone(),
             }),
             Event::WaveStarted { wave, .. } => {
-                self.waves.entry(*wave).or_default().started = Some(now);
+                let wave = self.waves.entry(*wave).or_default();
+                (wave.started, wave.since) = (Some(now), Some(now));
             }
             Event::WaveStopped { wave, because } => {
                 self.waves.entry(*wave).or_default().stopped = Some(because.clone());
             }
             Event::WaveResumed { wave, .. } => {
-                self.waves.entry(*wave).or_default().stopped = None;
+                let wave = self.waves.entry(*wave).or_default();
+                (wave.stopped, wave.since) = (None, Some(now));
             }
             Event::WaveCompleted { wave } => {
                 self.waves.entry(*wave).or_default().completed = Some(now);

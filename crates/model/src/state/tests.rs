@@ -86,7 +86,11 @@ impl Log {
             run: RunId::from("run"),
             name: "plan".into(),
             plan_hash: "hash".into(),
-            units: vec![UnitEntry { unit: UnitName::from("shop"), plan_hash: "own".into(), wave: 1 }],
+            units: vec![UnitEntry {
+                unit: UnitName::from("shop"),
+                plan_hash: "own".into(),
+                wave: 1,
+            }],
             by: Actor::Controller,
         });
         log.add(Event::EpochTaken { epoch: Epoch(1), pid: 1 });

@@ -18,7 +18,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
         egress(found, &at, front, unit);
     }
     for side in [Side::Source, Side::Target] {
-        if !unit.fronts.iter().any(|front| front.side == side) {
+        if unit.backends.is_some() && !unit.fronts.iter().any(|front| front.side == side) {
             found.add(
                 "SG0706",
                 "front",
@@ -54,8 +54,9 @@ fn listen(found: &mut Found, at: &str, front: &FrontPlan, unit: &UnitPlan) {
             "write the address that DNS names, with the port of the site",
         );
     }
-    let own = unit.backends.get(front.side).address;
-    let other = unit.backends.get(front.side.other()).address;
+    let Some(backends) = &unit.backends else { return };
+    let own = backends.get(front.side).address;
+    let other = backends.get(front.side.other()).address;
     if front.listen == other {
         found.add(
             "SG0709",

@@ -2,9 +2,9 @@
 
 use super::names::name;
 use super::{Found, key};
-use segue_model::What;
 use segue_model::gate::{Bound, Trigger};
 use segue_model::plan::{Plan, UnitPlan};
+use segue_model::{Side, What};
 
 /// How long samples are remembered: a trigger cannot look back further.
 const REMEMBERED_MS: u64 = 120_000;
@@ -80,7 +80,7 @@ fn missing(unit: &UnitPlan, what: What) -> Option<(&'static str, &'static str)> 
             (!unit.zones.is_empty(), ("zone", "a [[zone]]"))
         }
         What::DirectRequests => (
-            unit.backends.source.access_log.is_some(),
+            unit.backend(Side::Source).is_some_and(|web| web.access_log.is_some()),
             ("access log of the source", "`backend.source.access_log`"),
         ),
         What::FrontsReady

@@ -2,23 +2,15 @@
 
 use super::names::{absolute, domain, name, url_path};
 use super::{Found, key};
-use segue_model::Side;
 use segue_model::plan::{Backend, UnitPlan, WorkerPlan};
+use segue_model::{Side, Sides};
 use std::path::Path;
 
 pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
     name(found, "unit.name", unit.name.as_str());
-    hosts(found, &unit.hosts);
-    for side in [Side::Source, Side::Target] {
-        backend(found, &format!("backend.{side}"), unit.backends.get(side));
-    }
-    if unit.backends.source.address == unit.backends.target.address {
-        found.add(
-            "SG0728",
-            "backend.target.address",
-            format!("both sides have the web server {}", unit.backends.target.address),
-            "name the server of the target",
-        );
+    match &unit.backends {
+        Some(backends) => site(found, unit, backends),
+        None => without_site(found, unit),
     }
     workers(found, &unit.workers);
     if let Some(probe) = &unit.probe {
@@ -39,6 +31,46 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
                 "write 1 to 1000",
             );
         }
+    }
+}
+
+fn site(found: &mut Found, unit: &UnitPlan, backends: &Sides<Backend>) {
+    hosts(found, &unit.hosts);
+    for side in [Side::Source, Side::Target] {
+        backend(found, &format!("backend.{side}"), backends.get(side));
+    }
+    if backends.source.address == backends.target.address {
+        found.add(
+            "SG0728",
+            "backend.target.address",
+            format!("both sides have the web server {}", backends.target.address),
+            "name the server of the target",
+        );
+    }
+}
+
+/// A unit without a web server moves data and records only.
+fn without_site(found: &mut Found, unit: &UnitPlan) {
+    let named = [
+        ("unit.hosts", !unit.hosts.is_empty()),
+        ("front", !unit.fronts.is_empty()),
+        ("probe", unit.probe.is_some()),
+    ];
+    for (key, _) in named.into_iter().filter(|(_, named)| *named) {
+        found.add(
+            "SG0728",
+            key,
+            "the unit has no web server",
+            "add [backend.source] and [backend.target], or take this away",
+        );
+    }
+    if unit.database.is_none() && unit.trees.is_empty() && unit.zones.is_empty() {
+        found.add(
+            "SG0728",
+            "unit",
+            "the unit has no site, no database, no tree and no zone",
+            "say what moves",
+        );
     }
 }
 

@@ -4,10 +4,15 @@
 //! [`segue_model::plan::Plan`]. Every default is said in the doc comment of its field,
 //! which is also the text of the JSON Schema.
 
+mod fleet;
 mod policy;
 mod secret;
 mod unit;
 
+pub use fleet::{
+    ApprovalFile, DutyFile, FleetFile, FreezeFile, JointFile, LimitsFile, PeopleFile,
+    RehearsalFile, StrategyFile, TrafficFile, WaveFile, WindowFile,
+};
 pub use policy::{ActionFile, Measure, NoDataFile, PolicyFile, TriggerFile};
 pub use secret::SecretText;
 pub use unit::{
@@ -23,13 +28,16 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Segue plan file")]
 pub struct PlanFile {
-    /// Name of the plan: letters, digits, `-`, `_` and `.`, at most 64.
+    /// Name of the plan: letters, digits, `-`, `_` and `.`, at most 64. A file that another
+    /// plan names among its `units` needs none. Default: empty.
+    #[serde(default)]
     pub name: String,
     /// What moves.
     pub unit: UnitFile,
-    /// The web servers behind the fronts.
-    pub backend: BackendsFile,
-    /// The fronts, one for every address that DNS names or will name.
+    /// The web servers behind the fronts. Default: none, for a unit that has no site.
+    pub backend: Option<BackendsFile>,
+    /// The fronts, one for every address that DNS names or will name. Default: none.
+    #[serde(default)]
     pub front: Vec<FrontFile>,
     /// The database. Default: none.
     pub database: Option<DatabaseFile>,
@@ -45,9 +53,9 @@ pub struct PlanFile {
     pub worker: Vec<WorkerFile>,
     /// What the probes ask for. Default: no probes, and then no word on failed requests.
     pub probe: Option<ProbeFile>,
-    /// What the operator allows. Default: every field has its own.
-    #[serde(default)]
-    pub policy: PolicyFile,
+    /// What the operator allows. Default: that of the plan that names this file among its
+    /// `units`, else every field has its own.
+    pub policy: Option<PolicyFile>,
     /// Conditions that start an action while the unit is watched. Default: the set that
     /// `segue init` writes into a new plan, as far as the plan has what they measure.
     /// An empty list switches every trigger off.

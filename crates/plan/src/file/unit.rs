@@ -22,8 +22,15 @@ pub enum SideFile {
 pub struct UnitFile {
     /// Name of the unit: letters, digits, `-`, `_` and `.`, at most 64.
     pub name: String,
-    /// Host names of the site, lower case, without trailing dot. At least one.
+    /// Host names of the site, lower case, without trailing dot. At least one if the unit has
+    /// a web server. Default: none.
+    #[serde(default)]
     pub hosts: Vec<String>,
+    /// Requests a day. Default: not known, and then waves by traffic leave the unit for the
+    /// last one.
+    pub requests_per_day: Option<u64>,
+    /// Day on which the account was made, as `2024-05-31`. Default: not known.
+    pub created: Option<String>,
 }
 
 /// The web servers that answer for the unit.

@@ -1,36 +1,46 @@
-//! What each command of a person does.
+//! What each command of a person does to the run.
 
-use super::{Answer, Conductor, refuse};
+use super::{Conductor, together};
+use crate::api::Pick;
 use crate::phases::prove_triggers;
-use crate::{plans, status};
-use segue_engine::Wish;
-use segue_model::event::{Actor, Event, Phase};
-use segue_model::plan::Plan;
+use crate::plans;
+use crate::unit::{Answer, Unit};
+use futures_util::future::join_all;
+use segue_model::event::{Actor, Event, UnitEntry};
+use segue_model::fleet::Fleet;
 use segue_model::state::Stage;
 use segue_model::{Fault, FaultKind, RunId, Severity};
 use std::sync::Arc;
 
 impl Conductor {
-    pub(super) async fn sync(self: &Arc<Self>, hash: &str, by: Actor) -> Answer {
-        let _busy = self.take_turn()?;
-        let state = self.journal.state();
-        if state.run.is_some() {
+    pub(super) async fn sync(self: &Arc<Self>, hash: &str, pick: &Pick, by: Actor) -> Answer {
+        if self.journal.with(|state| state.run.is_some()) {
             self.same_plan(hash)?;
         } else {
-            let (whole, plan) = plans::load(&self.dir, hash)?;
-            self.begin_run(&whole, &plan, by.clone()).await?;
+            let _turn = self.turn.lock().await;
+            let (whole, fleet) = plans::load(&self.dir, hash)?;
+            self.begin_run(&whole, fleet, by.clone()).await?;
         }
-        match self.journal.state().stage {
-            Stage::Fresh => self.attempt(Phase::Sync, by, String::new()).await,
-            Stage::Settled => Ok((0, "the unit is settled: nothing follows any more".into())),
-            _ => self.compare_again().await,
-        }
+        let run = self.need_run()?;
+        let places = self.places(&run.fleet, |limits| limits.seeds_a_server);
+        let all = self.pick(pick)?.into_iter().map(|unit| {
+            let (by, places) = (by.clone(), Arc::clone(&places));
+            async move {
+                if unit.state().excluded.is_some() {
+                    return (unit.name().clone(), Ok((0, "excluded".to_owned())));
+                }
+                let _place = places.take(&unit.plan).await;
+                let answer = unit.sync(by).await;
+                (unit.name().clone(), answer)
+            }
+        });
+        together(join_all(all).await)
     }
 
-    async fn begin_run(self: &Arc<Self>, hash: &str, plan: &Plan, by: Actor) -> Result<(), Fault> {
+    async fn begin_run(&self, hash: &str, fleet: Fleet, by: Actor) -> Result<(), Fault> {
         let mut findings = crate::doctor::machine();
-        findings.extend(crate::doctor::plan(plan));
-        findings.extend(crate::doctor::world(plan).await);
+        findings.extend(crate::doctor::plan(&fleet));
+        findings.extend(crate::doctor::world(&fleet).await);
         let refusing: Vec<String> = findings
             .iter()
             .filter(|finding| finding.severity == Severity::Refuse)
@@ -45,139 +55,90 @@ impl Conductor {
             )
             .hint("nothing was touched; `segue doctor` shows every finding"));
         }
-        prove_triggers(plan)?;
+        for plan in &fleet.units {
+            prove_triggers(plan)?;
+        }
         let run = RunId(uuid::Uuid::now_v7().to_string());
+        let entry = |plan: &Arc<segue_model::plan::Plan>| UnitEntry {
+            unit: plan.unit.name.clone(),
+            plan_hash: segue_plan::hash(plan),
+            wave: fleet.wave_of(&plan.unit.name),
+        };
         self.journal
             .append(Event::RunStarted {
                 run: run.clone(),
-                unit: plan.unit.name.clone(),
+                name: fleet.name.clone(),
                 plan_hash: hash.to_owned(),
-                plan: segue_plan::canonical(plan),
+                units: fleet.units.iter().map(entry).collect(),
                 by,
             })
             .await?;
-        self.activate(plan, &run).await?;
+        self.set_run(fleet, &run);
         Ok(())
     }
 
-    pub(super) async fn cutover(
+    pub(super) async fn rollback(
         self: &Arc<Self>,
-        hash: &str,
-        prepare_only: bool,
+        because: String,
+        pick: &Pick,
         by: Actor,
     ) -> Answer {
-        let _busy = self.take_turn()?;
-        self.same_plan(hash)?;
-        if self.journal.state().stage == Stage::Synced {
-            let ended = self.attempt(Phase::Prepare, by.clone(), String::new()).await?;
-            if ended.0 != 0 || prepare_only {
-                return Ok(ended);
-            }
+        let mut units = self.pick(pick)?;
+        if units.len() > 1 {
+            // Only what moved or moves: the rest is where it should be.
+            units.retain(|unit| {
+                let state = unit.state();
+                let moves = matches!(state.stage, Stage::Watching | Stage::Confirmed);
+                moves || state.open.is_some()
+            });
         }
-        if prepare_only {
-            return Ok((0, "fronts stand and TTLs are low".into()));
-        }
-        self.attempt(Phase::Cutover, by, String::new()).await
-    }
-
-    pub(super) async fn rollback(self: &Arc<Self>, because: String, by: Actor) -> Answer {
-        let state = self.journal.state();
-        if let Some(open) = &state.open {
-            let phase = open.attempt.phase;
-            let crossed = open.crossed();
-            if phase == Phase::Failback {
-                return Ok((0, "a failback is under way already".into()));
-            }
-            if !crossed {
-                self.wish.send_replace(Wish::TurnBack { by: by.clone(), because: because.clone() });
-            }
-            // Wait for the open table: either it withdraws or it completes and is failed back.
-            let _busy = self.busy.lock().await;
-            let now = self.journal.state();
-            if now.stage < Stage::Watching {
-                return Ok((
-                    0,
-                    format!("{} withdrawn; service goes on at the source", phase.as_str()),
-                ));
-            }
-            return self.attempt(Phase::Failback, by, because).await;
-        }
-        let _busy = self.take_turn()?;
-        match state.stage {
-            Stage::Watching | Stage::Confirmed => self.attempt(Phase::Failback, by, because).await,
-            Stage::Settled => {
-                Err(refuse("roll back", "the unit is settled: the point of no return was passed"))
-            }
-            _ => Ok((0, "nothing to roll back: the unit is at the source".into())),
-        }
-    }
-
-    pub(super) async fn confirm(&self, by: Actor) -> Answer {
-        // The first of this and a trigger's failback wins: the journal decides.
-        let appended = self
-            .journal
-            .append_if(Event::Confirmed { by }, |state| {
-                state.stage == Stage::Watching && state.open.is_none()
-            })
-            .await?;
-        match appended {
-            Some(_) => Ok((0, "confirmed: only a person fails it back from now on".into())),
-            None => Err(refuse(
-                "confirm",
-                "the unit is not being watched: a failback began or no cutover ended",
-            )),
-        }
-    }
-
-    pub(super) async fn settle(self: &Arc<Self>, hash: &str, by: Actor) -> Answer {
-        let _busy = self.take_turn()?;
-        self.same_plan(hash)?;
-        if self.journal.state().stage != Stage::Confirmed {
-            return Err(
-                refuse("settle", "the unit is not confirmed").hint("run `segue confirm` first")
-            );
-        }
-        self.attempt(Phase::Settle, by, String::new()).await
-    }
-
-    pub(super) async fn resume(self: &Arc<Self>, by: Actor) -> Answer {
-        let state = self.journal.state();
-        match &state.open {
-            Some(open) if open.stuck.is_some() => {
-                let _busy = self.take_turn()?;
-                let phase = open.attempt.phase;
-                self.journal.append(Event::AttemptResumed { by }).await?;
-                self.execute(phase).await
-            }
-            Some(_) => {
-                // The controller took the attempt up when it started; wait for its end.
-                let _busy = self.busy.lock().await;
-                Ok((status::exit(&self.journal.state()), "the open attempt has ended".into()))
-            }
-            None if state.refused.is_some() => {
-                let _busy = self.take_turn()?;
-                self.attempt(Phase::Failback, by, "asked for after a refused failback".into()).await
-            }
-            None => Ok((0, "nothing is open".into())),
-        }
-    }
-
-    fn same_plan(&self, hash: &str) -> Result<(), Fault> {
-        let state = self.journal.state();
-        let Some(own) = &state.plan_hash else {
-            return Err(
-                refuse("find the run", "no run has begun").hint("`segue sync HASH` begins one")
-            );
+        let each = |unit: Arc<Unit>| {
+            let (because, by) = (because.clone(), by.clone());
+            async move { (unit.name().clone(), unit.rollback(because, by).await) }
         };
-        if hash.len() >= 8 && own.starts_with(hash) {
-            return Ok(());
+        together(join_all(units.into_iter().map(each)).await)
+    }
+
+    pub(super) async fn confirm(&self, pick: &Pick, by: Actor) -> Answer {
+        let mut units = self.pick(pick)?;
+        if units.len() > 1 {
+            units.retain(|unit| unit.state().stage == Stage::Watching);
         }
-        Err(Fault::new(
-            "SG0814",
-            FaultKind::Conflict,
-            "compare the plan's hash",
-            format!("this run executes plan {own}, not {hash}"),
-        )
-        .hint("what was approved is what runs; another plan needs a run directory of its own"))
+        let mut answers = Vec::new();
+        for unit in units {
+            answers.push((unit.name().clone(), unit.confirm(by.clone()).await));
+        }
+        together(answers)
+    }
+
+    pub(super) async fn settle(self: &Arc<Self>, hash: &str, pick: &Pick, by: Actor) -> Answer {
+        self.same_plan(hash)?;
+        let mut units = self.pick(pick)?;
+        if units.len() > 1 {
+            units.retain(|unit| unit.state().stage == Stage::Confirmed);
+        }
+        let mut answers = Vec::new();
+        for unit in units {
+            answers.push((unit.name().clone(), unit.settle(by.clone()).await));
+        }
+        together(answers)
+    }
+
+    pub(super) async fn resume(self: &Arc<Self>, pick: &Pick, by: Actor) -> Answer {
+        let mut units = self.pick(pick)?;
+        if units.len() > 1 {
+            units.retain(|unit| {
+                let state = unit.state();
+                state.open.is_some() || state.refused.is_some()
+            });
+            if units.is_empty() {
+                return Ok((0, "nothing is open".into()));
+            }
+        }
+        let each = |unit: Arc<Unit>| {
+            let by = by.clone();
+            async move { (unit.name().clone(), unit.resume(by).await) }
+        };
+        together(join_all(units.into_iter().map(each)).await)
     }
 }

@@ -48,7 +48,8 @@ impl Site {
         {
             start_front(plan, backends).await;
         }
-        let settings = FrontSettings { unit, policy: policy(), run: run(), program: "none".into() };
+        let settings =
+            FrontSettings { unit, policy: Arc::new(policy()), run: run(), program: "none".into() };
         let fronts = Fronts::new(settings);
         fronts.take_epoch(Epoch(1)).await.unwrap();
         let over = Arc::new(AtomicBool::new(false));
@@ -131,7 +132,9 @@ fn unit(
     UnitPlan {
         name: UnitName("shop".into()),
         hosts: vec![HOST.into()],
-        backends: Sides { source: backend(reached.source), target: backend(reached.target) },
+        backends: Some(Sides { source: backend(reached.source), target: backend(reached.target) }),
+        requests_per_day: None,
+        created: None,
         fronts: vec![front(Side::Source, source_front), front(Side::Target, target_front)],
         database: None,
         trees: Vec::new(),

@@ -9,9 +9,14 @@ mod zones;
 use super::example;
 use crate::check;
 use segue_model::Sides;
-use segue_model::plan::{OwnedSet, Plan};
+use segue_model::plan::{OwnedSet, Plan, Policy};
+use std::sync::Arc;
 
 type Change = fn(&mut Plan);
+
+fn policy_of(plan: &mut Plan) -> &mut Policy {
+    Arc::make_mut(&mut plan.policy)
+}
 
 /// Applies the change and expects exactly these `code key` pairs.
 fn refused(rows: &[(&str, Change, &[&str])]) {
@@ -53,8 +58,8 @@ fn accepts_what_looks_unusual_and_is_right() {
         |p| own(p, set("sub.example.test", "NS", &["ns.example.net."], &["ns.example.org."])),
         |p| p.unit.zones.clear(),
         |p| p.unit.trees.clear(),
-        |p| p.policy.hold_age_max_ms = p.policy.pause_budget_ms,
-        |p| p.unit.backends.target.access_log = Some("/var/log/a.log".into()),
+        |p| policy_of(p).hold_age_max_ms = policy_of(p).pause_budget_ms,
+        |p| p.unit.backends.as_mut().unwrap().target.access_log = Some("/var/log/a.log".into()),
     ];
     for (nth, change) in rows.into_iter().enumerate() {
         let mut plan = example();

@@ -25,27 +25,30 @@ fn refuses_backends_and_probes() {
     refused(&[
         (
             "one server for both",
-            |p| p.unit.backends.target.address = p.unit.backends.source.address,
+            |p| {
+                p.unit.backends.as_mut().unwrap().target.address =
+                    p.unit.backends.as_mut().unwrap().source.address
+            },
             &["SG0728 backend.target.address", "SG0709 front[source].listen"],
         ),
         (
             "no port",
-            |p| p.unit.backends.target.address.set_port(0),
+            |p| p.unit.backends.as_mut().unwrap().target.address.set_port(0),
             &["SG0728 backend.target.address"],
         ),
         (
             "relative health path",
-            |p| p.unit.backends.source.health_path = "healthz".into(),
+            |p| p.unit.backends.as_mut().unwrap().source.health_path = "healthz".into(),
             &["SG0728 backend.source.health_path"],
         ),
         (
             "relative log",
-            |p| p.unit.backends.source.access_log = Some("access.log".into()),
+            |p| p.unit.backends.as_mut().unwrap().source.access_log = Some("access.log".into()),
             &["SG0729 backend.source.access_log"],
         ),
         (
             "no request at once",
-            |p| p.unit.backends.source.concurrency = 0,
+            |p| p.unit.backends.as_mut().unwrap().source.concurrency = 0,
             &["SG0728 backend.source.concurrency"],
         ),
         ("path", |p| p.unit.probe.as_mut().unwrap().path = "a".into(), &["SG0724 probe.path"]),

@@ -1,0 +1,241 @@
+//! What units share: some things have one owner, others join units.
+//!
+//! A schema, a tree, a host and a record set belong to one unit. Units with a common login
+//! or zone are *joined*: fencing a login takes every unit down that uses it, and a zone is
+//! published as one set.
+
+use super::problem;
+use crate::Problem;
+use crate::file::JointFile;
+use segue_model::UnitName;
+use segue_model::fleet::Joint;
+use segue_model::plan::{Plan, UnitPlan};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// Units after joining.
+pub(super) struct Shared {
+    pub(super) units: Vec<Arc<Plan>>,
+    pub(super) joints: Vec<Joint>,
+}
+
+/// Finds what units share and joins those that must switch together.
+pub(super) fn join(
+    units: Vec<Plan>,
+    asked: &[JointFile],
+    separate_zones: &[String],
+    problems: &mut Vec<Problem>,
+) -> Shared {
+    let places = places(&units, problems);
+    one_owner(&units, problems);
+    let mut sets = Sets::new(units.len());
+    let mut because: Vec<(usize, String)> = Vec::new();
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let separate: HashSet<&str> = separate_zones.iter().map(String::as_str).collect();
+    for (place, plan) in units.iter().enumerate() {
+        for shared in joining(&plan.unit, &separate) {
+            if let Some(other) = first.get(&shared) {
+                sets.join(*other, place);
+                because.push((place, shared));
+            } else {
+                first.insert(shared, place);
+            }
+        }
+    }
+    for joint in asked {
+        let members: Vec<usize> =
+            joint.units.iter().filter_map(|name| places.get(name.as_str()).copied()).collect();
+        if members.len() != joint.units.len() || members.len() < 2 {
+            problems.push(problem(
+                "SG0743",
+                "joint.units",
+                format!(
+                    "{} is not a list of two units of this plan or more",
+                    joint.units.join(", ")
+                ),
+                "name units as their files do",
+            ));
+            continue;
+        }
+        for member in &members[1..] {
+            sets.join(members[0], *member);
+        }
+        because.push((members[0], format!("the plan says so: {}", joint.because)));
+    }
+    merge(units, &mut sets, because, problems)
+}
+
+fn places<'a>(units: &'a [Plan], problems: &mut Vec<Problem>) -> HashMap<String, usize> {
+    let mut places = HashMap::with_capacity(units.len());
+    for (place, plan) in units.iter().enumerate() {
+        let name: &'a str = plan.unit.name.as_str();
+        if places.insert(name.to_owned(), place).is_some() {
+            problems.push(problem(
+                "SG0741",
+                format!("{name}: unit.name"),
+                format!("two units have the name `{name}`"),
+                "give each its own",
+            ));
+        }
+    }
+    places
+}
+
+/// Refuses what two units claim although only one can have it.
+fn one_owner(units: &[Plan], problems: &mut Vec<Problem>) {
+    let mut owners: HashMap<String, &UnitName> = HashMap::new();
+    for plan in units {
+        for owned in owned(&plan.unit) {
+            if let Some(other) = owners.get(&owned) {
+                problems.push(problem(
+                    "SG0741",
+                    plan.unit.name.to_string(),
+                    format!("{owned} belongs to unit `{other}` too"),
+                    "leave it to one of the two, or make them one unit",
+                ));
+            } else {
+                owners.insert(owned, &plan.unit.name);
+            }
+        }
+    }
+}
+
+fn owned(unit: &UnitPlan) -> Vec<String> {
+    let mut owned: Vec<String> = unit.hosts.iter().map(|host| format!("host {host}")).collect();
+    if let Some(database) = &unit.database {
+        let servers = [&database.servers.source, &database.servers.target];
+        owned.extend(
+            servers.map(|server| format!("schema {} at {}", database.schema, server.address)),
+        );
+    }
+    for tree in &unit.trees {
+        owned.push(format!("folder {} of the source", tree.roots.source.display()));
+        owned.push(format!("folder {} of the target", tree.roots.target.display()));
+    }
+    for zone in &unit.zones {
+        let sets = zone.records.iter();
+        owned.extend(sets.map(|set| format!("record set {} {}", set.name, set.rtype)));
+    }
+    owned
+}
+
+fn joining(unit: &UnitPlan, separate: &HashSet<&str>) -> Vec<String> {
+    let mut shared = Vec::new();
+    for zone in unit.zones.iter().filter(|zone| !separate.contains(zone.zone.as_str())) {
+        shared.push(format!("zone {}", zone.zone));
+    }
+    if let Some(database) = &unit.database {
+        let at = database.servers.source.address;
+        shared.extend(database.logins.iter().map(|login| format!("login {login} at {at}")));
+    }
+    shared
+}
+
+/// Disjoint sets of units, by their place in the plan.
+struct Sets(Vec<usize>);
+
+impl Sets {
+    fn new(count: usize) -> Self {
+        Self((0..count).collect())
+    }
+
+    fn of(&mut self, place: usize) -> usize {
+        let mut root = place;
+        while self.0[root] != root {
+            self.0[root] = self.0[self.0[root]];
+            root = self.0[root];
+        }
+        root
+    }
+
+    fn join(&mut self, one: usize, other: usize) {
+        let (one, other) = (self.of(one), self.of(other));
+        let (low, high) = (one.min(other), one.max(other));
+        self.0[high] = low;
+    }
+}
+
+/// Makes one unit of every set; the first unit of the plan gives it its name.
+fn merge(
+    units: Vec<Plan>,
+    sets: &mut Sets,
+    because: Vec<(usize, String)>,
+    problems: &mut Vec<Problem>,
+) -> Shared {
+    let mut reasons: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (place, why) in because {
+        let known = reasons.entry(sets.of(place)).or_default();
+        if !known.contains(&why) {
+            known.push(why);
+        }
+    }
+    let mut merged: BTreeMap<usize, (Plan, Vec<UnitName>)> = BTreeMap::new();
+    for (place, plan) in units.into_iter().enumerate() {
+        let name = plan.unit.name.clone();
+        match merged.entry(sets.of(place)) {
+            std::collections::btree_map::Entry::Vacant(free) => {
+                free.insert((plan, vec![name]));
+            }
+            std::collections::btree_map::Entry::Occupied(mut taken) => {
+                let (into, members) = taken.get_mut();
+                members.push(name);
+                add(into, plan, problems);
+            }
+        }
+    }
+    let mut shared = Shared { units: Vec::with_capacity(merged.len()), joints: Vec::new() };
+    for (place, (plan, members)) in merged {
+        if members.len() > 1 {
+            shared.joints.push(Joint {
+                unit: plan.unit.name.clone(),
+                members,
+                because: reasons.remove(&place).unwrap_or_default(),
+            });
+        }
+        shared.units.push(Arc::new(plan));
+    }
+    shared
+}
+
+/// Adds what a joined unit moves to the unit that it becomes part of.
+fn add(into: &mut Plan, from: Plan, problems: &mut Vec<Problem>) {
+    let name = from.unit.name.clone();
+    let mut refuse = |what: &str| {
+        problems.push(problem(
+            "SG0743",
+            format!("{name}"),
+            format!("it must switch together with `{}`, and both have {what}", into.unit.name),
+            "write them as one unit; or, for a zone only, name it in `separate_zones`",
+        ));
+    };
+    if into.unit.backends.is_some() && from.unit.backends.is_some() {
+        refuse("a web server");
+    }
+    if into.unit.database.is_some() && from.unit.database.is_some() {
+        refuse("a database");
+    }
+    if into.policy != from.policy {
+        refuse("a policy of their own");
+    }
+    let unit = &mut into.unit;
+    unit.requests_per_day = match (unit.requests_per_day, from.unit.requests_per_day) {
+        (Some(one), Some(other)) => Some(one + other),
+        (one, other) => one.or(other),
+    };
+    unit.hosts.extend(from.unit.hosts);
+    unit.backends = unit.backends.take().or(from.unit.backends);
+    unit.database = unit.database.take().or(from.unit.database);
+    unit.probe = unit.probe.take().or(from.unit.probe);
+    unit.fronts.extend(from.unit.fronts);
+    unit.workers.extend(from.unit.workers);
+    unit.trees.extend(from.unit.trees.into_iter().map(|mut tree| {
+        tree.name = format!("{name}.{}", tree.name);
+        tree
+    }));
+    for zone in from.unit.zones {
+        match unit.zones.iter_mut().find(|known| known.zone == zone.zone) {
+            Some(known) => known.records.extend(zone.records),
+            None => unit.zones.push(zone),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The units of a plan, read from their files by all cores.
+
+use super::{UnitText, problem};
+use crate::file::PlanFile;
+use crate::read::{Common, plan, unreadable};
+use crate::{PlanError, Problem, check};
+use segue_model::plan::{Plan, Policy};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// So many problems are shown; a mistake in a template is in every unit.
+const PROBLEMS_SHOWN: usize = 50;
+
+/// One unit's text: where it stands, and whether it is JSON.
+struct Piece<'a> {
+    name: &'a str,
+    line: Option<usize>,
+    text: &'a str,
+}
+
+type Parsed = Result<(Plan, Vec<Problem>), PlanError>;
+
+/// Reads every unit and checks it by itself.
+pub(super) fn read(
+    texts: &[UnitText],
+    common: &Common,
+    problems: &mut Vec<Problem>,
+) -> Result<Vec<Plan>, PlanError> {
+    let pieces: Vec<Piece<'_>> = texts.iter().flat_map(pieces).collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = pieces.len().div_ceil(cores).max(1);
+    let parsed: Vec<Vec<Parsed>> = std::thread::scope(|scope| {
+        let parse = |share: &[Piece<'_>]| -> Vec<Parsed> {
+            share.iter().map(|piece| one(piece, common)).collect()
+        };
+        let working: Vec<_> =
+            pieces.chunks(share).map(|share| scope.spawn(move || parse(share))).collect();
+        working.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    let mut policies: HashMap<String, Arc<Policy>> = HashMap::new();
+    let mut units = Vec::with_capacity(pieces.len());
+    for parsed in parsed.into_iter().flatten() {
+        let (mut plan, found) = parsed?;
+        if problems.len() < PROBLEMS_SHOWN {
+            problems.extend(found);
+        }
+        // Thousands of units have the same policy: kept once.
+        let key = serde_json::to_string(&*plan.policy).unwrap_or_default();
+        plan.policy = Arc::clone(policies.entry(key).or_insert(plan.policy));
+        units.push(plan);
+    }
+    if units.len() != pieces.len() {
+        problems.push(problem("SG0740", "units", "not every unit was read", "try again"));
+    }
+    Ok(units)
+}
+
+fn pieces(file: &UnitText) -> Vec<Piece<'_>> {
+    if !file.name.ends_with(".jsonl") {
+        return vec![Piece { name: &file.name, line: None, text: &file.text }];
+    }
+    let lines = file.text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(at, text)| Piece { name: &file.name, line: Some(at + 1), text }).collect()
+}
+
+fn one(piece: &Piece<'_>, common: &Common) -> Parsed {
+    let file: PlanFile = match piece.line {
+        None => toml::from_str(piece.text).map_err(|e| unreadable(&e, piece.text, piece.name))?,
+        Some(line) => {
+            serde_json::from_str(piece.text).map_err(|error| PlanError::Unreadable {
+                name: piece.name.to_owned(),
+                line,
+                column: error.column(),
+                // Its own message repeats values, and one of them may be a secret.
+                cause: match error.classify() {
+                    serde_json::error::Category::Data => {
+                        "a key is unknown or missing, or a value has another type".to_owned()
+                    }
+                    _ => "this is not JSON".to_owned(),
+                },
+            })?
+        }
+    };
+    let mut problems = Vec::new();
+    let plan = plan(file, Some(common), &mut problems);
+    problems.extend(check(&plan));
+    let unit = plan.unit.name.to_string();
+    for problem in &mut problems {
+        problem.key = format!("{unit}: {}", problem.key);
+    }
+    Ok((plan, problems))
+}

@@ -1,0 +1,48 @@
+//! How many units a server may be busy with at once.
+
+use segue_model::plan::Plan;
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Places at the servers of a run, by address.
+pub(crate) struct Places {
+    each: usize,
+    servers: Mutex<HashMap<SocketAddr, Arc<Semaphore>>>,
+}
+
+/// A place at every server of a unit; given back when dropped.
+pub(crate) struct Place {
+    _permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    /// Builds places for `each` units at every server.
+    pub(crate) fn new(each: usize) -> Self {
+        Self { each, servers: Mutex::new(HashMap::new()) }
+    }
+
+    /// Waits for a place at every server that the unit's data stands on.
+    pub(crate) async fn take(&self, plan: &Plan) -> Place {
+        let mut permits = Vec::new();
+        // In order of addresses, so that two units never wait for each other.
+        for server in servers(plan) {
+            let semaphore = {
+                let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+                let new = || Arc::new(Semaphore::new(self.each));
+                Arc::clone(servers.entry(server).or_insert_with(new))
+            };
+            // It is never closed.
+            permits.extend(semaphore.acquire_owned().await);
+        }
+        Place { _permits: permits }
+    }
+}
+
+fn servers(plan: &Plan) -> BTreeSet<SocketAddr> {
+    let database = plan.unit.database.iter();
+    let databases = database.flat_map(|d| [d.servers.source.address, d.servers.target.address]);
+    let backends = plan.unit.backends.iter().flat_map(|b| [b.source.address, b.target.address]);
+    databases.chain(backends).collect()
+}

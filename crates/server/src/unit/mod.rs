@@ -1,0 +1,265 @@
+//! One unit at work: its drivers, its attempts, and what persons ask of it.
+
+mod orders;
+
+use crate::active::{Active, Shared};
+use crate::api::Line;
+use crate::phases::{answer, compared, comparisons, table_of};
+use crate::progress::Rates;
+use segue_engine::{Ended, Executor, UnitJournal, Wish};
+use segue_model::event::{Actor, Event, Phase, WriteSide};
+use segue_model::plan::Plan;
+use segue_model::state::{Stage, UnitState};
+use segue_model::{Epoch, Fault, FaultKind, RunId, UnitName};
+use segue_port::Clock;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::{Mutex, RwLock, broadcast, watch as signal};
+
+/// A unit of the run. All of its methods may be called at any time.
+pub(crate) struct Unit {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) journal: UnitJournal,
+    pub(crate) clock: Arc<dyn Clock>,
+    run: RunId,
+    epoch: Epoch,
+    shared: Arc<Shared>,
+    lines: broadcast::Sender<Line>,
+    active: RwLock<Option<Arc<Active>>>,
+    /// Held by whoever executes a table.
+    busy: Mutex<()>,
+    /// The wish of the table that is being executed.
+    wish: signal::Sender<Wish>,
+}
+
+/// Answer of a command: exit code, sentence.
+pub(crate) type Answer = Result<(u8, String), Fault>;
+
+impl Unit {
+    /// Builds a unit that does nothing yet.
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        journal: UnitJournal,
+        run: RunId,
+        epoch: Epoch,
+        clock: Arc<dyn Clock>,
+        shared: Arc<Shared>,
+        lines: broadcast::Sender<Line>,
+    ) -> Arc<Self> {
+        let (wish, _) = signal::channel(Wish::Forward);
+        Arc::new(Self {
+            plan,
+            journal,
+            clock,
+            run,
+            epoch,
+            shared,
+            lines,
+            active: RwLock::new(None),
+            busy: Mutex::new(()),
+            wish,
+        })
+    }
+
+    /// Returns its name.
+    pub(crate) fn name(&self) -> &UnitName {
+        self.journal.unit()
+    }
+
+    /// Returns its state.
+    pub(crate) fn state(&self) -> Arc<UnitState> {
+        self.journal.state()
+    }
+
+    /// Goes on with what the journal holds, if it holds something of this unit.
+    ///
+    /// # Errors
+    /// If a resource refuses this controller's lease.
+    pub(crate) async fn take_up(self: &Arc<Self>) -> Result<(), Fault> {
+        let state = self.state();
+        let idle = state.stage == Stage::Fresh && state.open.is_none();
+        if idle || state.stage == Stage::Settled && state.open.is_none() {
+            return Ok(());
+        }
+        let active = self.activate().await?;
+        if state.stage >= Stage::Prepared {
+            active.start_probes();
+        }
+        if let Some(open) = state.open.as_ref().filter(|open| open.stuck.is_none()) {
+            let (unit, phase) = (Arc::clone(self), open.attempt.phase);
+            tokio::spawn(async move {
+                let ended = unit.go_on(phase).await;
+                tracing::info!(unit = %unit.name(), ?ended, "the attempt that was open has ended");
+            });
+        } else if state.stage >= Stage::Synced && state.stage < Stage::Settled {
+            self.follow_files(&active, &state).await;
+        }
+        Ok(())
+    }
+
+    /// Files are followed by this process: where it does not yet, it starts.
+    async fn follow_files(&self, active: &Arc<Active>, state: &UnitState) {
+        let side = match state.write_side {
+            WriteSide::At(side) => side,
+            WriteSide::Held => return,
+        };
+        let trees = active.families.trees.iter();
+        for tree in trees.filter(|tree| tree.write_side() != Some(side)) {
+            if let Err(fault) = tree.resume_following(side).await {
+                tracing::error!(%fault, "files are not followed");
+                let _ = self.journal.append(Event::Noted { text: fault.to_string() }).await;
+            }
+        }
+    }
+
+    /// Puts the unit's drivers to work, if they are not.
+    pub(crate) async fn activate(&self) -> Result<Arc<Active>, Fault> {
+        let mut place = self.active.write().await;
+        if let Some(active) = &*place {
+            return Ok(Arc::clone(active));
+        }
+        let clock = Arc::clone(&self.clock);
+        let active = Active::start(&self.plan, &self.run, &self.shared, self.epoch, clock).await?;
+        *place = Some(Arc::clone(&active));
+        Ok(active)
+    }
+
+    /// Returns what acts for the unit, if anything does.
+    pub(crate) async fn active(&self) -> Option<Arc<Active>> {
+        self.active.read().await.clone()
+    }
+
+    /// Ends everything this process runs for the unit.
+    pub(crate) async fn close(&self) {
+        if let Some(active) = self.active().await {
+            active.close().await;
+        }
+    }
+
+    /// Opens an attempt and executes its table. The caller has its turn.
+    pub(crate) async fn attempt(
+        self: &Arc<Self>,
+        phase: Phase,
+        by: Actor,
+        because: String,
+    ) -> Answer {
+        let stage = self.state().stage;
+        // Compare and append are one: of two that exclude each other the first wins.
+        if self.journal.begin(phase, by, because).await?.is_none() {
+            return Err(refuse(
+                &format!("begin {} of unit `{}`", phase.as_str(), self.name()),
+                &format!("it does not follow the stage `{stage:?}`, or somebody else was first"),
+            )
+            .hint("`segue status` tells what comes next"));
+        }
+        self.execute(phase).await
+    }
+
+    /// Goes on with the open attempt after a crash.
+    async fn go_on(self: &Arc<Self>, phase: Phase) -> Answer {
+        let _busy = self.busy.lock().await;
+        self.execute(phase).await
+    }
+
+    async fn execute(self: &Arc<Self>, phase: Phase) -> Answer {
+        let active = self.activate().await?;
+        let state = self.state();
+        let Some(open) = state.open.clone() else {
+            return Err(refuse("execute a table", "no attempt is open"));
+        };
+        if state.stage >= Stage::Prepared {
+            active.start_probes();
+        }
+        self.wish.send_replace(Wish::Forward);
+        let executor = Executor::new(
+            self.journal.clone(),
+            active.board.clone(),
+            Arc::clone(&self.clock),
+            self.epoch,
+            self.run.clone(),
+            Arc::new(Rates::new(self.lines.clone(), Arc::clone(&self.clock))),
+        );
+        let table = table_of(phase, &active, &state);
+        let ended = executor.execute(table, open.attempt, self.wish.subscribe()).await?;
+        self.after(&active, phase, &ended).await?;
+        Ok(answer(phase, &ended, &self.state()))
+    }
+
+    /// Records what the attempt compared and what the fronts and probes counted.
+    async fn after(
+        self: &Arc<Self>,
+        active: &Arc<Active>,
+        phase: Phase,
+        ended: &Ended,
+    ) -> Result<(), Fault> {
+        if matches!(ended, Ended::Completed) {
+            if phase == Phase::Prepare {
+                active.start_probes();
+            }
+            for event in comparisons(&self.state()) {
+                self.journal.append(event).await?;
+            }
+        }
+        // A table that a former controller began leaves files that nobody here follows.
+        let state = self.state();
+        if state.stage >= Stage::Synced && state.stage < Stage::Settled {
+            self.follow_files(active, &state).await;
+        }
+        self.measure().await;
+        Ok(())
+    }
+
+    /// Puts the present totals of fronts and probes into the journal.
+    pub(crate) async fn measure(&self) {
+        let Some(active) = self.active().await else { return };
+        if self.state().stage >= Stage::Prepared {
+            match active.families.fronts.totals().await {
+                Ok(totals) => self.note_measured("traffic", json!(totals)).await,
+                Err(fault) => tracing::warn!(%fault, "the fronts' totals are unknown"),
+            }
+        }
+        if let Some(totals) = active.probe_totals() {
+            self.note_measured("probe", totals).await;
+        }
+    }
+
+    /// Compares both sides in full while they are in use: a cutover wants a comparison that
+    /// is fresh.
+    async fn compare_again(&self) -> Answer {
+        let Some(active) = self.active().await else {
+            return Err(refuse("compare", "the unit is not followed"));
+        };
+        let progress = Arc::new(Rates::new(self.lines.clone(), Arc::clone(&self.clock)));
+        let parts = segue_migration::compare_live(&active.families, progress).await?;
+        let mut said = Vec::new();
+        let mut different = 0;
+        for event in compared(&parts) {
+            if let Event::Compared { what, differences, .. } = &event {
+                said.push(format!("{what}: {differences} differences"));
+                different += differences;
+            }
+            self.journal.append(event).await?;
+        }
+        let exit = if different == 0 { 0 } else { 3 };
+        Ok((exit, format!("in step; both sides compared again: {}", said.join(", "))))
+    }
+
+    async fn note_measured(&self, what: &str, detail: Value) {
+        let event = Event::Measured { what: what.to_owned(), detail };
+        if let Err(fault) = self.journal.append(event).await {
+            tracing::warn!(%fault, "totals are not in the journal");
+        }
+    }
+
+    /// Takes the turn to execute a table, or says that somebody has it.
+    pub(crate) fn take_turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Fault> {
+        self.busy.try_lock().map_err(|_| {
+            Fault::new("SG0813", FaultKind::Busy, "begin", "another table is being executed")
+                .hint("`segue watch` shows it; `segue rollback` turns it round")
+        })
+    }
+}
+
+pub(crate) fn refuse(op: &str, cause: &str) -> Fault {
+    Fault::new("SG0815", FaultKind::Invalid, op, cause)
+}

@@ -1,0 +1,118 @@
+//! What each command of a person does to a unit.
+
+use super::{Answer, Unit, refuse};
+use crate::status;
+use segue_engine::Wish;
+use segue_model::event::{Actor, Event, Phase};
+use segue_model::state::Stage;
+use std::sync::Arc;
+
+impl Unit {
+    pub(crate) async fn sync(self: &Arc<Self>, by: Actor) -> Answer {
+        let _busy = self.take_turn()?;
+        match self.state().stage {
+            Stage::Fresh => {
+                self.activate().await?;
+                self.attempt(Phase::Sync, by, String::new()).await
+            }
+            Stage::Settled => Ok((0, "the unit is settled: nothing follows any more".into())),
+            _ => self.compare_again().await,
+        }
+    }
+
+    pub(crate) async fn cutover(self: &Arc<Self>, prepare_only: bool, by: Actor) -> Answer {
+        let _busy = self.take_turn()?;
+        if self.state().stage == Stage::Synced {
+            let ended = self.attempt(Phase::Prepare, by.clone(), String::new()).await?;
+            if ended.0 != 0 || prepare_only {
+                return Ok(ended);
+            }
+        }
+        if prepare_only {
+            return Ok((0, "fronts stand and TTLs are low".into()));
+        }
+        self.attempt(Phase::Cutover, by, String::new()).await
+    }
+
+    pub(crate) async fn rollback(self: &Arc<Self>, because: String, by: Actor) -> Answer {
+        let state = self.state();
+        if let Some(open) = &state.open {
+            let phase = open.attempt.phase;
+            let crossed = open.crossed();
+            if phase == Phase::Failback {
+                return Ok((0, "a failback is under way already".into()));
+            }
+            if !crossed {
+                self.wish.send_replace(Wish::TurnBack { by: by.clone(), because: because.clone() });
+            }
+            // Wait for the open table: either it withdraws or it completes and is failed back.
+            let _busy = self.busy.lock().await;
+            let now = self.state();
+            if now.stage < Stage::Watching {
+                return Ok((
+                    0,
+                    format!("{} withdrawn; service goes on at the source", phase.as_str()),
+                ));
+            }
+            return self.attempt(Phase::Failback, by, because).await;
+        }
+        let _busy = self.take_turn()?;
+        match state.stage {
+            Stage::Watching | Stage::Confirmed => self.attempt(Phase::Failback, by, because).await,
+            Stage::Settled => {
+                Err(refuse("roll back", "the unit is settled: the point of no return was passed"))
+            }
+            _ => Ok((0, "nothing to roll back: the unit is at the source".into())),
+        }
+    }
+
+    pub(crate) async fn confirm(&self, by: Actor) -> Answer {
+        // The first of this, the commit timer and a trigger's failback wins: the journal
+        // decides.
+        let appended = self
+            .journal
+            .append_if(Event::Confirmed { by }, |state| {
+                state.stage == Stage::Watching && state.open.is_none()
+            })
+            .await?;
+        match appended {
+            Some(_) => Ok((0, "confirmed: only a person fails it back from now on".into())),
+            None => Err(refuse(
+                "confirm",
+                "the unit is not being watched: a failback began or no cutover ended",
+            )),
+        }
+    }
+
+    pub(crate) async fn settle(self: &Arc<Self>, by: Actor) -> Answer {
+        let _busy = self.take_turn()?;
+        if self.state().stage != Stage::Confirmed {
+            return Err(
+                refuse("settle", "the unit is not confirmed").hint("run `segue confirm` first")
+            );
+        }
+        self.attempt(Phase::Settle, by, String::new()).await
+    }
+
+    pub(crate) async fn resume(self: &Arc<Self>, by: Actor) -> Answer {
+        let state = self.state();
+        match &state.open {
+            Some(open) if open.stuck.is_some() => {
+                let _busy = self.take_turn()?;
+                let phase = open.attempt.phase;
+                self.journal.append(Event::AttemptResumed { by }).await?;
+                self.execute(phase).await
+            }
+            Some(_) => {
+                // The controller took the attempt up when it started; wait for its end.
+                let _busy = self.busy.lock().await;
+                Ok((status::exit(&self.state()), "the open attempt has ended".into()))
+            }
+            None if state.refused.is_some() => {
+                let _busy = self.take_turn()?;
+                self.attempt(Phase::Failback, by, "asked for after a refused failback".into()).await
+            }
+            None => Ok((0, "nothing is open".into())),
+        }
+    }
+}
