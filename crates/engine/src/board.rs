@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::Batch;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 pub use store::{RollUp, SampleStore, UnitSamples, samples};
@@ -40,6 +40,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Where roll-ups are kept, if anywhere.
     samples: Option<UnitSamples>,
+    /// Least time between two turns of a sampler.
+    pace: watch::Sender<Duration>,
     /// Ends the samplers with the last handle.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -65,9 +67,10 @@ impl Board {
         }
         let weak = Arc::downgrade(&board.inner);
         let clock = Arc::clone(&board.inner.clock);
+        let mut pace = board.inner.pace.subscribe();
         board.tasks().spawn(async move {
             loop {
-                clock.sleep(SECOND).await;
+                rest(clock.as_ref(), SECOND, &mut pace).await;
                 let Some(inner) = weak.upgrade() else { return };
                 Self { inner }.hand_over(false, None);
             }
@@ -83,7 +86,17 @@ impl Board {
     fn build(clock: Arc<dyn Clock>, samples: Option<UnitSamples>) -> Self {
         let seen = Mutex::new(Seen::default());
         let tasks = Mutex::new(JoinSet::new());
-        Self { inner: Arc::new(Inner { seen, clock, samples, tasks }) }
+        let pace = watch::Sender::new(Duration::ZERO);
+        Self { inner: Arc::new(Inner { seen, clock, samples, pace, tasks }) }
+    }
+
+    /// Lets samplers take their turns no more often than every `least`; zero is their own
+    /// rate. For units that nobody is about to move: thousands of them cost next to nothing.
+    ///
+    /// A gate whose samples must be fresher than that answers Unknown until the pace is
+    /// raised again.
+    pub fn set_pace(&self, least: Duration) {
+        self.inner.pace.send_if_modified(|pace| std::mem::replace(pace, least) != least);
     }
 
     /// Writes everything measured so far to `samples.db`, the running second included (it may
@@ -105,6 +118,7 @@ impl Board {
     pub fn add(&self, sampler: Arc<dyn Sampler>) {
         let weak = Arc::downgrade(&self.inner);
         let clock = Arc::clone(&self.inner.clock);
+        let mut pace = self.inner.pace.subscribe();
         self.tasks().spawn(async move {
             let name = sampler.name();
             let every = sampler.every();
@@ -124,7 +138,8 @@ impl Board {
                 let Some(inner) = weak.upgrade() else { return };
                 Self { inner }.take(&name, turn);
                 let used = Duration::from_millis(clock.boot_ms().saturating_sub(began_ms));
-                clock.sleep(every.saturating_sub(used).max(Duration::from_millis(1))).await;
+                let left = every.saturating_sub(used).max(Duration::from_millis(1));
+                rest(clock.as_ref(), left, &mut pace).await;
             }
         });
     }
@@ -240,5 +255,22 @@ impl Board {
 
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for `own`, or for the pace if that is slower; a change of the pace counts at once.
+async fn rest(clock: &dyn Clock, own: Duration, pace: &mut watch::Receiver<Duration>) {
+    let began_ms = clock.boot_ms();
+    loop {
+        let wanted = own.max(*pace.borrow_and_update());
+        let gone = Duration::from_millis(clock.boot_ms().saturating_sub(began_ms));
+        if gone >= wanted {
+            return;
+        }
+        tokio::select! {
+            biased;
+            changed = pace.changed() => if changed.is_err() { return },
+            () = clock.sleep(wanted - gone) => return,
+        }
     }
 }

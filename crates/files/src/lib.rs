@@ -26,6 +26,7 @@ mod links;
 mod live;
 mod mover;
 mod preflight;
+mod remove;
 mod replica;
 mod rsync;
 mod samplers;

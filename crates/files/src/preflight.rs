@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The oldest rsync that deletes listed paths which are missing, without known faults.
+/// The oldest rsync that passes over listed paths which are missing, without known faults.
 const RSYNC: [u32; 3] = [3, 2, 3];
 
 /// Checks a tree. Changes nothing.

@@ -1,5 +1,6 @@
 //! The mover that uses rsync(1).
 
+use crate::exclude::Excludes;
 use crate::mover::{Moved, Mover, Pass};
 use async_trait::async_trait;
 use segue_doors::process::{Finished, Invocation, end_marked};
@@ -58,6 +59,23 @@ impl Rsync {
         })
     }
 
+    /// Removes listed paths that do not stand at the write side.
+    async fn remove(&self, pass: Pass<'_>, paths: Vec<PathBuf>) -> Outcome<()> {
+        let roots = [pass.from, pass.from.other()].map(|side| self.plan.roots.get(side).clone());
+        let excludes = Excludes::new(&self.plan.exclude);
+        let [from, to] = roots;
+        let op = format!("delete in tree `{}` at the {}", self.plan.name, pass.from.other());
+        crate::blocking(move || {
+            crate::remove::missing(&from, &to, &paths, &excludes).map_err(|(path, error)| {
+                Fault::new("SG0403", FaultKind::Denied, op, format!("{}: {error}", path.display()))
+                    .leaving(EffectLeft::Maybe)
+                    .hint("let the controller write the folder; following goes on by itself")
+            })
+        })
+        .await
+        .map(drop)
+    }
+
     /// Says what rsync's end means.
     fn judge(&self, pass: Pass<'_>, ended: Outcome<Finished>) -> Outcome<Finished> {
         let op =
@@ -113,17 +131,19 @@ impl Mover for Rsync {
             list.push(0);
         }
         // --ignore-times: two writes within one tick of the file system's clock look alike.
-        // --force: a deleted folder goes with its content, excluded entries excepted.
+        // --force: a folder makes way for what stands in its place.
         let rsync = self.base(pass).stdin(list).args([
             "--ignore-times",
             "--files-from=-",
             "--from0",
-            "--delete-missing-args",
+            "--ignore-missing-args",
             "--force",
         ]);
         let rsync = self.plan.exclude.iter().fold(rsync, |r, p| r.arg(format!("--exclude={p}")));
         let ended = self.roots(rsync, pass).run().await;
-        self.judge(pass, ended).map(|_| ())
+        self.judge(pass, ended)?;
+        // Last, so that nothing is lost should the copy not go through.
+        if pass.rehearse { Ok(()) } else { self.remove(pass, paths.to_vec()).await }
     }
 
     async fn quench(&self, step: &str) -> Outcome<()> {

@@ -35,15 +35,21 @@ struct Log(RunState);
 impl Log {
     fn new(fleet: &Fleet) -> Self {
         let mut log = Self(RunState::default());
-        let entry =
-            |plan: &Arc<segue_model::plan::Plan>| UnitEntry { unit: plan.unit.name.clone(), plan_hash: "h".into(), wave: 1 };
-        log.add(None, Event::RunStarted {
-            run: RunId::from("run"),
-            name: "plan".into(),
-            plan_hash: "hash".into(),
-            units: fleet.units.iter().map(entry).collect(),
-            by: Actor::Person("ada".into()),
-        });
+        let entry = |plan: &Arc<segue_model::plan::Plan>| UnitEntry {
+            unit: plan.unit.name.clone(),
+            plan_hash: "h".into(),
+            wave: 1,
+        };
+        log.add(
+            None,
+            Event::RunStarted {
+                run: RunId::from("run"),
+                name: "plan".into(),
+                plan_hash: "hash".into(),
+                units: fleet.units.iter().map(entry).collect(),
+                by: Actor::Person("ada".into()),
+            },
+        );
         log.add(None, Event::EpochTaken { epoch: Epoch(1), pid: 1 });
         log
     }
@@ -66,10 +72,16 @@ impl Log {
         };
         let table = TableShape { phase, steps: vec![shape], budget: None };
         let by = Actor::Controller;
-        self.add(Some(unit), Event::AttemptStarted { attempt, by: by.clone(), because: String::new() });
+        self.add(
+            Some(unit),
+            Event::AttemptStarted { attempt, by: by.clone(), because: String::new() },
+        );
         self.add(Some(unit), Event::TableFixed { table });
         if completes {
-            self.add(Some(unit), Event::StepIntended { step: step.clone(), prepared: Value::Null, epoch: Epoch(1) });
+            self.add(
+                Some(unit),
+                Event::StepIntended { step: step.clone(), prepared: Value::Null, epoch: Epoch(1) },
+            );
             self.add(Some(unit), Event::StepDone { step, output: Value::Null });
             self.add(Some(unit), Event::AttemptCompleted);
         } else {
@@ -86,7 +98,8 @@ impl Log {
     }
 
     fn turn(&self, fleet: &Fleet, running: &[&str]) -> Turn {
-        let running: BTreeSet<UnitName> = running.iter().map(|name| UnitName::from(*name)).collect();
+        let running: BTreeSet<UnitName> =
+            running.iter().map(|name| UnitName::from(*name)).collect();
         turn(fleet, &self.0, 1, &running, MONDAY)
     }
 }
@@ -177,7 +190,8 @@ fn a_window_over_midnight_is_open_until_the_next_morning() {
 #[test]
 fn a_window_follows_the_clocks_of_its_zone() {
     // In June Berlin is two hours ahead: 22:00 there is 20:00 UTC.
-    let open = |at_ms: u64| matches!(window_now(&night("Europe/Berlin"), at_ms), WindowNow::Open(_));
+    let open =
+        |at_ms: u64| matches!(window_now(&night("Europe/Berlin"), at_ms), WindowNow::Open(_));
     assert!(!open(MONDAY + 19 * HOUR + HOUR / 2));
     assert!(open(MONDAY + 20 * HOUR));
     assert!(!open(MONDAY + 24 * HOUR));
@@ -212,13 +226,16 @@ fn no_unit_starts_that_would_not_end_inside_its_window() {
     let end = MONDAY + 26 * HOUR;
     assert_eq!(rules(&log, end - 20 * 60_000), Vec::<String>::new());
     assert_eq!(rules(&log, end - 60_000), ["window"], "nobody measured it");
-    log.add(Some("a"), Event::UnitRehearsed {
-        plan_hash: "h".into(),
-        passed: true,
-        pause_ms: Some(80.0),
-        took_ms: 20_000,
-        detail: Value::Null,
-    });
+    log.add(
+        Some("a"),
+        Event::UnitRehearsed {
+            plan_hash: "h".into(),
+            passed: true,
+            pause_ms: Some(80.0),
+            took_ms: 20_000,
+            detail: Value::Null,
+        },
+    );
     assert_eq!(rules(&log, end - 60_000), Vec::<String>::new(), "30 s by its rehearsal");
     assert_eq!(rules(&log, end - 29_000), ["window"]);
     assert_eq!(rules(&log, end + 1), ["window"]);
