@@ -1,6 +1,6 @@
 //! A dynamic update as a person sends it by hand.
 
-use super::bind::KEY;
+use super::bind::{KEY, ask};
 use super::description::{Description, Zone};
 use anyhow::{Context, Result, bail};
 use domain::base::iana::{Class, Opcode, Rcode};
@@ -10,7 +10,7 @@ use domain::rdata::A;
 use domain::rdata::tsig::Time48;
 use domain::tsig::{Algorithm, ClientTransaction, Key, KeyName};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -57,4 +57,27 @@ fn exchange(zone: &Zone, message: &[u8]) -> Result<Message<Vec<u8>>> {
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut answer)?;
     Message::from_octets(answer).ok().context("the answer is too short")
+}
+
+impl Description {
+    /// Makes `host` point at one address, as a person would by hand.
+    ///
+    /// # Errors
+    /// If the primary refuses it.
+    pub fn point(&self, host: &str, ttl_s: u32, address: Ipv4Addr) -> Result<()> {
+        point(&self.zone, host, ttl_s, address)
+    }
+
+    /// Returns the addresses that `server` gives for `host`; an answer that does not come is
+    /// asked for a few times.
+    ///
+    /// # Errors
+    /// If `host` is no name or the server does not answer.
+    pub fn address_at(&self, server: SocketAddr, host: &str) -> Result<Vec<Ipv4Addr>> {
+        let name = Name::<Vec<u8>>::from_str(host)?;
+        let answer = (0..5).find_map(|_| ask(server, &name, Rtype::A));
+        let answer = answer.with_context(|| format!("ask {server} for `{host}`: no answer"))?;
+        let records = answer.answer()?.limit_to::<A>();
+        Ok(records.flatten().map(|record| record.data().addr()).collect())
+    }
 }
