@@ -41,7 +41,7 @@ pub(crate) async fn look(link: &Link) -> Outcome<WayBack> {
     let status = stream::status(link, &mut source).await?;
     let reached = stream::applied(&mut source).await?;
     source.close().await;
-    let stream_runs = status.is_some_and(|status| status.runs() && status.filtered(link));
+    let stream_runs = status.is_some_and(|status| status.runs() && status.carries(link));
     let target = tokio::time::timeout(PATIENCE, target_position(link)).await;
     Ok(match target {
         Ok(Ok(text)) => {

@@ -1,0 +1,477 @@
+//! How a unit comes into the stream, and out of it, and how the stream comes back.
+//!
+//! **Joining.** A copy ends at a place P of the origin's binary log that the stream has
+//! passed long ago. So the stream stands, at Q; the server's position is set back to P; the
+//! stream runs for this unit alone, up to Q; then it goes on for all. The others wait
+//! meanwhile, [`SLICE`] at most, then go on, and the unit gets its next turn. Each stage is
+//! noted before it begins, and the position a server shows belongs to whom the notes say:
+//! whoever comes after a crash puts it right first ([`settle`]).
+//!
+//! Nothing here happens while a unit is in its cutover, but for bringing back a stream that
+//! does not run.
+
+use super::members::{self, Filters, Member, Stage, following, listed};
+use super::{Status, apart, applied, left_out, parse, status, stopped};
+use crate::epoch::{random_password, stored_form};
+use crate::fault::{Deadline, Explain};
+use crate::gtid::Position;
+use crate::link::{Link, Wire};
+use crate::pair;
+use secrecy::ExposeSecret;
+use segue_doors::sql::Literal;
+use segue_model::{EffectLeft, Fault, FaultKind, Side};
+use segue_port::Outcome;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
+
+/// How long the others may wait for a unit that joins before they go on for a while.
+const SLICE: Duration = Duration::from_secs(5);
+
+/// How long they then go on before the unit's next turn.
+const BETWEEN: Duration = Duration::from_secs(5);
+
+/// How long a unit that leaves waits for another one's cutover.
+const LEAVING: Duration = Duration::from_secs(30);
+
+/// How long a stream may take to connect.
+const CONNECTING: Duration = Duration::from_secs(3);
+
+/// Pause between two looks at the threads.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The right to change the stream of one server: in this process and among all others.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    _here: OwnedMutexGuard<()>,
+    lock: Literal,
+}
+
+impl Alone {
+    /// Gives it back. A session that ends does the same.
+    pub(crate) async fn end(self, wire: &mut Wire) -> Outcome<()> {
+        let _freed: Option<i64> = wire
+            .one(format!("SELECT RELEASE_LOCK({})", self.lock))
+            .await
+            .reading(&format!("let others change the stream at the {}", wire.side()))?;
+        Ok(())
+    }
+}
+
+/// Waits for the right to change the stream that this server reads.
+///
+/// # Errors
+/// `SG0226` if somebody else changes it until the deadline.
+pub(crate) async fn alone(
+    link: &Link,
+    wire: &mut Wire,
+    deadline: Deadline,
+    op: &str,
+) -> Outcome<Alone> {
+    let cause = "it is being changed for another unit";
+    let changes = Arc::clone(link.pair.changes.get(wire.side()));
+    let here = tokio::time::timeout(deadline.left(), changes.lock_owned())
+        .await
+        .map_err(|_| pair::busy(op, cause))?;
+    let lock = Literal::new(link.names.connection(wire.side()));
+    let seconds = deadline.left().as_secs_f64().clamp(0.0, 5.0);
+    let got: Option<i64> =
+        wire.one(format!("SELECT GET_LOCK({lock}, {seconds:.1})")).await.reading(op)?;
+    if got == Some(1) { Ok(Alone { _here: here, lock }) } else { Err(pair::busy(op, cause)) }
+}
+
+/// Brings the unit into the stream that `replica` reads.
+///
+/// `from` is where the copied state ends in the origin's binary log. It counts once, from
+/// then on the notes do: beginning again behind what was applied would apply it twice.
+pub(crate) async fn establish(
+    link: &Link,
+    replica: Side,
+    from: &str,
+    deadline: Deadline,
+) -> Outcome<()> {
+    let mut wire = link.open(replica).await?;
+    let op = format!(
+        "bring unit `{}` into stream `{}` at the {replica}",
+        link.names.unit,
+        link.names.connection(replica)
+    );
+    members::add(link, &mut wire, from, &op).await?;
+    loop {
+        let standstill = link.pair.standstill(deadline.left(), &op).await?;
+        let alone = alone(link, &mut wire, deadline, &op).await?;
+        let joined = join(link, &mut wire, deadline, &op).await;
+        alone.end(&mut wire).await?;
+        drop(standstill);
+        if joined? {
+            wire.close().await;
+            return Ok(());
+        }
+        if deadline.left() < BETWEEN {
+            return Err(Fault::new("SG0216", FaultKind::Timeout, op, "it has not caught up yet")
+                .leaving(EffectLeft::Maybe)
+                .hint("what was caught up stays: run the step again, with more time"));
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+/// Gives the unit one turn; returns whether it follows.
+async fn join(link: &Link, wire: &mut Wire, deadline: Deadline, op: &str) -> Outcome<bool> {
+    let origin = wire.side().other();
+    match status(link, wire).await? {
+        None => change_master(link, wire, op).await?,
+        Some(status) if !status.reads_from(link, origin) => {
+            return Err(Fault::new(
+                "SG0212",
+                FaultKind::Conflict,
+                op,
+                format!("the connection reads from {}:{}", status.host, status.port),
+            )
+            .hint("see SHOW ALL SLAVES STATUS; remove the connection if it is a leftover"));
+        }
+        Some(_) => {}
+    }
+    settle(link, wire, op).await?;
+    let all = members::all(link, wire).await?;
+    let Some(mut own) = all.iter().find(|member| member.unit == link.names.unit).cloned() else {
+        return Err(Fault::new("SG0212", FaultKind::NotFound, op, "the unit's note is gone")
+            .hint("somebody removed it meanwhile; begin the step anew"));
+    };
+    match own.stage {
+        Stage::Out => return Err(left_out(op, &own.why)),
+        Stage::Following => {
+            resume(link, wire, &all, deadline).await?;
+            return Ok(true);
+        }
+        _ => {}
+    }
+    let begin = parse(&own.gtid, op)?;
+    if following(&all).next().is_none() {
+        stop(link, wire, op).await?;
+        rewind(link, wire, &mut own, &begin, None, op).await?;
+        own.stage = Stage::Following;
+        members::set(link, wire, &own, op).await?;
+        start(link, wire, &Filters::of(link), None, deadline).await?;
+        return Ok(true);
+    }
+    // The copy may end ahead of the stream: what lies between is not the unit's to miss.
+    resume(link, wire, &all, deadline).await?;
+    let slice = Deadline::after(deadline.left().min(SLICE));
+    while !applied(wire).await?.covers(&begin) {
+        if slice.over() {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let caught = catch_up(link, wire, own, &begin, slice, op).await;
+    settle(link, wire, op).await?;
+    let all = members::all(link, wire).await?;
+    // The others go on, whatever became of this one.
+    let resumed = resume(link, wire, &all, Deadline::after(CONNECTING)).await;
+    caught?;
+    resumed?;
+    Ok(following(&all).any(|member| member.unit == link.names.unit))
+}
+
+/// Runs the stream for one unit from `begin` to where the others stand; they wait.
+async fn catch_up(
+    link: &Link,
+    wire: &mut Wire,
+    mut own: Member,
+    begin: &Position,
+    slice: Deadline,
+    op: &str,
+) -> Outcome<()> {
+    stop(link, wire, op).await?;
+    let others = applied(wire).await?;
+    rewind(link, wire, &mut own, begin, Some(&others), op).await?;
+    own.stage = Stage::Catching;
+    members::set(link, wire, &own, op).await?;
+    let until = others.only(&origin_position(link, wire.side().other(), op).await?);
+    if begin.covers(&until) {
+        return Ok(());
+    }
+    start(link, wire, &Filters::of(link), Some(&until), Deadline::after(CONNECTING)).await?;
+    while !slice.over() {
+        match status(link, wire).await? {
+            Some(status) if status.apply_errno != 0 => return Err(stopped(op, &status.error)),
+            Some(status) if status.received && !status.applying => return Ok(()),
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
+    Ok(())
+}
+
+/// Sets the server's position to the unit's, noting first where the others stand.
+async fn rewind(
+    link: &Link,
+    wire: &mut Wire,
+    own: &mut Member,
+    begin: &Position,
+    others: Option<&Position>,
+    op: &str,
+) -> Outcome<()> {
+    let is = applied(wire).await?;
+    own.stage = Stage::Rewinding;
+    own.others = others.map(Position::to_string).unwrap_or_default();
+    members::set(link, wire, own, op).await?;
+    // A domain that the copy does not know began after it: all of it is still to come.
+    let origin = origin_position(link, wire.side().other(), op).await?;
+    set_position(wire, &is.without(&origin).with(begin), op).await
+}
+
+async fn origin_position(link: &Link, origin: Side, op: &str) -> Outcome<Position> {
+    let mut there = link.take(origin).await?;
+    let text: String = there.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(op)?;
+    there.close().await;
+    parse(&text, op)
+}
+
+async fn set_position(wire: &mut Wire, position: &Position, op: &str) -> Outcome<()> {
+    wire.run(format!("SET GLOBAL gtid_slave_pos = {}", Literal::new(position.to_string())))
+        .await
+        .changing(op)
+}
+
+/// Ends what a former turn left half done: the server's position is the others' again, and
+/// the unit's own is noted.
+async fn settle(link: &Link, wire: &mut Wire, op: &str) -> Outcome<()> {
+    for mut member in members::all(link, wire).await? {
+        if !member.stage.is_pending() {
+            continue;
+        }
+        stop(link, wire, op).await?;
+        let others = parse(&member.others, op)?;
+        if member.stage == Stage::Catching {
+            let reached = applied(wire).await?;
+            member.gtid = reached.to_string();
+            if reached.covers(&others) {
+                member.stage = Stage::Following;
+                members::set(link, wire, &member, op).await?;
+                continue;
+            }
+            // Behind this note the server's position is nobody's.
+            member.stage = Stage::Returning;
+            members::set(link, wire, &member, op).await?;
+        }
+        if !member.others.is_empty() {
+            set_position(wire, &others, op).await?;
+        }
+        member.stage = Stage::Waiting;
+        member.others.clear();
+        members::set(link, wire, &member, op).await?;
+    }
+    Ok(())
+}
+
+/// Lets the stream run for all that follow, if it does not.
+async fn resume(link: &Link, wire: &mut Wire, all: &[Member], deadline: Deadline) -> Outcome<()> {
+    let wanted = Filters::all(following(all));
+    match status(link, wire).await? {
+        Some(status) if status.runs() && status.filters == wanted => Ok(()),
+        _ if wanted == Filters::default() => Ok(()),
+        _ => start(link, wire, &wanted, None, deadline).await,
+    }
+}
+
+async fn stop(link: &Link, wire: &mut Wire, op: &str) -> Outcome<()> {
+    let name = Literal::new(link.names.connection(wire.side()));
+    match wire.run(format!("STOP SLAVE {name}")).await {
+        // 1617: there is no such connection.
+        Err(error) if error.code() == Some(1617) => Ok(()),
+        other => other.changing(op),
+    }
+}
+
+/// Makes the connection, and the login it reads under.
+async fn change_master(link: &Link, wire: &mut Wire, op: &str) -> Outcome<()> {
+    let origin = wire.side().other();
+    let address = link.settings.plan.servers.get(origin).address;
+    let password = random_password();
+    let reader = Literal::new(link.names.reader());
+    let stored = Literal::new(stored_form(&password));
+    let mut there = link.admin(origin).await?;
+    for host in ["%", "localhost"] {
+        let account = format!("{reader}@{}", Literal::new(host));
+        let known = format!("{account} IDENTIFIED VIA mysql_native_password USING {stored}");
+        for statement in [
+            format!("CREATE USER IF NOT EXISTS {known} ACCOUNT LOCK"),
+            format!("ALTER USER {known} ACCOUNT LOCK"),
+            format!("GRANT REPLICATION SLAVE ON *.* TO {account}"),
+        ] {
+            there.run(statement).await.changing(op)?;
+        }
+    }
+    there.close().await;
+    // The position stands in gtid_slave_pos, one for the server: only one domain is ours.
+    let name = Literal::new(link.names.connection(wire.side()));
+    wire.run(format!(
+        "CHANGE MASTER {name} TO MASTER_HOST = {}, MASTER_PORT = {}, MASTER_USER = {reader}, \
+         MASTER_PASSWORD = {}, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, \
+         MASTER_HEARTBEAT_PERIOD = 2",
+        Literal::new(address.ip().to_string()),
+        address.port(),
+        Literal::new(password.expose_secret()),
+    ))
+    .await
+    .changing(op)
+}
+
+/// Sets the filters and starts the connection, its reader's door open for that moment.
+async fn start(
+    link: &Link,
+    wire: &mut Wire,
+    filters: &Filters,
+    until: Option<&Position>,
+    deadline: Deadline,
+) -> Outcome<()> {
+    let replica = wire.side();
+    let origin = replica.other();
+    let name = Literal::new(link.names.connection(replica));
+    let op = format!("start stream {name} at the {replica}");
+    // Filters of a running connection cannot be changed.
+    stop(link, wire, &op).await?;
+    wire.run(format!("SET @@default_master_connection = {name}")).await.changing(&op)?;
+    for (variable, values) in
+        [("replicate_do_db", &filters.schemas), ("replicate_wild_do_table", &filters.patterns)]
+    {
+        wire.run(format!("SET GLOBAL {variable} = {}", Literal::new(listed(values))))
+            .await
+            .changing(&op)?;
+    }
+    let until = until
+        .map(|place| format!(" UNTIL master_gtid_pos = {}", Literal::new(place.to_string())))
+        .unwrap_or_default();
+    door(link, origin, false).await?;
+    let started = async {
+        wire.run(format!("START SLAVE {name}{until}")).await.changing(&op)?;
+        loop {
+            let status = status(link, wire).await?;
+            let well = |status: &Status| {
+                let ended = !until.is_empty() && status.received && status.error.is_empty();
+                status.filters == *filters && (status.runs() || ended)
+            };
+            if status.as_ref().is_some_and(well) {
+                return Ok(());
+            }
+            let cause = status.map(|status| status.error).unwrap_or_default();
+            if deadline.over() {
+                return Err(stopped(&op, &cause).leaving(EffectLeft::Maybe));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    .await;
+    door(link, origin, true).await?;
+    started
+}
+
+/// Opens or shuts the reader's login at the origin.
+async fn door(link: &Link, origin: Side, shut: bool) -> Outcome<()> {
+    let mut wire = link.take(origin).await?;
+    set_door(link, &mut wire, shut).await?;
+    wire.close().await;
+    Ok(())
+}
+
+async fn set_door(link: &Link, wire: &mut Wire, shut: bool) -> Outcome<()> {
+    let word = if shut { "LOCK" } else { "UNLOCK" };
+    let reader = Literal::new(link.names.reader());
+    wire.run(format!("ALTER USER IF EXISTS {reader}@'%', {reader}@'localhost' ACCOUNT {word}"))
+        .await
+        .changing(&format!("{} the reader's login at the {}", word.to_lowercase(), wire.side()))
+}
+
+/// Shuts a door that a controller left open when it died while a stream connected.
+///
+/// `origin` is a session where the login is, `replica` one where the stream is read. Whoever
+/// changes the stream just now shuts the door himself.
+pub(crate) async fn shut_left_door(
+    link: &Link,
+    origin: &mut Wire,
+    replica: &mut Wire,
+) -> Outcome<()> {
+    let op = "see whether a stream connects just now";
+    let at_once = Deadline::after(Duration::ZERO);
+    match alone(link, replica, at_once, op).await {
+        Ok(alone) => {
+            set_door(link, origin, true).await?;
+            alone.end(replica).await
+        }
+        Err(fault) if fault.code == "SG0226" => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Brings the stream of a server back after a server, the network or a controller failed.
+///
+/// Leaves alone a unit that was never in it, and what runs. Where rows could not be applied,
+/// the unit they belong to is left out, if that is known and there are others. Returns
+/// whether the stream runs and carries the unit.
+pub(crate) async fn restore(link: &Link, wire: &mut Wire) -> Outcome<bool> {
+    let name = link.names.connection(wire.side());
+    let op = format!("bring stream `{name}` back at the {}", wire.side());
+    let alone = alone(link, wire, Deadline::after(Duration::from_secs(1)), &op).await?;
+    let restored = restore_alone(link, wire, &op).await;
+    alone.end(wire).await?;
+    restored
+}
+
+async fn restore_alone(link: &Link, wire: &mut Wire, op: &str) -> Outcome<bool> {
+    let Some(is) = status(link, wire).await? else { return Ok(false) };
+    settle(link, wire, op).await?;
+    let mut all = members::all(link, wire).await?;
+    let wanted = Filters::all(following(&all));
+    if is.apply_errno != 0 && is.filters == wanted {
+        if !apart::leave_out(link, wire, &is, &all, op).await? {
+            return Err(stopped(op, &is.error));
+        }
+        all = members::all(link, wire).await?;
+    }
+    if !(is.runs() && is.filters == wanted) && following(&all).next().is_some() {
+        tracing::warn!(
+            stream = link.names.connection(wire.side()),
+            error = is.error,
+            "stream is started again"
+        );
+    }
+    resume(link, wire, &all, Deadline::after(CONNECTING)).await?;
+    Ok(following(&all).any(|member| member.unit == link.names.unit))
+}
+
+/// Takes the unit out of the stream; the last one takes the connection and its login along.
+pub(crate) async fn remove(link: &Link, wire: &mut Wire) -> Outcome<()> {
+    let side = wire.side();
+    let name = Literal::new(link.names.connection(side));
+    let op = format!("take unit `{}` out of stream {name} at the {side}", link.names.unit);
+    let deadline = Deadline::after(LEAVING);
+    let standstill = link.pair.standstill(deadline.left(), &op).await?;
+    let alone = alone(link, wire, deadline, &op).await?;
+    settle(link, wire, &op).await?;
+    let mut all = members::all(link, wire).await?;
+    let own = all.iter().position(|member| member.unit == link.names.unit);
+    let carried = own.map(|at| all.remove(at)).is_some_and(|own| own.stage == Stage::Following);
+    if carried {
+        stop(link, wire, &op).await?;
+    }
+    if all.is_empty() && status(link, wire).await?.is_some() {
+        stop(link, wire, &op).await?;
+        wire.run(format!("RESET SLAVE {name} ALL")).await.changing(&op)?;
+    }
+    members::remove(link, wire, &op).await?;
+    if all.is_empty() {
+        let reader = Literal::new(link.names.reader());
+        let mut there = link.admin(side.other()).await?;
+        there
+            .run(format!("DROP USER IF EXISTS {reader}@'%', {reader}@'localhost'"))
+            .await
+            .changing(&op)?;
+        there.close().await;
+    } else if carried {
+        resume(link, wire, &all, Deadline::after(CONNECTING)).await?;
+    }
+    alone.end(wire).await?;
+    drop(standstill);
+    Ok(())
+}
