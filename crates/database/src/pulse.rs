@@ -123,12 +123,12 @@ impl Pulse {
         if replica.link.epoch().is_some() {
             self.restore(replica, origin.other()).await;
         }
-        Err(Fault::new(
-            "SG0212",
-            FaultKind::NotFound,
-            format!("measure the lag of the {origin}"),
-            format!("the stream does not carry unit `{}`", replica.link.names.unit),
-        ))
+        let op = format!("measure the lag of the {origin}");
+        if let Some(wires) = &mut self.wires {
+            // It may have been left out, and then says why.
+            stream::need_running(&replica.link, &mut wires.reader, &op).await?;
+        }
+        Err(Fault::new("SG0212", FaultKind::NotFound, op, "the stream does not carry the unit yet"))
     }
 
     async fn measure(&mut self, link: &Link, origin: Side, now_ms: u64) -> Outcome<Beat> {

@@ -164,7 +164,14 @@ async fn join(link: &Link, wire: &mut Wire, deadline: Deadline, op: &str) -> Out
         }
         tokio::time::sleep(LOOK).await;
     }
-    let caught = catch_up(link, wire, own, &begin, slice, op).await;
+    let caught = if origin == Side::Target {
+        // What the unit's copy there is written from is not in that server's log, and
+        // nobody else may write to it yet: a later beginning is as right.
+        own.stage = Stage::Following;
+        members::set(link, wire, &own, op).await
+    } else {
+        catch_up(link, wire, own, &begin, slice, op).await
+    };
     settle(link, wire, op).await?;
     let all = members::all(link, wire).await?;
     // The others go on, whatever became of this one.
@@ -271,7 +278,67 @@ async fn resume(link: &Link, wire: &mut Wire, all: &[Member], deadline: Deadline
     match status(link, wire).await? {
         Some(status) if status.runs() && status.filters == wanted => Ok(()),
         _ if wanted == Filters::default() => Ok(()),
+        // What is received is filtered when it is applied: the connection can stay.
+        Some(status) if status.receiving && status.filters != Filters::default() => {
+            refilter(link, wire, &wanted, deadline).await
+        }
         _ => start(link, wire, &wanted, None, deadline).await,
+    }
+}
+
+/// Sets the filters of a stream that stays connected.
+async fn refilter(
+    link: &Link,
+    wire: &mut Wire,
+    filters: &Filters,
+    deadline: Deadline,
+) -> Outcome<()> {
+    let name = Literal::new(link.names.connection(wire.side()));
+    let op = format!("let stream {name} at the {} carry other units", wire.side());
+    stop_applying(link, wire, &op).await?;
+    set_filters(link, wire, filters, &op).await?;
+    wire.run(format!("START SLAVE {name} SQL_THREAD")).await.changing(&op)?;
+    wait_until(link, wire, deadline, &op, |status| status.runs() && status.filters == *filters)
+        .await
+}
+
+async fn stop_applying(link: &Link, wire: &mut Wire, op: &str) -> Outcome<()> {
+    let name = Literal::new(link.names.connection(wire.side()));
+    wire.run(format!("STOP SLAVE {name} SQL_THREAD")).await.changing(op)
+}
+
+/// Sets the filters; the applying thread must stand.
+async fn set_filters(link: &Link, wire: &mut Wire, filters: &Filters, op: &str) -> Outcome<()> {
+    let name = Literal::new(link.names.connection(wire.side()));
+    wire.run(format!("SET @@default_master_connection = {name}")).await.changing(op)?;
+    for (variable, values) in
+        [("replicate_do_db", &filters.schemas), ("replicate_wild_do_table", &filters.patterns)]
+    {
+        wire.run(format!("SET GLOBAL {variable} = {}", Literal::new(listed(values))))
+            .await
+            .changing(op)?;
+    }
+    Ok(())
+}
+
+/// Waits until the threads are as wanted.
+async fn wait_until(
+    link: &Link,
+    wire: &mut Wire,
+    deadline: Deadline,
+    op: &str,
+    well: impl Fn(&Status) -> bool,
+) -> Outcome<()> {
+    loop {
+        let status = status(link, wire).await?;
+        if status.as_ref().is_some_and(&well) {
+            return Ok(());
+        }
+        if deadline.over() {
+            let cause = status.map(|status| status.error).unwrap_or_default();
+            return Err(stopped(op, &cause).leaving(EffectLeft::Maybe));
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -332,35 +399,18 @@ async fn start(
     let op = format!("start stream {name} at the {replica}");
     // Filters of a running connection cannot be changed.
     stop(link, wire, &op).await?;
-    wire.run(format!("SET @@default_master_connection = {name}")).await.changing(&op)?;
-    for (variable, values) in
-        [("replicate_do_db", &filters.schemas), ("replicate_wild_do_table", &filters.patterns)]
-    {
-        wire.run(format!("SET GLOBAL {variable} = {}", Literal::new(listed(values))))
-            .await
-            .changing(&op)?;
-    }
+    set_filters(link, wire, filters, &op).await?;
     let until = until
         .map(|place| format!(" UNTIL master_gtid_pos = {}", Literal::new(place.to_string())))
         .unwrap_or_default();
     door(link, origin, false).await?;
     let started = async {
         wire.run(format!("START SLAVE {name}{until}")).await.changing(&op)?;
-        loop {
-            let status = status(link, wire).await?;
-            let well = |status: &Status| {
-                let ended = !until.is_empty() && status.received && status.error.is_empty();
-                status.filters == *filters && (status.runs() || ended)
-            };
-            if status.as_ref().is_some_and(well) {
-                return Ok(());
-            }
-            let cause = status.map(|status| status.error).unwrap_or_default();
-            if deadline.over() {
-                return Err(stopped(&op, &cause).leaving(EffectLeft::Maybe));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+        wait_until(link, wire, deadline, &op, |status| {
+            let ended = !until.is_empty() && status.received && status.error.is_empty();
+            status.filters == *filters && (status.runs() || ended)
+        })
+        .await
     }
     .await;
     door(link, origin, true).await?;
@@ -452,15 +502,16 @@ pub(crate) async fn remove(link: &Link, wire: &mut Wire) -> Outcome<()> {
     let mut all = members::all(link, wire).await?;
     let own = all.iter().position(|member| member.unit == link.names.unit);
     let carried = own.map(|at| all.remove(at)).is_some_and(|own| own.stage == Stage::Following);
-    if carried {
-        stop(link, wire, &op).await?;
+    let others = following(&all).next().is_some();
+    if carried && others {
+        stop_applying(link, wire, &op).await?;
     }
-    if all.is_empty() && status(link, wire).await?.is_some() {
+    if !others && status(link, wire).await?.is_some() {
         stop(link, wire, &op).await?;
         wire.run(format!("RESET SLAVE {name} ALL")).await.changing(&op)?;
     }
     members::remove(link, wire, &op).await?;
-    if all.is_empty() {
+    if !others {
         let reader = Literal::new(link.names.reader());
         let mut there = link.admin(side.other()).await?;
         there
