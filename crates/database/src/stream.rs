@@ -27,9 +27,11 @@ use segue_port::Outcome;
 mod apart;
 mod change;
 pub(crate) mod members;
+mod run;
 
-pub(crate) use change::{alone, establish, remove, restore, shut_left_door};
+pub(crate) use change::{establish, remove, restore};
 use members::{Filters, Stage, unlisted};
+pub(crate) use run::{alone, shut_left_door};
 
 /// State of a replication connection as its server shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
