@@ -68,7 +68,7 @@ impl Pair {
     ) -> Outcome<OwnedRwLockReadGuard<()>> {
         tokio::time::timeout(patience, Arc::clone(&self.quiet).read_owned())
             .await
-            .map_err(|_| busy(op, "another unit is joining the stream, or is compared"))
+            .map_err(|_| busy(op, "another unit comes into the stream, or is compared"))
     }
 
     /// Waits until no unit is in a cutover, and keeps others from beginning one.
@@ -99,8 +99,48 @@ impl Pair {
     }
 }
 
-/// Says that the stream is not free now.
+/// Says that the stream is not free now: SG0226.
 pub(crate) fn busy(op: &str, cause: &str) -> Fault {
     Fault::new("SG0226", FaultKind::Busy, op, cause)
         .hint("nothing was changed; it is tried again, or begin the step anew in a moment")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use segue_model::plan::{DatabaseServer, SecretRef};
+
+    fn plan(schema: &str, source: &str) -> DatabasePlan {
+        let server = |address: &str| DatabaseServer {
+            address: address.parse().unwrap(),
+            admin: "admin".into(),
+            password: SecretRef("env:X".into()),
+        };
+        DatabasePlan {
+            schema: schema.into(),
+            servers: Sides { source: server(source), target: server("127.0.0.9:3306") },
+            logins: vec![],
+        }
+    }
+
+    #[test]
+    fn units_between_the_same_servers_share_one_pair() {
+        let one = Pair::of(&plan("a", "127.0.0.8:3306"));
+        assert!(Arc::ptr_eq(&one, &Pair::of(&plan("b", "127.0.0.8:3306"))));
+        assert!(!Arc::ptr_eq(&one, &Pair::of(&plan("b", "127.0.0.7:3306"))));
+    }
+
+    #[tokio::test]
+    async fn cutovers_run_together_and_nobody_makes_the_stream_stand_meanwhile() {
+        let pair = Pair::of(&plan("a", "127.0.0.6:3306"));
+        let short = Duration::from_millis(10);
+        let one = pair.cutover(short, "arm").await.unwrap();
+        let other = pair.cutover(short, "arm").await.unwrap();
+        assert_eq!(pair.standstill(short, "follow").await.unwrap_err().code, "SG0226");
+        drop((one, other));
+        let standstill = pair.standstill(short, "follow").await.unwrap();
+        assert_eq!(pair.cutover(short, "arm").await.unwrap_err().code, "SG0226");
+        drop(standstill);
+    }
 }

@@ -155,7 +155,7 @@ pub(crate) async fn need_running(link: &Link, wire: &mut Wire, op: &str) -> Outc
                 op,
                 format!("stream `{name}` at the {} does not carry the unit now", wire.side()),
             )
-            .hint("the server was restarted, or another unit joins; it is back within moments"))
+            .hint("the server was restarted, or another unit comes into the stream; it is back within moments"))
         }
         Some(status) => Err(stopped(op, &status.error)),
         None => Err(Fault::new(

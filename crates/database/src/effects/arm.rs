@@ -29,7 +29,7 @@ impl Effect for Arm {
         let (from, to) = (call.authority.way().from(), call.authority.way().to());
         let deadline = Deadline::of(call);
         let op = format!("send a marker from the {to} to the {from}");
-        // Held until promote: a pause must not wait for another unit that joins the stream.
+        // Held until promote: a pause must not wait for another unit that comes in.
         self.0.armed.lock().await.take();
         let armed = link.pair.cutover(deadline.left(), &op).await?;
         let mut there = link.open(to).await?;

@@ -143,6 +143,8 @@ impl Effect for Follow {
 
     async fn run(&self, call: &Call) -> Outcome<Value> {
         let deadline = Deadline::of(call);
+        // A cutover of this very unit that was given up must not be in its own way.
+        self.replica.armed.lock().await.take();
         let from = match call.prepared.get("from").and_then(Value::as_str) {
             Some(from) => from.to_owned(),
             None => self.begin(call).await?,
@@ -170,6 +172,7 @@ impl Effect for Follow {
     }
 
     async fn undo(&self, _call: &Call) -> Outcome<()> {
+        self.replica.armed.lock().await.take();
         let mut wire = self.replica.link.open(self.side).await?;
         stream::remove(&self.replica.link, &mut wire).await?;
         wire.close().await;
@@ -177,6 +180,13 @@ impl Effect for Follow {
     }
 
     async fn quench(&self, _call: &Call) -> Outcome<()> {
-        epoch::quench(&self.replica.link, &BOTH).await
+        let link = &self.replica.link;
+        epoch::quench(link, &BOTH).await?;
+        let mut there = link.open(self.side.other()).await?;
+        let mut here = link.open(self.side).await?;
+        stream::shut_left_door(link, &mut there, &mut here).await?;
+        there.close().await;
+        here.close().await;
+        Ok(())
     }
 }
