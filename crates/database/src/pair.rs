@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 /// Sessions that read, kept at each server when nobody uses them.
-const KEPT: usize = 4;
+const KEPT: usize = 8;
 
 /// By the addresses of source and target.
 type Known = HashMap<(SocketAddr, SocketAddr), Weak<Pair>>;

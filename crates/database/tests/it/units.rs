@@ -59,6 +59,14 @@ pub(crate) async fn begin(turn: &Turn, number: usize, epoch: u64) -> Run {
     Run::of(settings, epoch).await
 }
 
+/// What the tenant of a side writes: of it nothing may come to the other one.
+fn mine(side: Side) -> u8 {
+    match side {
+        Source => 1,
+        Target => 2,
+    }
+}
+
 /// Clients of the units and of the tenants, until they are asked to end.
 pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
@@ -118,15 +126,14 @@ impl Traffic {
                 let (pair, stop) = (Arc::clone(&turn.pair), Arc::clone(&stop));
                 tokio::spawn(async move {
                     let mut written = 0;
+                    let write = format!("INSERT INTO tenant.x (v) VALUES ({})", mine(side));
                     let mut session = pair.servers.get(side).login("root", "").await.ok();
                     while !stop.load(Ordering::SeqCst) {
                         match &mut session {
-                            Some(root) => {
-                                match root.run("INSERT INTO tenant.x (v) VALUES (1)").await {
-                                    Ok(()) => written += 1,
-                                    Err(_) => session = None,
-                                }
-                            }
+                            Some(root) => match root.run(&write).await {
+                                Ok(()) => written += 1,
+                                Err(_) => session = None,
+                            },
                             None => session = pair.servers.get(side).login("root", "").await.ok(),
                         }
                         tokio::time::sleep(Duration::from_millis(15)).await;
@@ -143,8 +150,11 @@ impl Traffic {
         self.stop.store(true, Ordering::SeqCst);
         for tenant in self.tenants {
             let (side, written) = tenant.await.unwrap();
-            let rows: i64 =
-                turn.root(side).await.one("SELECT COUNT(*) FROM tenant.x").await.unwrap();
+            let mut root = turn.root(side).await;
+            let count = "SELECT COUNT(*) FROM tenant.x WHERE v";
+            let rows: i64 = root.one(format!("{count} = {}", mine(side))).await.unwrap();
+            let others: i64 = root.one(format!("{count} <> {}", mine(side))).await.unwrap();
+            assert_eq!(others, 0, "rows of the other side's tenant came to the {side}");
             let right = if exact { rows == written } else { rows >= written };
             assert!(right, "the tenant at the {side} wrote {written} rows and has {rows}");
         }
