@@ -2,6 +2,7 @@
 
 use crate::fault::{Deadline, Explain};
 use crate::link::{EpochLogin, Link, Wire};
+use crate::stream;
 use rand::RngCore;
 use secrecy::{ExposeSecret, SecretString};
 use segue_doors::sql::{Ident, Literal};
@@ -64,6 +65,8 @@ pub(crate) async fn take(link: &Link, epoch: Epoch) -> Outcome<()> {
         end_logins(link, admin, Some(epoch)).await?;
         create(link, admin, &login).await?;
     }
+    stream::shut_left_door(link, &mut source, &mut target).await?;
+    stream::shut_left_door(link, &mut target, &mut source).await?;
     link.adopt(login);
     source.close().await;
     target.close().await;
@@ -207,22 +210,6 @@ async fn create(link: &Link, admin: &mut Wire, login: &EpochLogin) -> Outcome<()
                 .push(format!("GRANT ALL PRIVILEGES ON {form}.* TO {account} WITH GRANT OPTION"));
         }
         for statement in statements {
-            admin.run(statement).await.changing(&op)?;
-        }
-    }
-    // The reader's door stays locked but for the moment in which a stream connects.
-    let reader = Literal::new(names.reader());
-    let shut = Literal::new(stored_form(&random_password()));
-    for host in ["%", "localhost"] {
-        let account = format!("{reader}@{}", Literal::new(host));
-        for statement in [
-            format!(
-                "CREATE USER IF NOT EXISTS {account} IDENTIFIED VIA mysql_native_password USING {shut} ACCOUNT LOCK"
-            ),
-            format!("GRANT REPLICATION SLAVE ON *.* TO {account}"),
-            // A controller that died while a stream connected may have left it open.
-            format!("ALTER USER {account} ACCOUNT LOCK"),
-        ] {
             admin.run(statement).await.changing(&op)?;
         }
     }

@@ -37,6 +37,13 @@ impl Position {
         )
     }
 
+    /// Returns this position without the domains that `other` names.
+    pub(crate) fn without(&self, other: &Self) -> Self {
+        let mut all = self.0.clone();
+        all.retain(|domain, _| !other.0.contains_key(domain));
+        Self(all)
+    }
+
     /// Returns how many transactions of `other` are missing here, over all its domains.
     pub(crate) fn missing(&self, other: &Self) -> u64 {
         other
@@ -103,6 +110,7 @@ mod tests {
     fn setting_one_domain_keeps_the_others() {
         assert_eq!(at("1-1-7,5-9-2").with(&at("1-1-4")).to_string(), "1-1-4,5-9-2");
         assert_eq!(at("1-1-7,5-9-2").only(&at("1-3-1")).to_string(), "1-1-7");
+        assert_eq!(at("1-1-7,5-9-2").without(&at("1-3-1")).to_string(), "5-9-2");
     }
 
     #[test]

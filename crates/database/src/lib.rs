@@ -6,7 +6,8 @@
 //!
 //! **Invariants.** Every change is made under the epoch's login, which the servers shut out
 //! as soon as a higher epoch is taken. Everything Segue leaves at a server lies in the
-//! schema `segue`, in logins that begin with `segue_`, and in one replication connection.
+//! schema `segue`, in logins that begin with `segue_`, and in one replication connection,
+//! which all units between the same two servers share; the last one takes it along.
 //! What Segue writes about itself is not in the binary log, but for heartbeat and marker.
 
 mod backoff;
@@ -21,7 +22,9 @@ mod locks;
 mod logins;
 mod moment;
 mod own;
+mod pair;
 mod preflight;
+mod pulse;
 mod replica;
 mod sampler;
 mod schema;

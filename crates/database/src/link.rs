@@ -1,6 +1,7 @@
 //! Sessions at both servers: who opens them, which are alive, which wait ready.
 
 use crate::fault::Explain;
+use crate::pair::Pair;
 use crate::settings::{Names, Settings};
 use secrecy::SecretString;
 use segue_doors::sql::{self, Endpoint, Session};
@@ -88,19 +89,19 @@ pub(crate) struct Link {
     login: Mutex<Option<EpochLogin>>,
     live: Live,
     spares: Sides<Mutex<Vec<Wire>>>,
-    /// Held while the stream at a server is started or removed.
-    pub(crate) streams: Sides<tokio::sync::Mutex<()>>,
+    /// What it shares with the other units between the same servers.
+    pub(crate) pair: Arc<Pair>,
 }
 
 impl Link {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             names: Names::new(&settings),
+            pair: Pair::of(&settings.plan),
             settings,
             login: Mutex::new(None),
             live: Live::default(),
             spares: Sides::from_fn(|_| Mutex::new(Vec::new())),
-            streams: Sides::from_fn(|_| tokio::sync::Mutex::new(())),
         }
     }
 
@@ -143,9 +144,14 @@ impl Link {
 
     /// Opens a session as the plan's administrator.
     pub(crate) async fn admin(&self, side: Side) -> Outcome<Wire> {
+        self.admin_within(side, CONNECT_LIMIT).await
+    }
+
+    /// Opens a session as the plan's administrator within a time limit of its own.
+    pub(crate) async fn admin_within(&self, side: Side, limit: Duration) -> Outcome<Wire> {
         let server = self.settings.plan.servers.get(side);
         let password = segue_doors::secrets::read(&server.password)?;
-        self.connect(side, server.admin.clone(), password, CONNECT_LIMIT).await
+        self.connect(side, server.admin.clone(), password, limit).await
     }
 
     /// Opens a session under the epoch's login, without writing to the binary log.

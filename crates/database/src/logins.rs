@@ -2,6 +2,7 @@
 
 use crate::fault::Explain;
 use crate::link::{Link, Wire};
+use crate::settings::Names;
 use segue_doors::sql::Literal;
 use segue_port::Outcome;
 use serde::{Deserialize, Serialize};
@@ -101,11 +102,11 @@ pub(crate) async fn writers(link: &Link, wire: &mut Wire) -> Outcome<Vec<Account
         .rows("SELECT User FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.is_role')")
         .await
         .reading(&op)?;
-    let prefix = link.names.login_prefix();
+    // Other units' too: what is granted on `my_shop` is granted on `my1shop` as well.
     Ok(found
         .into_iter()
         .filter(|(user, host)| {
-            !user.starts_with(&prefix)
+            !Names::is_epoch_login(user)
                 && *user != link.names.reader()
                 && !(host.is_empty() && (roles.contains(user) || user == "PUBLIC"))
         })

@@ -99,15 +99,18 @@ pub(crate) async fn aligned(
     deadline: Deadline,
 ) -> Outcome<Snapshots> {
     let other = write_side.other();
-    // Whoever restores streams waits until this one goes on.
-    let _alone = link.streams.get(other).lock().await;
-    let mut applier = link.take(other).await?;
     let name = Literal::new(link.names.connection(other));
     let op = format!("bring the {other} to a moment of the {write_side}");
+    let mut applier = link.take(other).await?;
+    // Whoever restores streams waits until this one goes on, and so does a cutover.
+    let standstill = link.pair.standstill(deadline.left(), &op).await?;
+    let alone = stream::alone(link, &mut applier, deadline, &op).await?;
     let begun = Instant::now();
     applier.run(format!("STOP SLAVE {name} SQL_THREAD")).await.changing(&op)?;
     let opened = pairs(link, &mut applier, write_side, deadline, &op).await;
     applier.run(format!("START SLAVE {name} SQL_THREAD")).await.changing(&op)?;
+    alone.end(&mut applier).await?;
+    drop(standstill);
     applier.close().await;
     tracing::debug!(paused = ?begun.elapsed(), "both sides aligned for a comparison");
     Ok(Snapshots::of(opened?))

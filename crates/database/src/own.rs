@@ -21,7 +21,12 @@ const SHARED: [(&str, &str); 4] = [
         "unit VARCHAR(255) PRIMARY KEY, run VARCHAR(64) NOT NULL, state VARCHAR(16) NOT NULL, \
          logins LONGTEXT NOT NULL, output LONGTEXT NOT NULL",
     ),
-    ("position", "unit VARCHAR(255) PRIMARY KEY, gtid LONGTEXT NOT NULL"),
+    (
+        "stream",
+        "stream VARCHAR(64) NOT NULL, unit VARCHAR(255) NOT NULL, gtid LONGTEXT NOT NULL, \
+         stage VARCHAR(16) NOT NULL, others LONGTEXT NOT NULL, why LONGTEXT NOT NULL, \
+         `schemas` LONGTEXT NOT NULL, patterns LONGTEXT NOT NULL, PRIMARY KEY (stream, unit)",
+    ),
     (
         "sealed",
         "unit VARCHAR(255) NOT NULL, kind VARCHAR(16) NOT NULL, name VARCHAR(255) NOT NULL, \
@@ -122,7 +127,7 @@ pub(crate) async fn release(link: &Link, wire: &mut Wire) -> Outcome<()> {
             wire.run(format!("DROP TABLE IF EXISTS {table}")).await.changing(&op)?;
         }
         // The claim last: without it nobody would know whose the rest is.
-        for table in ["seed", "position", "sealed", "claim"] {
+        for table in ["seed", "stream", "sealed", "claim"] {
             wire.run(format!(
                 "DELETE FROM {} WHERE unit = {}",
                 own(table),
@@ -158,17 +163,18 @@ async fn drop_if_empty(wire: &mut Wire, op: &str) -> Outcome<()> {
     wire.run(format!("DROP SCHEMA {OWN_SCHEMA}")).await.changing(op)
 }
 
-/// Writes a beat of `side` at that side; it travels to the other one.
-pub(crate) async fn beat(link: &Link, wire: &mut Wire, beat: u64) -> Outcome<()> {
+/// Writes a beat of `side` at that side into a unit's heartbeat table; it travels to the
+/// other one.
+pub(crate) async fn beat(table: &str, wire: &mut Wire, beat: u64) -> Outcome<()> {
     let side = wire.side();
-    wire.run(format!("UPDATE {} SET beat = {beat} WHERE side = '{side}'", link.names.heartbeat()))
+    wire.run(format!("UPDATE {table} SET beat = {beat} WHERE side = '{side}'"))
         .await
         .changing(&format!("write a heartbeat at the {side}"))
 }
 
 /// Returns the newest beat of `origin` that this server has.
-pub(crate) async fn beat_of(link: &Link, wire: &mut Wire, origin: Side) -> Outcome<u64> {
-    wire.one(format!("SELECT beat FROM {} WHERE side = '{origin}'", link.names.heartbeat()))
+pub(crate) async fn beat_of(table: &str, wire: &mut Wire, origin: Side) -> Outcome<u64> {
+    wire.one(format!("SELECT beat FROM {table} WHERE side = '{origin}'"))
         .await
         .reading(&format!("read the heartbeat of the {origin} at the {}", wire.side()))
 }

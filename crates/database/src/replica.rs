@@ -10,7 +10,7 @@ use segue_model::{Epoch, Finding, Side};
 use segue_port::{Effect, Outcome, ReplicaEffects, Sampler};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedRwLockReadGuard};
 
 /// How long a comparison may try until both sides were brought to one moment.
 const ALIGN: Duration = Duration::from_secs(20);
@@ -28,6 +28,8 @@ pub struct MariaReplica {
     pub(crate) snapshots: Mutex<Option<Snapshots>>,
     /// The session that `promote` uses, proven alive when it was prepared.
     pub(crate) promoting: Mutex<Option<Wire>>,
+    /// From arm to promote: no other unit makes the stream stand.
+    pub(crate) armed: Mutex<Option<OwnedRwLockReadGuard<()>>>,
 }
 
 impl MariaReplica {
@@ -38,6 +40,7 @@ impl MariaReplica {
             fence: Mutex::new(None),
             snapshots: Mutex::new(None),
             promoting: Mutex::new(None),
+            armed: Mutex::new(None),
         })
     }
 
@@ -112,8 +115,10 @@ impl MariaReplica {
                     self.link.cool().await;
                     return snapshots.compare(&self.link).await;
                 }
-                Err(fault) if fault.code == "SG0216" && !deadline.over() => {
-                    // Lag grew for a moment; the stream catches up before the next try.
+                Err(fault)
+                    if matches!(fault.code.as_str(), "SG0216" | "SG0226") && !deadline.over() =>
+                {
+                    // Lag grew for a moment, or another unit was in its cutover.
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
                 Err(fault) => return Err(fault),
@@ -142,6 +147,7 @@ impl MariaReplica {
         if let Some(wire) = self.promoting.lock().await.take() {
             wire.close().await;
         }
+        self.armed.lock().await.take();
         self.link.cool().await;
     }
 }

@@ -39,6 +39,8 @@ pub(crate) const OWN_SCHEMA: &str = "segue";
 pub(crate) struct Names {
     /// 8 hex digits that stand for the unit.
     hash: String,
+    /// 8 hex digits that stand for both servers: what all units between them share.
+    pair: String,
     /// The unit's name as far as it fits into names of tables and connections.
     slug: String,
     /// The unit's schema.
@@ -50,12 +52,15 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn new(settings: &Settings) -> Self {
         let unit = settings.unit.as_str();
-        let hash = blake3::hash(unit.as_bytes()).to_hex()[..8].to_owned();
+        let digits = |text: &str| blake3::hash(text.as_bytes()).to_hex()[..8].to_owned();
+        let hash = digits(unit);
+        let servers = &settings.plan.servers;
+        let pair = digits(&format!("{} {}", servers.source.address, servers.target.address));
         let plain = !unit.is_empty()
             && unit.len() <= 24
             && unit.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let slug = if plain { unit.to_owned() } else { format!("u{hash}") };
-        Self { hash, slug, schema: settings.plan.schema.clone(), unit: unit.to_owned() }
+        Self { hash, pair, slug, schema: settings.plan.schema.clone(), unit: unit.to_owned() }
     }
 
     /// Returns the beginning of every epoch login of the unit.
@@ -73,16 +78,27 @@ impl Names {
         login.strip_prefix(&self.login_prefix())?.parse().ok().map(Epoch)
     }
 
+    /// Returns whether this is an epoch's login of any unit.
+    pub(crate) fn is_epoch_login(login: &str) -> bool {
+        let rest = login.strip_prefix("segue_").and_then(|rest| rest.split_once("_e"));
+        rest.is_some_and(|(hash, epoch)| {
+            hash.len() == 8
+                && hash.bytes().all(|b| b.is_ascii_hexdigit())
+                && !epoch.is_empty()
+                && epoch.bytes().all(|b| b.is_ascii_digit())
+        })
+    }
+
     /// Returns the login under which the other server reads the binary log.
     pub(crate) fn reader(&self) -> String {
-        format!("segue_{}_r", self.hash)
+        format!("segue_{}_r", self.pair)
     }
 
     /// Returns the replication connection at the server of `replica`.
     pub(crate) fn connection(&self, replica: Side) -> String {
         match replica {
-            Side::Target => format!("segue_{}", self.slug),
-            Side::Source => format!("segue_{}_back", self.slug),
+            Side::Target => format!("segue_{}", self.pair),
+            Side::Source => format!("segue_{}_back", self.pair),
         }
     }
 
@@ -112,7 +128,8 @@ impl Names {
     }
 
     /// Returns the heartbeat table, unqualified. One for each unit: a row of another unit
-    /// that is missing on this unit's target would stop the stream.
+    /// that is missing on this unit's target would stop the stream, and a unit that ends
+    /// leaves nothing behind.
     pub(crate) fn heartbeat_table(&self) -> String {
         format!("{}_heartbeat", self.slug)
     }
@@ -188,10 +205,28 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_unit_name_becomes_a_plain_connection_name() {
-        let odd = names("Shop of `Bob`", "shop").connection(Side::Target);
+    fn an_odd_unit_name_becomes_a_plain_table_name() {
+        let odd = names("Shop of `Bob`", "shop").heartbeat_table();
         assert!(odd.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{odd}");
-        assert_ne!(odd, names("Shop of `Eve`", "shop").connection(Side::Target));
+        assert_ne!(odd, names("Shop of `Eve`", "shop").heartbeat_table());
+    }
+
+    #[test]
+    fn units_between_the_same_servers_share_the_stream_and_nothing_else() {
+        let (one, other) = (names("a", "a"), names("b", "b"));
+        assert_eq!(one.connection(Side::Target), other.connection(Side::Target));
+        assert_ne!(one.connection(Side::Target), one.connection(Side::Source));
+        assert_eq!(one.reader(), other.reader());
+        assert_ne!(one.login(Epoch(1)), other.login(Epoch(1)));
+        assert_ne!(one.heartbeat(), other.heartbeat());
+    }
+
+    #[test]
+    fn an_epochs_login_is_told_from_a_customers() {
+        assert!(Names::is_epoch_login(&names("shop", "shop").login(Epoch(3))));
+        for other in ["segue_admin", "segue_shop_e1", "segue_0123abcd_r", "segue_0123abcd_e"] {
+            assert!(!Names::is_epoch_login(other), "{other}");
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// How long the target may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long to wait while the stream stands for another unit's sake.
+const STANDSTILL: Duration = Duration::from_millis(2_500);
+
 /// How far the way back has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WayBack {
@@ -37,11 +40,14 @@ impl WayBack {
 
 /// Asks both servers.
 pub(crate) async fn look(link: &Link) -> Outcome<WayBack> {
+    // A stream that stands for a moment is no way back that is lost; where that lasts, its
+    // state is told as it is.
+    let _runs = link.pair.cutover(STANDSTILL, "look at the way back").await;
     let mut source = link.open(Side::Source).await?;
     let status = stream::status(link, &mut source).await?;
     let reached = stream::applied(&mut source).await?;
     source.close().await;
-    let stream_runs = status.is_some_and(|status| status.runs() && status.filtered(link));
+    let stream_runs = status.is_some_and(|status| status.runs() && status.carries(link));
     let target = tokio::time::timeout(PATIENCE, target_position(link)).await;
     Ok(match target {
         Ok(Ok(text)) => {

@@ -29,6 +29,9 @@ impl Effect for Arm {
         let (from, to) = (call.authority.way().from(), call.authority.way().to());
         let deadline = Deadline::of(call);
         let op = format!("send a marker from the {to} to the {from}");
+        // Held until promote: a pause must not wait for another unit that comes in.
+        self.0.armed.lock().await.take();
+        let armed = link.pair.cutover(deadline.left(), &op).await?;
         let mut there = link.open(to).await?;
         let mut here = link.open(from).await?;
         own::travelling(&mut there).await?;
@@ -55,6 +58,7 @@ impl Effect for Arm {
         here.close().await;
         // What follows happens in a pause: no session is opened there.
         link.warm().await?;
+        *self.0.armed.lock().await = Some(armed);
         Ok(json!({
             "effect": "database.arm",
             "token": token,
@@ -69,6 +73,7 @@ impl Effect for Arm {
     }
 
     async fn undo(&self, _call: &Call) -> Outcome<()> {
+        self.0.armed.lock().await.take();
         self.0.link.cool().await;
         Ok(())
     }

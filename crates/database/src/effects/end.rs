@@ -5,6 +5,7 @@ use super::BOTH;
 use crate::fault::Explain;
 use crate::link::Link;
 use crate::replica::MariaReplica;
+use crate::stream::members;
 use crate::{epoch, logins, own, stream};
 use async_trait::async_trait;
 use segue_doors::sql::Literal;
@@ -13,7 +14,8 @@ use segue_port::{Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Removes streams, claims and logins; the source stays locked.
+/// Takes the unit out of both streams, and removes its claims and logins; the source stays
+/// locked. The last unit between two servers takes the streams along.
 pub(crate) struct End(pub(crate) Arc<MariaReplica>);
 
 impl End {
@@ -23,11 +25,6 @@ impl End {
         let mut admin = link.admin(side).await?;
         stream::remove(link, &mut admin).await?;
         own::release(link, &mut admin).await?;
-        let reader = Literal::new(link.names.reader());
-        admin
-            .run(format!("DROP USER IF EXISTS {reader}@'%', {reader}@'localhost'"))
-            .await
-            .changing(&format!("drop the reader's login at the {side}"))?;
         admin.close().await;
         Ok(())
     }
@@ -38,7 +35,11 @@ async fn left(link: &Link, side: Side) -> Outcome<Vec<String>> {
     let op = format!("see what is left at the {side}");
     let mut admin = link.admin(side).await?;
     let mut found = Vec::new();
-    if stream::status(link, &mut admin).await?.is_some() {
+    let members = members::all(link, &mut admin).await?;
+    if members.iter().any(|member| member.unit == link.names.unit) {
+        found.push(format!("the unit in stream `{}`", link.names.connection(side)));
+    }
+    if members.is_empty() && stream::status(link, &mut admin).await?.is_some() {
         found.push(format!("stream `{}`", link.names.connection(side)));
     }
     if own::claimed(link, &mut admin).await?.is_some() {

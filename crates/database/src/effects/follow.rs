@@ -3,6 +3,7 @@
 use super::BOTH;
 use crate::fault::{Deadline, Explain, fact, text};
 use crate::replica::MariaReplica;
+use crate::stream::members::{self, Stage};
 use crate::{epoch, own, stream};
 use async_trait::async_trait;
 use segue_model::{EffectLeft, Fault, FaultKind, Side};
@@ -76,10 +77,11 @@ impl Follow {
         let mut there = link.open(origin).await?;
         let mut here = link.open(self.side).await?;
         own::travelling(&mut there).await?;
-        let beat = own::beat_of(link, &mut there, origin).await? + 1;
-        own::beat(link, &mut there, beat).await?;
+        let table = link.names.heartbeat();
+        let beat = own::beat_of(&table, &mut there, origin).await? + 1;
+        own::beat(&table, &mut there, beat).await?;
         loop {
-            if own::beat_of(link, &mut here, origin).await? >= beat {
+            if own::beat_of(&table, &mut here, origin).await? >= beat {
                 there.close().await;
                 here.close().await;
                 return Ok(());
@@ -106,7 +108,7 @@ impl Follow {
 impl Effect for Follow {
     fn what(&self) -> String {
         format!(
-            "start stream `{}` at the {}: schema `{}` follows the {}",
+            "bring the unit into stream `{}` at the {}: schema `{}` follows the {}",
             self.name(),
             self.side,
             self.replica.link.names.schema,
@@ -115,15 +117,25 @@ impl Effect for Follow {
     }
 
     fn by_hand(&self) -> String {
-        format!("at the {0}: STOP SLAVE '{1}'; RESET SLAVE '{1}' ALL", self.side, self.name())
+        let names = &self.replica.link.names;
+        format!(
+            "at the {0}: STOP SLAVE '{1}'; take what names `{2}` out of replicate_do_db and \
+             replicate_wild_do_table of '{1}', DELETE FROM segue.stream WHERE unit = {3}; then \
+             START SLAVE '{1}' with its reader's login unlocked, or RESET SLAVE '{1}' ALL if no \
+             unit is left",
+            self.side,
+            self.name(),
+            names.schema,
+            names.unit_literal()
+        )
     }
 
     async fn prepare(&self, call: &Call) -> Outcome<Value> {
         let mut wire = self.replica.link.open(self.side).await?;
-        let begun = stream::begun_at(&self.replica.link, &mut wire).await?;
+        let noted = members::of(&self.replica.link, &mut wire).await?;
         wire.close().await;
-        let from = match begun {
-            Some(gtid) => gtid,
+        let from = match noted {
+            Some(member) => member.gtid,
             None => self.begin(call).await?,
         };
         Ok(json!({ "from": from }))
@@ -131,6 +143,8 @@ impl Effect for Follow {
 
     async fn run(&self, call: &Call) -> Outcome<Value> {
         let deadline = Deadline::of(call);
+        // A cutover of this very unit that was given up must not be in its own way.
+        self.replica.armed.lock().await.take();
         let from = match call.prepared.get("from").and_then(Value::as_str) {
             Some(from) => from.to_owned(),
             None => self.begin(call).await?,
@@ -143,12 +157,14 @@ impl Effect for Follow {
     async fn observe(&self, _call: &Call) -> Outcome<Observed> {
         let link = &self.replica.link;
         let mut wire = link.open(self.side).await?;
-        let begun = stream::begun_at(link, &mut wire).await?;
+        let noted = members::of(link, &mut wire).await?;
         let status = stream::status(link, &mut wire).await?;
         wire.close().await;
-        Ok(match (begun, status) {
-            (Some(gtid), Some(status)) if status.runs() && status.filtered(link) => {
-                Observed::Applied(self.output(&gtid))
+        Ok(match (noted, status) {
+            (Some(member), Some(status))
+                if member.stage == Stage::Following && status.runs() && status.carries(link) =>
+            {
+                Observed::Applied(self.output(&member.gtid))
             }
             // Half made is not made: `run` completes it.
             _ => Observed::NotApplied,
@@ -156,6 +172,7 @@ impl Effect for Follow {
     }
 
     async fn undo(&self, _call: &Call) -> Outcome<()> {
+        self.replica.armed.lock().await.take();
         let mut wire = self.replica.link.open(self.side).await?;
         stream::remove(&self.replica.link, &mut wire).await?;
         wire.close().await;
@@ -163,6 +180,13 @@ impl Effect for Follow {
     }
 
     async fn quench(&self, _call: &Call) -> Outcome<()> {
-        epoch::quench(&self.replica.link, &BOTH).await
+        let link = &self.replica.link;
+        epoch::quench(link, &BOTH).await?;
+        let mut there = link.open(self.side.other()).await?;
+        let mut here = link.open(self.side).await?;
+        stream::shut_left_door(link, &mut there, &mut here).await?;
+        there.close().await;
+        here.close().await;
+        Ok(())
     }
 }

@@ -135,6 +135,7 @@ impl Effect for Promote {
         schema::set_events(link, &mut wire, &opening.events, true).await?;
         // This side is no longer sealed by an earlier way.
         seal::forget(link, &mut wire).await.map_err(|fault| fault.leaving(EffectLeft::Done))?;
+        self.0.armed.lock().await.take();
         let mut output = opening.output(to);
         output["took_ms"] = json!(begun.elapsed().as_secs_f64() * 1000.0);
         tokio::spawn(wire.close());

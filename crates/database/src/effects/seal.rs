@@ -192,7 +192,7 @@ fn after_fence(op: &str, cause: String) -> Fault {
 
 /// Returns whether an event is about the schema: its rows, or a statement that names it.
 /// Rather one withdrawal too many than a write left behind.
-fn touches(schema: &str, kind: &str, info: &str) -> bool {
+pub(crate) fn touches(schema: &str, kind: &str, info: &str) -> bool {
     match kind {
         "Table_map" => info.contains(&format!("({schema}.")),
         "Query" | "Query_compressed" | "Execute_load_query" => {

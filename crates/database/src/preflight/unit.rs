@@ -3,6 +3,7 @@
 use crate::fault::Explain;
 use crate::link::{Link, Wire};
 use crate::logins;
+use crate::settings::Names;
 use segue_doors::sql::Literal;
 use segue_model::{Finding, Side};
 use segue_port::Outcome;
@@ -116,7 +117,7 @@ async fn check_other_logins(link: &Link, wire: &mut Wire, found: &mut Vec<Findin
         }
     }
     for account in logins::global_writers(wire).await? {
-        if !known(&account.user) && link.names.epoch_of(&account.user).is_none() {
+        if !known(&account.user) && !Names::is_epoch_login(&account.user) {
             found.push(Finding::warn(
                 "SG0253",
                 format!("login {account} may write to every schema and is not an administrator"),

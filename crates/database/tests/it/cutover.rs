@@ -2,6 +2,7 @@
 
 use crate::servers::Turn;
 use crate::shop::{Run, fill, until};
+use segue_doors::sql;
 use segue_model::Side::{self, Source, Target};
 use segue_model::event::Phase;
 use segue_port::Observed;
@@ -148,9 +149,14 @@ async fn lag_is_measured_and_unknown_without_a_stream() {
         }
     }
     let mut root = turn.root(Target).await;
-    root.run("SET @@default_master_connection = 'segue_shop'; STOP SLAVE; SET GLOBAL replicate_wild_do_table = ''; START SLAVE")
-        .await
-        .unwrap();
+    let stream: sql::Row = root.one("SHOW ALL SLAVES STATUS").await.unwrap();
+    let stream: String = stream.get("Connection_name").unwrap();
+    root.run(format!(
+        "SET @@default_master_connection = '{stream}'; STOP SLAVE; \
+         SET GLOBAL replicate_wild_do_table = ''; START SLAVE"
+    ))
+    .await
+    .unwrap();
     assert!(samplers[0].sample(101_000).await.is_err(), "an unfiltered stream tells nothing");
     // That failure mended it.
     let begun = Instant::now();

@@ -83,6 +83,15 @@ impl Server {
         self.ready().await;
     }
 
+    /// Returns how much time of the processors it has used.
+    pub(crate) fn cpu_ms(&self) -> u64 {
+        let id = self.child.lock().unwrap().as_ref().unwrap().id();
+        let line = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+        let fields: Vec<&str> = line.rsplit(')').next().unwrap().split_whitespace().collect();
+        // Hundredths of a second in user mode and in the kernel.
+        (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * 10
+    }
+
     /// Waits until it answers.
     async fn ready(&self) {
         let begun = Instant::now();

@@ -70,6 +70,8 @@ pub(crate) struct Run {
     pub(crate) replica: Arc<MariaReplica>,
     pub(crate) effects: ReplicaEffects,
     facts: Facts,
+    unit: UnitName,
+    run: RunId,
     phase: Phase,
     number: u32,
     epoch: Epoch,
@@ -88,6 +90,7 @@ impl Run {
 
     /// Builds a run over settings of its own.
     pub(crate) async fn of(settings: Settings, epoch: u64) -> Self {
+        let (unit, run) = (settings.unit.clone(), settings.run.clone());
         let replica = MariaReplica::new(settings);
         replica.take_epoch(Epoch(epoch)).await.unwrap();
         let effects = replica.effects();
@@ -95,6 +98,8 @@ impl Run {
             replica,
             effects,
             facts: Facts::new(),
+            unit,
+            run,
             phase: Phase::Sync,
             number: 1,
             epoch: Epoch(epoch),
@@ -112,8 +117,8 @@ impl Run {
         Call {
             progress: Arc::new(NoProgress),
             authority: Authority {
-                run: RunId("run-1".into()),
-                unit: UnitName::from("shop"),
+                run: self.run.clone(),
+                unit: self.unit.clone(),
                 step: StepName::from(step),
                 attempt: Attempt { phase: self.phase, number: self.number },
                 epoch: self.epoch,

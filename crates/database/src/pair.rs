@@ -1,0 +1,146 @@
+//! What the units between the same two servers share within this process.
+//!
+//! A server reads one stream from another one, so all units between the two are in it: who
+//! changes it, measures it, or lets it stand for a moment, does so for all of them. The
+//! servers themselves hold everything that must outlive the process; see [`crate::stream`].
+
+use crate::link::Wire;
+use crate::pulse::Pulse;
+use segue_model::plan::DatabasePlan;
+use segue_model::{Fault, FaultKind, Sides};
+use segue_port::Outcome;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+/// Sessions that read, kept at each server when nobody uses them.
+const KEPT: usize = 8;
+
+/// By the addresses of source and target.
+type Known = HashMap<(SocketAddr, SocketAddr), Weak<Pair>>;
+
+static PAIRS: Mutex<Option<Known>> = Mutex::new(None);
+
+/// Two servers with units between them.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// Held while the stream that a server reads is changed.
+    pub(crate) changes: Sides<Arc<tokio::sync::Mutex<()>>>,
+    /// Held together by the units that are in a cutover, alone by whoever makes a stream
+    /// stand: a pause must not wait for another unit's copy.
+    quiet: Arc<RwLock<()>>,
+    /// The measurement of the stream that begins at a server.
+    pub(crate) pulses: Sides<tokio::sync::Mutex<Pulse>>,
+    /// Sessions that read, by server.
+    readers: Sides<Mutex<Vec<Wire>>>,
+}
+
+impl Pair {
+    /// Returns what the units between a plan's servers share; the same one for all.
+    pub(crate) fn of(plan: &DatabasePlan) -> Arc<Self> {
+        let key = (plan.servers.source.address, plan.servers.target.address);
+        let mut pairs = PAIRS.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = pairs.get_or_insert_default();
+        known.retain(|_, pair| pair.strong_count() > 0);
+        if let Some(pair) = known.get(&key).and_then(Weak::upgrade) {
+            return pair;
+        }
+        let pair = Arc::new(Self {
+            changes: Sides::from_fn(|_| Arc::default()),
+            quiet: Arc::default(),
+            pulses: Sides::from_fn(|_| tokio::sync::Mutex::default()),
+            readers: Sides::from_fn(|_| Mutex::default()),
+        });
+        known.insert(key, Arc::downgrade(&pair));
+        pair
+    }
+
+    /// Keeps everybody from making a stream stand, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// `SG0226` if a stream stands for longer than `patience`.
+    pub(crate) async fn cutover(
+        &self,
+        patience: Duration,
+        op: &str,
+    ) -> Outcome<OwnedRwLockReadGuard<()>> {
+        tokio::time::timeout(patience, Arc::clone(&self.quiet).read_owned())
+            .await
+            .map_err(|_| busy(op, "another unit comes into the stream, or is compared"))
+    }
+
+    /// Waits until no unit is in a cutover, and keeps others from beginning one.
+    ///
+    /// # Errors
+    /// `SG0226` if a cutover takes longer than `patience`.
+    pub(crate) async fn standstill(
+        &self,
+        patience: Duration,
+        op: &str,
+    ) -> Outcome<OwnedRwLockWriteGuard<()>> {
+        tokio::time::timeout(patience, Arc::clone(&self.quiet).write_owned())
+            .await
+            .map_err(|_| busy(op, "a unit between the same servers is in its cutover"))
+    }
+
+    /// Returns a session that reads, if one is kept.
+    pub(crate) fn take_reader(&self, side: segue_model::Side) -> Option<Wire> {
+        self.readers.get(side).lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Keeps a session that reads for whoever comes next.
+    pub(crate) fn keep_reader(&self, wire: Wire) {
+        let mut kept = self.readers.get(wire.side()).lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT && !wire.is_spoilt() {
+            kept.push(wire);
+        }
+    }
+}
+
+/// Says that the stream is not free now: SG0226.
+pub(crate) fn busy(op: &str, cause: &str) -> Fault {
+    Fault::new("SG0226", FaultKind::Busy, op, cause)
+        .hint("nothing was changed; it is tried again, or begin the step anew in a moment")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use segue_model::plan::{DatabaseServer, SecretRef};
+
+    fn plan(schema: &str, source: &str) -> DatabasePlan {
+        let server = |address: &str| DatabaseServer {
+            address: address.parse().unwrap(),
+            admin: "admin".into(),
+            password: SecretRef("env:X".into()),
+        };
+        DatabasePlan {
+            schema: schema.into(),
+            servers: Sides { source: server(source), target: server("127.0.0.9:3306") },
+            logins: vec![],
+        }
+    }
+
+    #[test]
+    fn units_between_the_same_servers_share_one_pair() {
+        let one = Pair::of(&plan("a", "127.0.0.8:3306"));
+        assert!(Arc::ptr_eq(&one, &Pair::of(&plan("b", "127.0.0.8:3306"))));
+        assert!(!Arc::ptr_eq(&one, &Pair::of(&plan("b", "127.0.0.7:3306"))));
+    }
+
+    #[tokio::test]
+    async fn cutovers_run_together_and_nobody_makes_the_stream_stand_meanwhile() {
+        let pair = Pair::of(&plan("a", "127.0.0.6:3306"));
+        let short = Duration::from_millis(10);
+        let one = pair.cutover(short, "arm").await.unwrap();
+        let other = pair.cutover(short, "arm").await.unwrap();
+        assert_eq!(pair.standstill(short, "follow").await.unwrap_err().code, "SG0226");
+        drop((one, other));
+        let standstill = pair.standstill(short, "follow").await.unwrap();
+        assert_eq!(pair.cutover(short, "arm").await.unwrap_err().code, "SG0226");
+        drop(standstill);
+    }
+}
