@@ -94,6 +94,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         pick: PickArgs,
     },
+    /// After settle: show what was written at the target since, by table and file
+    ExportDelta {
+        #[command(flatten)]
+        pick: PickArgs,
+    },
     /// Agree to the plan in a role that it asks for
     Approve {
         /// The role

@@ -26,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest time one table's digest may take.
-const DIGEST_LIMIT: Duration = Duration::from_secs(3_600);
+pub(crate) const DIGEST_LIMIT: Duration = Duration::from_secs(3_600);
 
 /// Digest of one table at one side.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ const SELF_ENDING: [&str; 12] = [
 ];
 
 /// Returns the text of a row as an SQL expression.
-fn row_text(columns: &[Column]) -> String {
+pub(crate) fn row_text(columns: &[Column]) -> String {
     let mut parts = Vec::new();
     let nulls: Vec<String> =
         columns.iter().map(|c| format!("ISNULL({})", Ident::new(c.name.as_str()))).collect();
@@ -258,6 +258,30 @@ impl Snapshots {
             target.close().await;
         }
     }
+}
+
+/// Returns the tables whose rows differ, each with its number of rows at the target, and the
+/// definitions that do. Rows of tables that are defined otherwise are not compared.
+pub(crate) async fn unequal(
+    link: &Link,
+    source: &mut Wire,
+    target: &mut Wire,
+) -> Outcome<(Vec<(String, u64)>, Vec<Difference>)> {
+    let at_source = definitions(link, source).await?;
+    let at_target = definitions(link, target).await?;
+    let mut tables = Vec::new();
+    for (key, definition) in &at_source {
+        if key.0 != schema::Kind::Table || at_target.get(key) != Some(definition) {
+            continue;
+        }
+        let columns = columns(link, source, &key.1).await?;
+        let here = digest(link, source, &key.1, &columns).await?;
+        let there = digest(link, target, &key.1, &columns).await?;
+        if here != there {
+            tables.push((key.1.clone(), there.rows.max(here.rows)));
+        }
+    }
+    Ok((tables, different_definitions(&at_source, &at_target)))
 }
 
 type Done = Mutex<BTreeMap<String, (TableDigest, TableDigest)>>;

@@ -12,6 +12,7 @@
 
 mod backoff;
 mod copy;
+mod delta;
 mod digest;
 mod effects;
 mod epoch;
@@ -32,6 +33,7 @@ mod settings;
 mod stream;
 mod way_back;
 
+pub use delta::{DatabaseDelta, TableDelta};
 pub use digest::{Comparison, Difference, TableDigest};
 pub use replica::MariaReplica;
 pub use settings::Settings;

@@ -98,6 +98,16 @@ impl MariaReplica {
         way_back::look(&self.link).await
     }
 
+    /// Returns what differs between both sides as they stand now: after the way back was
+    /// closed, what was written at the target since. Uses the plan's administrator, for the
+    /// run has no login there any more.
+    ///
+    /// # Errors
+    /// If a server cannot be read.
+    pub async fn delta(&self) -> Outcome<crate::DatabaseDelta> {
+        crate::delta::delta(&self.link).await
+    }
+
     /// Compares both sides while they are in use.
     ///
     /// No writer waits: the stream to the other side pauses at the moment of the write

@@ -50,6 +50,16 @@ impl TreeReplica {
         Ok(result)
     }
 
+    /// Returns what differs between both trees as they stand now, once: after the way back
+    /// was closed, what was written at the target since.
+    ///
+    /// # Errors
+    /// Only if the comparison itself broke; what cannot be read is a difference.
+    pub async fn delta(&self, progress: Arc<dyn ProgressSink>) -> Outcome<Comparison> {
+        let pair = self.pair.clone();
+        blocking(move || Ok(pair.compare(0, progress.as_ref()))).await
+    }
+
     /// Returns the true differences, and how many paths never rested.
     async fn look_again(&self, mut suspects: Vec<Difference>) -> Outcome<(Vec<Difference>, u64)> {
         let mut proven = Vec::new();

@@ -224,6 +224,9 @@ pub struct Policy {
     pub all_traffic_for_s: u64,
     /// How long a gate may wait before the table gives up, seconds.
     pub gate_wait_s: u64,
+    /// How long after a cutover somebody must confirm, or the unit goes back by itself,
+    /// seconds; 0 is without a timer.
+    pub commit_timer_s: u64,
     /// How long the unit must be stable after confirm before settle, seconds.
     pub stable_for_s: u64,
     /// Conditions that start an action while the unit is watched.

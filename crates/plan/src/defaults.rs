@@ -19,6 +19,7 @@ pub fn policy() -> Policy {
         verified_within_s: 3600,
         all_traffic_for_s: 60,
         gate_wait_s: 600,
+        commit_timer_s: 0,
         stable_for_s: 72 * 3600,
         triggers: Vec::new(),
     }

@@ -205,6 +205,7 @@ fn policy(file: PolicyFile) -> Policy {
         verified_within_s: file.verified_within_s.unwrap_or(silent.verified_within_s),
         all_traffic_for_s: file.all_traffic_for_s.unwrap_or(silent.all_traffic_for_s),
         gate_wait_s: file.gate_wait_s.unwrap_or(silent.gate_wait_s),
+        commit_timer_s: file.commit_timer_s.unwrap_or(silent.commit_timer_s),
         stable_for_s: file.stable_for_s.unwrap_or(silent.stable_for_s),
         triggers: silent.triggers,
     }

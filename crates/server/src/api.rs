@@ -135,6 +135,12 @@ pub enum Command {
         /// What.
         saying: Saying,
     },
+    /// Shows what was written at the target since the way back was closed.
+    ExportDelta {
+        /// Which units.
+        #[serde(default)]
+        pick: Pick,
+    },
     /// Asks whether somebody is there.
     Hello,
     /// Asks for the state once.

@@ -1,5 +1,6 @@
 //! The conductor: takes commands and hands them to the units they are about.
 
+mod delta;
 mod orders;
 mod people;
 mod waves;
@@ -199,6 +200,9 @@ impl Conductor {
     /// Carries out one command and returns the line that ends it.
     pub(crate) async fn command(self: Arc<Self>, request: Request) -> Line {
         let by = Actor::Person(request.by);
+        if let Command::ExportDelta { pick } = &request.command {
+            return self.export_delta(pick).await;
+        }
         let answer = match request.command {
             Command::Sync { hash, pick } => self.sync(&hash, &pick, by).await,
             Command::Cutover { hash, prepare_only, pick } => {
@@ -219,19 +223,12 @@ impl Conductor {
                 };
             }
             Command::Stop => Ok((0, "the controller ends; fronts and replication go on".into())),
-            Command::Hello | Command::Watch => Ok((0, String::new())),
+            Command::Hello | Command::Watch | Command::ExportDelta { .. } => Ok((0, String::new())),
         };
         let result = self.status().await;
         match answer {
             Ok((exit, text)) => Line::End { exit, text, result },
-            Err(fault) => {
-                let hint = if fault.hint.is_empty() {
-                    String::new()
-                } else {
-                    format!("\nhint: {}", fault.hint)
-                };
-                Line::End { exit: 1, text: format!("error {fault}{hint}"), result }
-            }
+            Err(fault) => failed(&fault, result),
         }
     }
 
@@ -260,6 +257,13 @@ impl Conductor {
         )
         .hint("what was approved is what runs; another plan needs a run directory of its own"))
     }
+}
+
+/// Returns the line that ends a command with a fault.
+fn failed(fault: &Fault, result: Value) -> Line {
+    let hint =
+        if fault.hint.is_empty() { String::new() } else { format!("\nhint: {}", fault.hint) };
+    Line::End { exit: 1, text: format!("error {fault}{hint}"), result }
 }
 
 /// Joins what several units answered: the worst exit code, and a sentence for each that was

@@ -10,6 +10,7 @@ pub mod outline;
 pub mod plans;
 
 mod active;
+mod commit_timer;
 mod conductor;
 mod phases;
 mod places;

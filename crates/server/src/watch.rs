@@ -1,5 +1,6 @@
 //! The watch over a promoted unit: triggers, and what they start.
 
+use crate::commit_timer;
 use crate::conductor::Conductor;
 use crate::unit::Unit;
 use segue_engine::triggers::fires;
@@ -32,6 +33,9 @@ async fn look(unit: &Arc<Unit>) {
     else {
         return;
     };
+    if commit_timer::look(unit, &state, since).await {
+        return;
+    }
     let now_ms = unit.clock.boot_ms();
     // Only what was measured after the cutover, or after a failback that withdrew, counts.
     let last_ended_ms = state.history.last().map_or(0, |past| past.ended.boot_ms);
@@ -71,7 +75,7 @@ async fn fire(unit: &Arc<Unit>, trigger: &Trigger, because: String) {
 }
 
 /// Returns why going back now would lose acknowledged writes, if it would.
-async fn loss(unit: &Arc<Unit>) -> Option<String> {
+pub(crate) async fn loss(unit: &Arc<Unit>) -> Option<String> {
     let active = unit.active().await?;
     let database = active.families.database.as_ref()?;
     match database.way_back().await {
@@ -89,7 +93,7 @@ async fn loss(unit: &Arc<Unit>) -> Option<String> {
     }
 }
 
-async fn ask(unit: &Arc<Unit>, because: String) {
+pub(crate) async fn ask(unit: &Arc<Unit>, because: String) {
     let way_out = vec![
         "bring the target's database back and run `segue resume`: the unit then fails back without loss".to_owned(),
         "or mend the target and leave the unit there: `segue confirm`".to_owned(),

@@ -13,6 +13,7 @@ pub(super) fn check(found: &mut Found, policy: &Policy) {
     within(found, "verified_within_s", policy.verified_within_s, 1, 7 * 86_400);
     within(found, "all_traffic_for_s", policy.all_traffic_for_s, 1, 86_400);
     within(found, "gate_wait_s", policy.gate_wait_s, 1, 86_400);
+    within(found, "commit_timer_s", policy.commit_timer_s, 0, 30 * 86_400);
     within(found, "stable_for_s", policy.stable_for_s, 1, 365 * 86_400);
     between_two(found, policy);
     for (field, value) in [

@@ -38,6 +38,10 @@ pub struct PolicyFile {
     /// How long a gate may wait before its table gives up, seconds, 1 to 86400.
     /// Default: 600.
     pub gate_wait_s: Option<u64>,
+    /// How long after a cutover somebody must confirm, or the unit goes back by itself,
+    /// seconds. A timer that runs out while no controller watches waits for a person instead.
+    /// Default: 0, which is without a timer.
+    pub commit_timer_s: Option<u64>,
     /// How long the unit must be stable after confirm before settle, seconds.
     /// Default: 259200, which is 72 hours.
     pub stable_for_s: Option<u64>,

@@ -14,6 +14,7 @@ use segue_model::{Epoch, Fault, FaultKind, RunId, UnitName};
 use segue_port::Clock;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tokio::sync::{Mutex, RwLock, broadcast, watch as signal};
 
 /// A unit of the run. All of its methods may be called at any time.
@@ -30,6 +31,8 @@ pub(crate) struct Unit {
     busy: Mutex<()>,
     /// The wish of the table that is being executed.
     wish: signal::Sender<Wish>,
+    /// When this process last looked at the commit timer, boot clock, milliseconds.
+    pub(crate) looked_ms: AtomicU64,
 }
 
 /// Answer of a command: exit code, sentence.
@@ -58,6 +61,7 @@ impl Unit {
             active: RwLock::new(None),
             busy: Mutex::new(()),
             wish,
+            looked_ms: AtomicU64::new(0),
         })
     }
 

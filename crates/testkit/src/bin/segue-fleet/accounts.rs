@@ -18,7 +18,7 @@ pub(crate) const TARGET: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 52);
 /// Rows that every account has at the start.
 pub(crate) const ROWS: usize = 100;
 /// Password of every account's login: the servers listen on loopback only.
-pub(crate) const PASSWORD: &str = "an account's password";
+pub(crate) const PASSWORD: &str = "password of an account";
 
 const HEAD: &str = r#"name = "fleet"
 units = ["units.jsonl"]
