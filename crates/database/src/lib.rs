@@ -19,6 +19,7 @@ mod gtid;
 mod link;
 mod locks;
 mod logins;
+mod measures;
 mod moment;
 mod own;
 mod preflight;

@@ -5,10 +5,10 @@ use crate::effects;
 use crate::effects::fence::Fence;
 use crate::fault::Deadline;
 use crate::link::{Link, Wire};
-use crate::{epoch, logins, moment, preflight, sampler, way_back};
+use crate::{epoch, logins, measures, moment, preflight, sampler, way_back};
 use segue_model::{Epoch, Finding, Side};
 use segue_port::{Effect, Outcome, ReplicaEffects, Sampler};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -28,6 +28,8 @@ pub struct MariaReplica {
     pub(crate) snapshots: Mutex<Option<Snapshots>>,
     /// The session that `promote` uses, proven alive when it was prepared.
     pub(crate) promoting: Mutex<Option<Wire>>,
+    /// Differences that the last full comparison of this process found.
+    found: std::sync::Mutex<Option<u64>>,
 }
 
 impl MariaReplica {
@@ -38,6 +40,7 @@ impl MariaReplica {
             fence: Mutex::new(None),
             snapshots: Mutex::new(None),
             promoting: Mutex::new(None),
+            found: std::sync::Mutex::new(None),
         })
     }
 
@@ -77,13 +80,30 @@ impl MariaReplica {
         }
     }
 
-    /// Returns the samplers: the lag of each direction and the readability of each side.
+    /// Remembers what a full comparison found.
+    pub(crate) fn note(&self, compared: &Comparison) {
+        let found = compared.differences.len() as u64;
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    }
+
+    /// Returns what the last full comparison of this process found.
+    pub(crate) fn found(&self) -> Option<u64> {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the samplers: the lag of each direction, the readability and the clock of each
+    /// side, what both have, and what the last comparison found.
     pub fn samplers(self: &Arc<Self>) -> Vec<Arc<dyn Sampler>> {
         let mut all: Vec<Arc<dyn Sampler>> = Vec::new();
         for side in [Side::Source, Side::Target] {
             all.push(Arc::new(sampler::Lag::new(Arc::clone(self), side)));
             all.push(Arc::new(sampler::Readable::new(Arc::clone(self), side)));
         }
+        for side in [Side::Source, Side::Target] {
+            all.push(Arc::new(measures::ClockOffset::new(Arc::clone(self), side)));
+        }
+        all.push(Arc::new(measures::Counts::new(Arc::clone(self))));
+        all.push(Arc::new(measures::Differences { replica: Arc::clone(self) }));
         all
     }
 
@@ -110,7 +130,9 @@ impl MariaReplica {
             match moment::aligned(&self.link, write_side, Deadline::after(STALL)).await {
                 Ok(snapshots) => {
                     self.link.cool().await;
-                    return snapshots.compare(&self.link).await;
+                    let compared = snapshots.compare(&self.link).await?;
+                    self.note(&compared);
+                    return Ok(compared);
                 }
                 Err(fault) if fault.code == "SG0216" && !deadline.over() => {
                     // Lag grew for a moment; the stream catches up before the next try.

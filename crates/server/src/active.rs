@@ -5,13 +5,14 @@ use segue_dns::{Settings as ZoneSettings, Zone};
 use segue_engine::Board;
 use segue_files::{TreeReplica, TreeSettings};
 use segue_migration::Families;
+use segue_model::gate::Judged;
 use segue_model::plan::Plan;
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
 use segue_port::{Clock, Sampler};
 use segue_probe::{AccessLogSampler, Connection, HealthProbe, HttpProbe, ProbeSettings};
 use segue_traffic::{FrontSettings, Fronts};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
@@ -23,6 +24,8 @@ pub(crate) struct Active {
     pub(crate) families: Arc<Families>,
     pub(crate) board: Board,
     pub(crate) probes: Vec<Arc<HttpProbe>>,
+    /// The latest verdict of every trigger that is watched.
+    verdicts: Mutex<Vec<Judged>>,
     /// Since when they count, by the wall clock: one controller's counts from another's.
     since_ms: u64,
     tending: AbortHandle,
@@ -108,7 +111,8 @@ impl Active {
             }
         })
         .abort_handle();
-        Ok(Arc::new(Self { families, board, probes, since_ms, tending }))
+        let verdicts = Mutex::default();
+        Ok(Arc::new(Self { families, board, probes, verdicts, since_ms, tending }))
     }
 
     /// Starts the probes; they ask the fronts, so they begin once those stand.
@@ -139,6 +143,16 @@ impl Active {
             "longest_interruption_ms": interruption,
             "probes": summaries,
         }))
+    }
+
+    /// Returns the latest verdict of every trigger that is watched.
+    pub(crate) fn verdicts(&self) -> Vec<Judged> {
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the verdicts of one look.
+    pub(crate) fn judged(&self, verdicts: Vec<Judged>) {
+        *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner) = verdicts;
     }
 
     /// Ends what this process runs for the plan; fronts and replication go on.

@@ -23,7 +23,7 @@ const LINES_KEPT: usize = 4_096;
 
 /// Drives the run of one directory. All of its methods may be called at any time.
 pub(crate) struct Conductor {
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Journal,
     epoch: Epoch,

@@ -18,7 +18,7 @@ fn lag(value: f64, taken_at_ms: u64, from: &str) -> Sample {
 }
 
 fn at_most(max: f64) -> Arc<dyn Gate> {
-    BoundGate::new("lag", Bound { what: LAG, max: Some(max), min: None, fresh_for_ms: 1000 })
+    BoundGate::new("lag", Bound { what: LAG, from: None, max: Some(max), min: None, fresh_for_ms: 1000 })
 }
 
 async fn ask(gate: &Arc<dyn Gate>, board: &Board, clock: &Arc<TestClock>) -> (Verdict, String) {

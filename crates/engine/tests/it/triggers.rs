@@ -3,7 +3,7 @@
 use segue_engine::clock::TestClock;
 use segue_engine::triggers::{fires, prove};
 use segue_engine::{Board, TriggerWatch};
-use segue_model::gate::{Bound, NoData, Trigger, TriggerAction};
+use segue_model::gate::{Bound, NoData, Scope, Trigger, TriggerAction};
 use segue_model::{Sample, Side, What};
 use segue_port::Clock;
 use std::sync::Arc;
@@ -14,7 +14,10 @@ const WHAT: What = What::ResponseP95Ms(Side::Target);
 fn slow() -> Trigger {
     Trigger {
         name: "target_slow".into(),
-        bound: Bound { what: WHAT, max: Some(500.0), min: None, fresh_for_ms: 3000 },
+        bound: Bound { what: WHAT, from: None, max: Some(500.0), min: None, fresh_for_ms: 3000 },
+        against: None,
+        after_ms: 0,
+        scope: Scope::Unit,
         for_ms: 3000,
         min_samples: 3,
         min_count: 10,
@@ -78,7 +81,7 @@ fn a_trigger_that_cannot_fire_is_refused() {
     type Change = fn(&mut Trigger);
     let cases: [(&str, Change); 6] = [
         ("a share above one", |t| {
-            t.bound = Bound { what: What::FrontsReady, max: Some(1.0), min: None, fresh_for_ms: 1 };
+            t.bound = Bound { what: What::FrontsReady, max: Some(1.0), ..slow().bound };
         }),
         ("below nothing", |t| (t.bound.max, t.bound.min) = (None, Some(0.0))),
         ("no bound", |t| t.bound.max = None),

@@ -55,7 +55,7 @@ impl RunState {
                     Comparison { ended: now, differences: *differences, detail: detail.clone() };
                 self.compared.insert(what.clone(), comparison);
             }
-            Event::Measured { .. } | Event::Noted { .. } => {}
+            Event::Measured { .. } | Event::Noted { .. } | Event::TriggerJudged { .. } => {}
             of_attempt => {
                 if let Some(open) = &mut self.open {
                     open.change(of_attempt, now);

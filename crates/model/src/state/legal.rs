@@ -26,7 +26,7 @@ impl RunState {
             }
             (_, _) if self.run.is_none() => need(false, "no run was started"),
 
-            (E::Compared { .. } | E::Measured { .. }, _) => Ok(()),
+            (E::Compared { .. } | E::Measured { .. } | E::TriggerJudged { .. }, _) => Ok(()),
             (E::TriggerFired { .. }, _) => need(watched, "the unit is not watched"),
             (E::FailbackRefused { .. }, None) => need(watched, "the unit is not watched"),
             (E::Confirmed { .. }, None) => {

@@ -4,11 +4,21 @@
 //! [`segue_model::plan::Plan`]. Every default is said in the doc comment of its field,
 //! which is also the text of the JSON Schema.
 
+mod gate;
+mod measure;
 mod policy;
 mod secret;
 mod unit;
 
-pub use policy::{ActionFile, Measure, NoDataFile, PolicyFile, TriggerFile};
+pub use gate::{
+    ActionFile, AgainstFile, BeforeFile, GateFile, GateNoDataFile, Measure, NoDataFile, ScopeFile,
+    TriggerFile,
+};
+pub use measure::{
+    ApplicationLogFile, CustomFile, CustomHttpFile, HostFile, MeasureFile, PrometheusFile,
+    ResolversFile,
+};
+pub use policy::PolicyFile;
 pub use secret::SecretText;
 pub use unit::{
     BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, KeyFile, ProbeFile,
@@ -45,9 +55,17 @@ pub struct PlanFile {
     pub worker: Vec<WorkerFile>,
     /// What the probes ask for. Default: no probes, and then no word on failed requests.
     pub probe: Option<ProbeFile>,
+    /// What is measured besides, for gates and triggers. Default: nothing.
+    #[serde(default)]
+    pub measure: MeasureFile,
     /// What the operator allows. Default: every field has its own.
     #[serde(default)]
     pub policy: PolicyFile,
+    /// Questions before the steps. Default: the set that `segue init` writes into a new
+    /// plan, as far as the plan has what they measure; what is written here changes one of
+    /// them by its name, or adds one.
+    #[serde(default)]
+    pub gate: Vec<GateFile>,
     /// Conditions that start an action while the unit is watched. Default: the set that
     /// `segue init` writes into a new plan, as far as the plan has what they measure.
     /// An empty list switches every trigger off.
