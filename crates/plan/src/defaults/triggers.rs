@@ -74,7 +74,7 @@ fn compared() -> Vec<Trigger> {
     let against = |with, slack| Some(Against { with, slack, min_clients: 0 });
     // Ten percent, and more than a few milliseconds: shorter answers differ by chance alone.
     let slower = |name, what: fn(Side) -> What, with, slack| Trigger {
-        for_ms: 10_000,
+        for_ms: 8000,
         min_samples: 8,
         min_count: 10,
         against: against(with, slack),
@@ -85,7 +85,7 @@ fn compared() -> Vec<Trigger> {
         ..trigger
     };
     let before = |name, what: fn(Side) -> What, limits, slack, min_count| Trigger {
-        for_ms: 10_000,
+        for_ms: 8000,
         min_samples: 8,
         min_count,
         against: against(Reference::Before, slack),
@@ -105,10 +105,11 @@ fn compared() -> Vec<Trigger> {
 /// The copies and the clocks they are judged by: told.
 fn copies() -> Vec<Trigger> {
     let late = |name, what, max| Trigger { for_ms: 1000, ..alert(name, what, at_most(max)) };
-    let slow = |trigger: Trigger| Trigger {
-        for_ms: 15_000,
-        min_samples: 2,
-        bound: Bound { fresh_for_ms: 15_000, ..trigger.bound },
+    // Samples come every two to ten seconds, and one of them must always be in its time.
+    let slow = |for_ms, trigger: Trigger| Trigger {
+        for_ms,
+        min_samples: 1,
+        bound: Bound { fresh_for_ms: for_ms, ..trigger.bound },
         ..trigger
     };
     vec![
@@ -116,23 +117,26 @@ fn copies() -> Vec<Trigger> {
         late("lag_back", What::DatabaseLagMs(Side::Target), 5000.0),
         late("files_late", What::FilesLagMs(Side::Source), 60_000.0),
         late("files_late_back", What::FilesLagMs(Side::Target), 60_000.0),
-        slow(alert("clock_source", What::ClockOffsetMs(Side::Source), at_most(100.0))),
-        slow(alert("clock_target", What::ClockOffsetMs(Side::Target), at_most(100.0))),
-        Trigger { min_count: 0, ..slow(alert("counts_differ", What::CountDifference, at_most(0.0))) },
-        slow(alert("room_low", What::TargetRoomRatio, at_least(1.2))),
+        slow(6500, alert("clock_source", What::ClockOffsetMs(Side::Source), at_most(100.0))),
+        slow(6500, alert("clock_target", What::ClockOffsetMs(Side::Target), at_most(100.0))),
+        Trigger {
+            min_count: 0,
+            ..slow(12_000, alert("counts_differ", What::CountDifference, at_most(0.0)))
+        },
+        slow(8000, alert("room_low", What::TargetRoomRatio, at_least(1.2))),
         // Refused until something measures it.
-        slow(alert("mailbox_delta", What::MailboxDeltaBytes, at_most(100e6))),
+        slow(12_000, alert("mailbox_delta", What::MailboxDeltaBytes, at_most(100e6))),
     ]
 }
 
 /// What surrounds the unit: told.
 fn world() -> Vec<Trigger> {
     let busy = |name, what: fn(Side) -> What, max| Trigger {
-        for_ms: 10_000,
+        for_ms: 8000,
         ..alert(name, what(Side::Target), at_most(max))
     };
     let arriving = |name, after_s: u64| Trigger {
-        for_ms: 10_000,
+        for_ms: 8000,
         min_count: 10,
         after_ms: after_s * 1000,
         ..alert(name, What::TargetArrivalPercent, at_least(95.0))
@@ -147,10 +151,7 @@ fn world() -> Vec<Trigger> {
         busy("cpu_high", What::CpuPercent, 70.0),
         busy("ram_high", What::RamPercent, 80.0),
         Trigger { min_count: 20, ..alert("bounces", What::MailBouncePercent, at_most(5.0)) },
-        Trigger {
-            for_ms: 10_000,
-            ..alert("canary_lost", What::CanarySeen, at_least(1.0))
-        },
+        alert("canary_lost", What::CanarySeen, at_least(1.0)),
         resolvers(alert("resolvers_failing", What::ResolversFailing, at_most(2.0))),
         resolvers(Trigger {
             after_ms: 900_000,
