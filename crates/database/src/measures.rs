@@ -17,8 +17,7 @@ const LIMIT: Duration = Duration::from_millis(1500);
 /// How often a server's clock is asked in one turn: the quickest answer counts.
 const ASKED: usize = 3;
 /// Kinds of things that are counted, in the order of the query.
-const KINDS: [&str; 7] =
-    ["tables", "views", "routines", "triggers", "events", "logins", "grants"];
+const KINDS: [&str; 7] = ["tables", "views", "routines", "triggers", "events", "logins", "grants"];
 
 /// How far the clock of one server is from this machine's.
 pub(crate) struct ClockOffset {
@@ -158,7 +157,8 @@ impl Counts {
     }
 
     async fn at(&self, side: Side) -> Outcome<Vec<u64>> {
-        let op = format!("count what schema `{}` has at the {side}", self.replica.link.names.schema);
+        let op =
+            format!("count what schema `{}` has at the {side}", self.replica.link.names.schema);
         let mut kept = self.kept.get(side).lock().await;
         let counting = tokio::time::timeout(LIMIT, self.count(&mut kept, side, &op)).await;
         let counted = counting.unwrap_or_else(|_| Err(late(&op)));

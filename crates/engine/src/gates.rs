@@ -141,7 +141,8 @@ impl Gate for BoundGate {
         } else {
             format!(" for {} s", self.for_ms as f64 / 1000.0)
         };
-        let from = self.bound.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+        let from =
+            self.bound.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
         format!("{}: {}{from} {}{time}", self.name, self.bound.what, allowed(&self.bound))
     }
 

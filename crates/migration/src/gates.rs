@@ -21,7 +21,8 @@ pub(crate) fn of_plan(
     remembered: &Remembered,
 ) -> Vec<Arc<dyn Gate>> {
     let gates = families.plan.policy.gates.iter();
-    let asked = gates.filter(|gate| gate.before == before && (way == Way::Forward || gate.failback));
+    let asked =
+        gates.filter(|gate| gate.before == before && (way == Way::Forward || gate.failback));
     let mut all: Vec<Arc<dyn Gate>> =
         asked.map(|gate| one(families, &on_the_way(gate, way), remembered)).collect();
     if before == Before::Arm && way == Way::Forward {

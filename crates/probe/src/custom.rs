@@ -152,7 +152,8 @@ mod tests {
         };
         let one = "{\"metric\":{},\"value\":[1.5,\"7.25\"]}";
         assert_eq!(only_value(vector(one).as_bytes()), Ok(7.25));
-        let scalar = "{\"status\":\"success\",\"data\":{\"resultType\":\"scalar\",\"result\":[1,\"3\"]}}";
+        let scalar =
+            "{\"status\":\"success\",\"data\":{\"resultType\":\"scalar\",\"result\":[1,\"3\"]}}";
         assert_eq!(only_value(scalar.as_bytes()), Ok(3.0));
         for odd in ["", &format!("{one},{one}"), "{\"value\":[1,\"NaN\"]}"] {
             assert!(only_value(vector(odd).as_bytes()).is_err(), "{odd}");

@@ -238,9 +238,11 @@ fn further(unit: &UnitPlan) -> Vec<Arc<dyn Sampler>> {
     if let Some(log) = &measures.application_log {
         for side in [Side::Source, Side::Target] {
             let path = log.files.get(side).clone();
-            all.extend(path.map(|path| {
-                AppLogSampler::new(side, path, log.words.clone()) as Arc<dyn Sampler>
-            }));
+            all.extend(
+                path.map(|path| {
+                    AppLogSampler::new(side, path, log.words.clone()) as Arc<dyn Sampler>
+                }),
+            );
         }
     }
     if let Some(log) = &measures.mail_log {

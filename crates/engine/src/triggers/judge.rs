@@ -1,8 +1,8 @@
 //! What a trigger says of samples: a pure function.
 
 use crate::gates::{allowed, keeps};
-use segue_model::gate::{Against, NoData, Reference, Standing, Trigger, TriggerAction};
 use segue_model::Sample;
+use segue_model::gate::{Against, NoData, Reference, Standing, Trigger, TriggerAction};
 use std::collections::BTreeMap;
 
 /// Samples of the two sides that are so close are of the same moment, milliseconds.
@@ -60,8 +60,11 @@ pub fn judge(trigger: &Trigger, evidence: Evidence<'_>, now_ms: u64, since_ms: u
         return Judgement { standing: Standing::NoData, because, starts: None };
     }
     let after_ms = now_ms.saturating_sub(trigger.for_ms);
-    let time =
-        Time { now_ms, full: now_ms - since_ms >= trigger.for_ms, after_ms: after_ms.max(since_ms) };
+    let time = Time {
+        now_ms,
+        full: now_ms - since_ms >= trigger.for_ms,
+        after_ms: after_ms.max(since_ms),
+    };
     let wanted = trigger.bound.from.as_deref();
     let within = |sample: &&Sample| {
         sample.taken_at_ms > time.after_ms && wanted.is_none_or(|from| sample.from == from)
@@ -116,14 +119,17 @@ fn origin(trigger: &Trigger, from: &str, samples: &[&Sample], time: &Time) -> Ju
         format!("{what} from {from}: {numbers} over {for_ms} ms, allowed {allowed}{note}")
     };
     let never_kept = counted.iter().all(|(_, kept)| !kept);
-    let stale = |newest: &Sample| {
-        time.now_ms.saturating_sub(newest.taken_at_ms) > bound.fresh_for_ms
-    };
+    let stale =
+        |newest: &Sample| time.now_ms.saturating_sub(newest.taken_at_ms) > bound.fresh_for_ms;
     match counted.last() {
         None => missing(trigger, because(""), time.full),
         Some((newest, _)) if stale(newest) => {
             let age_ms = time.now_ms.saturating_sub(newest.taken_at_ms);
-            missing(trigger, because(&format!("; the last is {age_ms} ms old")), time.full && never_kept)
+            missing(
+                trigger,
+                because(&format!("; the last is {age_ms} ms old")),
+                time.full && never_kept,
+            )
         }
         Some((_, true)) => calm(because("")),
         Some(_) => {
@@ -156,7 +162,9 @@ fn relative(
     let pairs: Vec<(&Sample, f64)> = samples
         .iter()
         .filter(|sample| sample.count >= trigger.min_count && crowd.is_behind(sample))
-        .filter_map(|sample| Some((*sample, reference(trigger, against, sample, evidence, &crowd)?)))
+        .filter_map(|sample| {
+            Some((*sample, reference(trigger, against, sample, evidence, &crowd)?))
+        })
         .collect();
     let wanted = trigger.min_samples.max(2);
     let Some((newest, _)) = pairs.last().filter(|_| pairs.len() >= wanted) else {

@@ -127,7 +127,9 @@ impl<'a> Trial<'a> {
         evidence.clients = &clients;
         match against.with {
             Reference::OtherSide => evidence.other_side = &other,
-            Reference::Before => evidence.before = Some(Level { mean: self.reference, samples: 60 }),
+            Reference::Before => {
+                evidence.before = Some(Level { mean: self.reference, samples: 60 })
+            }
         }
         judge(trigger, evidence, now_ms, 0)
     }

@@ -71,8 +71,9 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
         }
         What::VerifiedAgeS => {
             let copies = unit.database.is_some() || !unit.trees.is_empty();
-            return before_only(what, asker)
-                .or_else(|| (!copies).then(|| none("copy to compare", "[database] or a [[tree]]")));
+            return before_only(what, asker).or_else(|| {
+                (!copies).then(|| none("copy to compare", "[database] or a [[tree]]"))
+            });
         }
         What::SafeAfterLeftS => {
             return before_only(what, asker)

@@ -18,8 +18,9 @@ pub(crate) fn gates(unit: &UnitPlan) -> Vec<GateSpec> {
 /// few seconds.
 pub(crate) fn all() -> Vec<GateSpec> {
     use Side::{Source, Target};
-    let lag = |name, side, max| {
-        GateSpec { failback: true, ..arm(name, What::DatabaseLagMs(side), at_most(max), 1000) }
+    let lag = |name, side, max| GateSpec {
+        failback: true,
+        ..arm(name, What::DatabaseLagMs(side), at_most(max), 1000)
     };
     vec![
         // A copy needs room, and the same again for what grows while it is followed.
@@ -36,10 +37,7 @@ pub(crate) fn all() -> Vec<GateSpec> {
         both(arm("target_readable", What::DatabaseReadable(Target), at_least(1.0), 2500)),
         both(arm("files_lag", What::FilesLagMs(Source), at_most(60_000.0), 2500)),
         // A failback must not wait for what only a planned cutover owes.
-        GateSpec {
-            for_ms: 60_000,
-            ..arm("all_traffic", What::DirectRequests, at_most(0.0), 2500)
-        },
+        GateSpec { for_ms: 60_000, ..arm("all_traffic", What::DirectRequests, at_most(0.0), 2500) },
         GateSpec {
             no_data: GateNoData::Wait,
             ..arm("verified", What::VerifiedAgeS, at_most(3600.0), 1000)

@@ -55,7 +55,12 @@ fn data() -> Vec<Trigger> {
         Trigger { for_ms: 10_000, ..trigger(name, lag, at_most(max)) }
     };
     let differ = |name, what| {
-        ask(Trigger { for_ms: 2000, min_samples: 1, min_count: 0, ..trigger(name, what, at_most(0.0)) })
+        ask(Trigger {
+            for_ms: 2000,
+            min_samples: 1,
+            min_count: 0,
+            ..trigger(name, what, at_most(0.0))
+        })
     };
     vec![
         ask(Trigger {

@@ -153,7 +153,8 @@ pub(super) fn trigger(file: TriggerFile, problems: &mut Vec<Problem>) -> Option<
         }
     };
     if file.against.is_none() && (file.slack.is_some() || file.min_clients.is_some()) {
-        let wrong = ("nothing is compared, so `slack` and `min_clients` mean nothing", "add `against`");
+        let wrong =
+            ("nothing is compared, so `slack` and `min_clients` mean nothing", "add `against`");
         problem("SG0726", at, wrong);
     }
     Some(Trigger {

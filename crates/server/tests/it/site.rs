@@ -1,6 +1,6 @@
 //! Two applications, the two fronts before them, and clients.
 
-use segue_front::control::{Client, Mark, Request};
+use segue_front::control::{Client, HoldId, Mark, Request};
 use segue_front::{FrontOptions, Limits, run_until};
 use segue_model::plan::{FrontPlan, Plan};
 use segue_model::{Epoch, RunId, Side, Sides};
@@ -63,6 +63,10 @@ impl Drop for Site {
     }
 }
 
+fn mark(generation: u64) -> Mark {
+    Mark { run: run(), epoch: Epoch(1), generation }
+}
+
 pub(crate) fn run() -> RunId {
     RunId("run-1".into())
 }
@@ -98,17 +102,17 @@ impl Site {
         let habit = Arc::new(Mutex::new(Habit::at(Side::Source)));
         let over = Arc::new(AtomicBool::new(false));
         let site = Self { fronts, target, habit, over, controls, plan, _folder: folder };
-        site.route(write_side, 1).await;
+        site.route(write_side).await;
         site.fronts.take_epoch(Epoch(1)).await.unwrap();
         site.clients();
         site
     }
 
     /// Sends the unit's requests to `write_side`.
-    pub(crate) async fn route(&self, write_side: Side, generation: u64) {
+    async fn route(&self, write_side: Side) {
         for (control, backends) in &self.controls {
             let route = Request::SetRoute {
-                mark: Mark { run: run(), epoch: Epoch(1), generation },
+                mark: mark(1),
                 unit: self.plan.unit.name.clone(),
                 hosts: self.plan.unit.hosts.clone(),
                 backends: backends.clone(),
@@ -116,6 +120,29 @@ impl Site {
                 concurrency: Sides { source: 64, target: 64 },
             };
             control.call(&route).await.unwrap();
+        }
+    }
+
+    /// Moves the unit to the target under a hold, as a cutover does.
+    pub(crate) async fn switch(&self) {
+        let (unit, hold_id) = (self.plan.unit.name.clone(), HoldId::from("hold-1"));
+        for (control, _) in &self.controls {
+            let hold = Request::Hold {
+                mark: mark(2),
+                unit: unit.clone(),
+                hold_id: hold_id.clone(),
+                lease_ms: 2_000,
+                quiet_age_ms: 10_000,
+                slow_paths: Vec::new(),
+                age_max_ms: 5_000,
+                count_max: 1_000,
+            };
+            control.call(&hold).await.unwrap();
+        }
+        for (control, _) in &self.controls {
+            let (unit, hold_id) = (unit.clone(), hold_id.clone());
+            let release = Request::Release { mark: mark(3), unit, hold_id, to: Side::Target };
+            control.call(&release).await.unwrap();
         }
     }
 
@@ -130,7 +157,8 @@ impl Site {
                 let Habit { front, rate, both } = *habit.lock().unwrap();
                 let address = fronts.iter().find(|plan| plan.side == front).unwrap().listen;
                 number += 1;
-                let to = if both && number.is_multiple_of(2) { "X-Segue-To: source\r\n" } else { "" };
+                let to =
+                    if both && number.is_multiple_of(2) { "X-Segue-To: source\r\n" } else { "" };
                 let head =
                     format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{to}\r\n");
                 let from = Ipv4Addr::new(127, 0, 9, 1 + (number % 13) as u8);

@@ -42,7 +42,13 @@ pub(crate) async fn http(
                         (true, None) => return,
                     };
                     if let (Some(log), false) = (&log, is(&planted)) {
-                        append(log, &format!("127.0.0.1 - - [x] \"{}\" 200\n", &head[..head.find('\r').unwrap()]));
+                        append(
+                            log,
+                            &format!(
+                                "127.0.0.1 - - [x] \"{}\" 200\n",
+                                &head[..head.find('\r').unwrap()]
+                            ),
+                        );
                     }
                     let length = body.len();
                     let answer =
@@ -85,9 +91,8 @@ pub(crate) fn proc(folder: &Path, planted: Planted) {
         let put = |name: &str, text: String| {
             // The sampler must never see half a file.
             let whole = folder.join(format!("{name}.new"));
-            std::fs::write(&whole, text).is_ok_and(|()| {
-                std::fs::rename(&whole, folder.join(name)).is_ok()
-            })
+            std::fs::write(&whole, text)
+                .is_ok_and(|()| std::fs::rename(&whole, folder.join(name)).is_ok())
         };
         put("stat", format!("cpu  {user} 0 0 {idle} 0 0 0 0 0 0\n"))
             && put("meminfo", format!("MemTotal: 1000 kB\nMemAvailable: {free} kB\n"))
@@ -101,7 +106,11 @@ pub(crate) fn proc(folder: &Path, planted: Planted) {
 }
 
 /// A resolver that gives `good` for every A question; once planted `bad`, or SERVFAIL.
-pub(crate) async fn resolver(planted: Planted, good: Ipv4Addr, bad: Option<Ipv4Addr>) -> SocketAddr {
+pub(crate) async fn resolver(
+    planted: Planted,
+    good: Ipv4Addr,
+    bad: Option<Ipv4Addr>,
+) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {

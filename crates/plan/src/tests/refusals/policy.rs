@@ -238,11 +238,7 @@ fn refuses_gates() {
         ("below nothing", |p| gate(p, What::ProbeMaxMs, (Some(-1.0), None)), &["SG0731 gate[g]"]),
         ("asks nothing", |p| gate(p, What::FrontsReady, (Some(1.0), None)), &["SG0731 gate[g]"]),
         ("asks nothing", |p| gate(p, What::ProbeMaxMs, (None, Some(0.0))), &["SG0731 gate[g]"]),
-        (
-            "mail",
-            |p| gate(p, What::MailboxDeltaBytes, (Some(1.0), None)),
-            &["SG0731 gate[g].what"],
-        ),
+        ("mail", |p| gate(p, What::MailboxDeltaBytes, (Some(1.0), None)), &["SG0731 gate[g].what"]),
         (
             "never fresh",
             |p| {
