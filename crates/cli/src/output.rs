@@ -1,6 +1,7 @@
 //! How things are printed: data on stdout, the rest on stderr, JSON on request.
 
 use segue_model::event::{Event, Record};
+use segue_model::gate::Standing;
 use segue_model::{Fault, UnitName};
 use segue_server::api::Line;
 use std::io::{IsTerminal, Write};
@@ -155,6 +156,10 @@ pub(crate) fn sentence(record: &Record) -> Option<String> {
             format!("== STUCK: {because}\n   {}", way_out.join("\n   "))
         }
         Event::TriggerFired { trigger, because } => format!("!! trigger {trigger}: {because}"),
+        Event::TriggerJudged { judged } => {
+            let mark = if judged.standing == Standing::Fired { "!!" } else { "  " };
+            format!("{mark} {} {}: {}", judged.trigger, judged.standing.as_str(), judged.because)
+        }
         Event::FailbackRefused { because, way_out } => {
             format!("!! no automatic failback: {because}\n   {}", way_out.join("\n   "))
         }

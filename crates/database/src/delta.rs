@@ -163,11 +163,7 @@ fn query(
     query + " GROUP BY k"
 }
 
-async fn hashes(
-    wire: &mut Wire,
-    table: &str,
-    query: &str,
-) -> Outcome<HashMap<String, (u64, u64)>> {
+async fn hashes(wire: &mut Wire, table: &str, query: &str) -> Outcome<HashMap<String, (u64, u64)>> {
     let op = format!("read the rows of table `{table}` at the {}", wire.side());
     let limit = crate::link::CALL_LIMIT;
     wire.set_limit(digest::DIGEST_LIMIT);

@@ -21,6 +21,7 @@ mod gtid;
 mod link;
 mod locks;
 mod logins;
+mod measures;
 mod moment;
 mod own;
 mod pair;

@@ -150,6 +150,13 @@ pub(crate) struct Definition {
     pub(crate) wider: Vec<String>,
 }
 
+impl Definition {
+    /// Its rights on the schema.
+    pub(crate) fn grants(&self) -> &[String] {
+        &self.grants
+    }
+}
+
 /// Reads how an account was made.
 pub(crate) async fn define(link: &Link, wire: &mut Wire, account: &Account) -> Outcome<Definition> {
     let op = format!("read login {account} at the {}", wire.side());

@@ -5,10 +5,10 @@ use crate::effects;
 use crate::effects::fence::Fence;
 use crate::fault::Deadline;
 use crate::link::{Link, Wire};
-use crate::{epoch, logins, moment, preflight, sampler, way_back};
+use crate::{epoch, logins, measures, moment, preflight, sampler, way_back};
 use segue_model::{Epoch, Finding, Side};
 use segue_port::{Effect, Outcome, ReplicaEffects, Sampler};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedRwLockReadGuard};
 
@@ -30,6 +30,8 @@ pub struct MariaReplica {
     pub(crate) promoting: Mutex<Option<Wire>>,
     /// From arm to promote: no other unit makes the stream stand.
     pub(crate) armed: Mutex<Option<OwnedRwLockReadGuard<()>>>,
+    /// Differences that the last full comparison of this process found.
+    found: std::sync::Mutex<Option<u64>>,
 }
 
 impl MariaReplica {
@@ -41,6 +43,7 @@ impl MariaReplica {
             snapshots: Mutex::new(None),
             promoting: Mutex::new(None),
             armed: Mutex::new(None),
+            found: std::sync::Mutex::new(None),
         })
     }
 
@@ -80,13 +83,30 @@ impl MariaReplica {
         }
     }
 
-    /// Returns the samplers: the lag of each direction and the readability of each side.
+    /// Remembers what a full comparison found.
+    pub(crate) fn note(&self, compared: &Comparison) {
+        let found = compared.differences.len() as u64;
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    }
+
+    /// Returns what the last full comparison of this process found.
+    pub(crate) fn found(&self) -> Option<u64> {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the samplers: the lag of each direction, the readability and the clock of each
+    /// side, what both have, and what the last comparison found.
     pub fn samplers(self: &Arc<Self>) -> Vec<Arc<dyn Sampler>> {
         let mut all: Vec<Arc<dyn Sampler>> = Vec::new();
         for side in [Side::Source, Side::Target] {
             all.push(Arc::new(sampler::Lag::new(Arc::clone(self), side)));
             all.push(Arc::new(sampler::Readable::new(Arc::clone(self), side)));
         }
+        for side in [Side::Source, Side::Target] {
+            all.push(Arc::new(measures::ClockOffset::new(Arc::clone(self), side)));
+        }
+        all.push(Arc::new(measures::Counts::new(Arc::clone(self))));
+        all.push(Arc::new(measures::Differences { replica: Arc::clone(self) }));
         all
     }
 
@@ -123,7 +143,9 @@ impl MariaReplica {
             match moment::aligned(&self.link, write_side, Deadline::after(STALL)).await {
                 Ok(snapshots) => {
                     self.link.cool().await;
-                    return snapshots.compare(&self.link).await;
+                    let compared = snapshots.compare(&self.link).await?;
+                    self.note(&compared);
+                    return Ok(compared);
                 }
                 Err(fault)
                     if matches!(fault.code.as_str(), "SG0216" | "SG0226") && !deadline.over() =>

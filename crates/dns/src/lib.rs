@@ -13,11 +13,13 @@ mod effects;
 mod exchange;
 mod message;
 mod preflight;
+mod resolvers;
 mod sampler;
 mod sets;
 mod zone;
 
 pub use audit::{Audit, SetAudit};
 pub use effects::safe_after_gate_value;
+pub use resolvers::ResolverSampler;
 pub use sets::{RecordSet, SetKey};
 pub use zone::{Contents, Settings, Zone};

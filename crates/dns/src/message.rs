@@ -10,7 +10,8 @@ use domain::base::name::ToName;
 use domain::base::rdata::UnknownRecordData;
 use domain::base::{Message, ParsedName, Record, Rtype};
 use domain::rdata::{AllRecordData, Soa as SoaData};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// A message being built.
 pub(crate) type Draft = AdditionalBuilder<Vec<u8>>;
@@ -182,6 +183,22 @@ pub(crate) fn read_set(answer: &Answer, key: &SetKey) -> Result<RecordSet, Strin
         }
     }
     Ok(set)
+}
+
+/// Reads the addresses from a resolver's answer, whatever aliases lead to them. None if it
+/// is an error or holds no address.
+pub(crate) fn read_addresses(answer: &Answer) -> Option<BTreeSet<IpAddr>> {
+    if answer.header().rcode() != Rcode::NOERROR {
+        return None;
+    }
+    let mut addresses = BTreeSet::new();
+    let mut take = |record: Parsed<'_>| match record.data() {
+        AllRecordData::A(data) => drop(addresses.insert(IpAddr::V4(data.addr()))),
+        AllRecordData::Aaaa(data) => drop(addresses.insert(IpAddr::V6(data.addr()))),
+        _ => {}
+    };
+    each(answer.answer(), &mut take).ok()?;
+    (!addresses.is_empty()).then_some(addresses)
 }
 
 /// Reads the SOA from the answer to its query.

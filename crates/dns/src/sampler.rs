@@ -20,12 +20,62 @@ struct ZoneSampler {
 }
 
 impl Zone {
-    /// Returns the sampler of the owned sets, every second: `ZoneServersEqual` (share of
+    /// Returns the sampler of how many records each server has, and that of the owned sets,
+    /// every second: `ZoneServersEqual` (share of
     /// the plan's servers that answer exactly as the primary does) and `ZoneTtlMaxS`.
     ///
     /// A server that does not answer counts as not equal; a silent primary is a fault.
     pub fn samplers(self: &Arc<Self>) -> Vec<Arc<dyn Sampler>> {
-        vec![Arc::new(ZoneSampler { zone: self.clone() })]
+        let counts = ZoneCounts { zone: self.clone() };
+        vec![Arc::new(ZoneSampler { zone: self.clone() }), Arc::new(counts)]
+    }
+}
+
+/// Time between two counts: each transfers the zone from every server.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+/// Longest time of one transfer.
+const COUNT_MAX: Duration = Duration::from_secs(5);
+
+/// How many records every server of the zone has more or less than the primary.
+struct ZoneCounts {
+    zone: Arc<Zone>,
+}
+
+#[async_trait]
+impl Sampler for ZoneCounts {
+    fn name(&self) -> String {
+        format!("counts:zone:{}", self.zone.plan.zone)
+    }
+
+    fn every(&self) -> Duration {
+        COUNT_EVERY
+    }
+
+    /// A server that refuses the transfer has no sample: nobody knows what it has.
+    async fn sample(&self, now_boot_ms: u64) -> Outcome<Vec<Sample>> {
+        let primary = self.zone.contents(COUNT_MAX).await?.records();
+        let others = self.zone.plan.servers.iter().filter(|s| **s != self.zone.plan.primary);
+        let counts = others.map(|server| async move {
+            (*server, self.zone.contents_of(*server, COUNT_MAX).await)
+        });
+        let mut samples = Vec::new();
+        for (server, contents) in join_all(counts).await {
+            let contents = match contents {
+                Ok(contents) => contents,
+                Err(fault) => {
+                    tracing::debug!(%server, %fault, "its records are not counted");
+                    continue;
+                }
+            };
+            samples.push(Sample {
+                what: What::CountDifference,
+                value: contents.records().abs_diff(primary) as f64,
+                count: primary,
+                taken_at_ms: now_boot_ms,
+                from: format!("{}:{server}", self.name()),
+            });
+        }
+        Ok(samples)
     }
 }
 

@@ -95,6 +95,11 @@ impl Contents {
         self.soa.serial
     }
 
+    /// Returns how many records it has besides the SOA.
+    pub(crate) fn records(&self) -> u64 {
+        self.sets.values().map(|set| set.data.len() as u64).sum()
+    }
+
     /// Returns every record set except the SOA, by name and type.
     pub fn sets(&self) -> impl Iterator<Item = &RecordSet> {
         self.sets.values()
@@ -197,16 +202,29 @@ impl Zone {
     /// `SG0307` if the server refuses the transfer or it breaks off; `SG0302`, `SG0303`,
     /// `SG0304`, `SG0305` as for every exchange.
     pub async fn contents(&self, time_allowed: std::time::Duration) -> Outcome<Contents> {
+        self.contents_of(self.plan.primary, time_allowed).await
+    }
+
+    /// Reads the whole zone from one of its servers by AXFR, signed.
+    ///
+    /// # Errors
+    /// As [`Zone::contents`].
+    pub(crate) async fn contents_of(
+        &self,
+        server: SocketAddr,
+        time_allowed: std::time::Duration,
+    ) -> Outcome<Contents> {
         let until = Instant::now() + time_allowed;
-        let primary = self.plan.primary;
         let op = format!("transfer zone `{}`", self.plan.zone);
         let apex = &self.declared()?.apex;
-        let mut channel = self.open(&op, until).await?;
+        let key = self.key()?;
+        let connected = Signed::connect(server, key, until).await;
+        let mut channel = connected.map_err(|trouble| trouble.fault(&op, server))?;
         let mut transfer = Transfer::new(apex.clone());
         let request =
-            message::query(apex, Rtype::AXFR).map_err(|e| unbuilt(e).fault(&op, primary))?;
+            message::query(apex, Rtype::AXFR).map_err(|e| unbuilt(e).fault(&op, server))?;
         if let Err(trouble) = channel.transfer(request, &mut transfer, until).await {
-            let mut fault = trouble.fault(&op, primary);
+            let mut fault = trouble.fault(&op, server);
             if fault.code == codes::BAD_ANSWER {
                 fault.code = codes::TRANSFER.to_owned();
                 fault.hint =

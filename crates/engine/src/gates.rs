@@ -4,7 +4,7 @@ use crate::board::Board;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use segue_model::Sample;
-use segue_model::gate::{Answer, Bound, Verdict};
+use segue_model::gate::{Answer, Bound, GateNoData, GateSpec, Verdict};
 use segue_model::state::UnitState;
 use segue_port::{Clock, Facts};
 use std::sync::Arc;
@@ -27,6 +27,11 @@ pub struct GateContext {
 pub trait Gate: Send + Sync {
     /// Its name, unique within its step.
     fn name(&self) -> String;
+
+    /// What it asks, in words: its name with the number that is allowed.
+    fn asks(&self) -> String {
+        self.name()
+    }
 
     /// Answers with the numbers the verdict rests on.
     async fn ask(&self, context: &GateContext) -> Answer;
@@ -53,17 +58,30 @@ pub(crate) fn allowed(bound: &Bound) -> String {
     }
 }
 
-/// Passes while the newest sample of every origin is fresh and keeps the bound; waits while
-/// one does not; Unknown without a fresh one.
+/// Passes while the newest sample of every origin is fresh and keeps the bound, and all
+/// samples of a time did, if one is given; waits while one does not; Unknown without a
+/// fresh one.
 pub struct BoundGate {
     name: String,
     bound: Bound,
+    for_ms: u64,
+    no_data: GateNoData,
 }
 
 impl BoundGate {
-    /// Builds the gate.
+    /// Builds a gate that looks at the newest samples.
     pub fn new(name: impl Into<String>, bound: Bound) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), bound })
+        Arc::new(Self { name: name.into(), bound, for_ms: 0, no_data: GateNoData::Wait })
+    }
+
+    /// Builds a gate of the plan.
+    pub fn of(spec: &GateSpec) -> Arc<Self> {
+        Arc::new(Self {
+            name: spec.name.clone(),
+            bound: spec.bound.clone(),
+            for_ms: spec.for_ms,
+            no_data: spec.no_data,
+        })
     }
 
     fn judge(&self, samples: &[Sample], now_ms: u64) -> (Verdict, String) {
@@ -89,6 +107,26 @@ impl BoundGate {
             format!("{what}: {}; allowed {allowed}, fresh for {fresh} ms", numbers.join(", "));
         (verdict, because)
     }
+
+    /// Judges the whole of its time, once the newest samples keep the bound.
+    fn judge_time(&self, samples: &[Sample], now_ms: u64) -> (Verdict, String) {
+        let what = self.bound.what;
+        let for_s = self.for_ms as f64 / 1000.0;
+        let broken = samples.iter().filter(|s| keeps(&self.bound, s.value) != Some(true)).count();
+        let oldest = samples.iter().map(|s| now_ms.saturating_sub(s.taken_at_ms)).max();
+        // The time must be full of samples, less one interval of the sampler.
+        let reach_ms = oldest.unwrap_or(0) + self.bound.fresh_for_ms.min(self.for_ms / 2);
+        if broken > 0 {
+            let n = samples.len();
+            let text = format!("{what}: {broken} of {n} samples of the last {for_s} s break it");
+            (Verdict::Wait, format!("{text}; allowed {}", allowed(&self.bound)))
+        } else if reach_ms < self.for_ms {
+            let seen_s = oldest.unwrap_or(0) / 1000;
+            (Verdict::Wait, format!("{what}: kept for {seen_s} s, wanted {for_s} s"))
+        } else {
+            (Verdict::Pass, format!("{what}: kept by {} samples in {for_s} s", samples.len()))
+        }
+    }
 }
 
 #[async_trait]
@@ -97,9 +135,33 @@ impl Gate for BoundGate {
         self.name.clone()
     }
 
+    fn asks(&self) -> String {
+        let time = if self.for_ms == 0 {
+            String::new()
+        } else {
+            format!(" for {} s", self.for_ms as f64 / 1000.0)
+        };
+        let from =
+            self.bound.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+        format!("{}: {}{from} {}{time}", self.name, self.bound.what, allowed(&self.bound))
+    }
+
     async fn ask(&self, context: &GateContext) -> Answer {
-        let samples = context.board.latest_of_each(self.bound.what);
-        let (verdict, because) = self.judge(&samples, context.clock.boot_ms());
+        let now_ms = context.clock.boot_ms();
+        let from = self.bound.from.as_deref();
+        let ours = |sample: &Sample| from.is_none_or(|from| sample.from == from);
+        let mut newest = context.board.latest_of_each(self.bound.what);
+        newest.retain(ours);
+        let (mut verdict, mut because) = self.judge(&newest, now_ms);
+        if verdict == Verdict::Pass && self.for_ms > 0 {
+            let mut samples = context.board.window(self.bound.what, self.for_ms);
+            samples.retain(ours);
+            (verdict, because) = self.judge_time(&samples, now_ms);
+        }
+        if verdict == Verdict::Unknown && self.no_data == GateNoData::Fail {
+            verdict = Verdict::Fail;
+            because += "; the plan does not wait for it";
+        }
         Answer { gate: self.name.clone(), verdict, because }
     }
 }

@@ -1,24 +1,40 @@
 //! Triggers: conditions over the board that start an action while a unit is watched.
 //!
+//! ```text
+//! board -> judge: quiet | violating | no data | fired -> react: tell | step back | fail back | ask
+//! ```
+//!
 //! A trigger that cannot fire is worse than none, so each one is proved at start-up: fed
-//! with violating samples it must fire, fed with healthy ones it must not.
+//! with violating samples it must fire, fed with healthy ones it must not. No data is a
+//! verdict of its own and never counts as quiet.
 
-use crate::board::{Board, REMEMBERED_MS};
-use crate::gates::{allowed, keeps};
-use segue_model::gate::{NoData, Trigger};
-use segue_model::{Fault, FaultKind, Sample, What};
+mod judge;
+mod prove;
+mod react;
+
+pub use judge::{Evidence, Judgement, Level, judge};
+pub use prove::prove;
+pub use react::{Position, Reaction, Split, react};
+
+use crate::board::Board;
+use segue_model::gate::{Judged, Reference, Standing, Trigger, TriggerAction};
+use segue_model::{Sample, Side, What};
 use segue_port::{Clock, Outcome};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long before the cutover the level is taken that some triggers compare with.
+pub const LEVEL_MS: u64 = 60_000;
 
 /// A trigger that fired, with the numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fired {
     /// Which.
     pub trigger: Trigger,
+    /// What is due: its action, or asking because there is no data.
+    pub action: TriggerAction,
     /// The numbers, for people.
     pub because: String,
 }
@@ -29,12 +45,15 @@ pub struct TriggerWatch {
     board: Board,
     clock: Arc<dyn Clock>,
     since_boot_ms: u64,
-    /// Fired and not healthy since: told once.
-    told: BTreeSet<String>,
+    /// Levels before the cutover, by the measure they were taken of.
+    levels: BTreeMap<What, Level>,
+    /// The last verdict of each, and whether it was started: once until it was healthy.
+    last: BTreeMap<String, (Judged, bool)>,
 }
 
 impl TriggerWatch {
-    /// Proves every trigger and watches from `since_boot_ms` on; older samples do not count.
+    /// Proves every trigger and watches from `since_boot_ms` on; older samples do not count,
+    /// except as the level before it, as far as the board remembers.
     ///
     /// # Errors
     /// `SG0640` with the first trigger that cannot fire or cannot be quiet.
@@ -44,29 +63,52 @@ impl TriggerWatch {
         clock: Arc<dyn Clock>,
         since_boot_ms: u64,
     ) -> Outcome<Self> {
+        let mut levels = BTreeMap::new();
         for trigger in &triggers {
             prove(trigger)?;
+            if let Some(what) = level_wanted(trigger) {
+                let samples = board.window(what, crate::board::REMEMBERED_MS);
+                levels.extend(level(&samples, since_boot_ms).map(|level| (what, level)));
+            }
         }
-        Ok(Self { triggers, board, clock, since_boot_ms, told: BTreeSet::new() })
+        let last = BTreeMap::new();
+        Ok(Self { triggers, board, clock, since_boot_ms, levels, last })
+    }
+
+    /// Takes levels that are known from elsewhere, such as from `samples.db` after a restart.
+    #[must_use]
+    pub fn with_levels(mut self, levels: BTreeMap<What, Level>) -> Self {
+        self.levels.extend(levels);
+        self
     }
 
     /// Returns the triggers that fire now and did not at the last look.
     pub fn look(&mut self) -> Vec<Fired> {
         let now_ms = self.clock.boot_ms();
-        let mut fired = Vec::new();
+        let mut all = Vec::new();
         for trigger in &self.triggers {
-            let samples = self.board.window(trigger.bound.what, trigger.for_ms);
-            match fires(trigger, &samples, now_ms, self.since_boot_ms) {
-                Some(because) if self.told.insert(trigger.name.clone()) => {
-                    fired.push(Fired { trigger: trigger.clone(), because });
-                }
-                Some(_) => {}
-                None => {
-                    self.told.remove(&trigger.name);
-                }
+            let judgement =
+                judge_on(trigger, &self.board, &self.levels, now_ms, self.since_boot_ms);
+            let Judgement { standing, because, starts } = judgement;
+            let told = self.last.get(&trigger.name).is_some_and(|(_, told)| *told);
+            // Told once until it was healthy again: silence after an alarm is no health.
+            let told_now = match standing {
+                Standing::Quiet | Standing::Violating { .. } => false,
+                _ => told || starts.is_some(),
+            };
+            let judged =
+                Judged { trigger: trigger.name.clone(), standing, because: because.clone() };
+            self.last.insert(trigger.name.clone(), (judged, told_now));
+            if let (Some(action), false) = (starts, told) {
+                all.push(Fired { trigger: trigger.clone(), action, because });
             }
         }
-        fired
+        all
+    }
+
+    /// Returns the verdict of every trigger at the last look, by name.
+    pub fn verdicts(&self) -> Vec<Judged> {
+        self.last.values().map(|(judged, _)| judged.clone()).collect()
     }
 
     /// Waits until a trigger fires; each is told once until it was healthy again.
@@ -81,119 +123,56 @@ impl TriggerWatch {
     }
 }
 
+/// Returns the measure whose level before the cutover `trigger` compares with.
+pub fn level_wanted(trigger: &Trigger) -> Option<What> {
+    let before = trigger.against.is_some_and(|against| against.with == Reference::Before);
+    if before { trigger.reference() } else { None }
+}
+
+/// Returns the level in the minute before `until_ms`, by the boot clock.
+pub fn level(samples: &[Sample], until_ms: u64) -> Option<Level> {
+    let from_ms = until_ms.saturating_sub(LEVEL_MS);
+    let values: Vec<f64> = samples
+        .iter()
+        .filter(|sample| (from_ms..=until_ms).contains(&sample.taken_at_ms))
+        .map(|sample| sample.value)
+        .collect();
+    Level::of(&values)
+}
+
+/// Judges `trigger` by what the board holds.
+pub fn judge_on(
+    trigger: &Trigger,
+    board: &Board,
+    levels: &BTreeMap<What, Level>,
+    now_ms: u64,
+    since_ms: u64,
+) -> Judgement {
+    let samples = board.window(trigger.bound.what, trigger.for_ms);
+    let (mut other_side, mut clients) = (Vec::new(), Vec::new());
+    let reference = trigger.reference();
+    if let (Some(against), Some(reference)) = (trigger.against, reference) {
+        if against.with == Reference::OtherSide {
+            other_side = board.window(reference, trigger.for_ms);
+        }
+        if against.min_clients > 0 {
+            for side in [Side::Source, Side::Target] {
+                clients.extend(board.window(What::ClientsPerSecond(side), trigger.for_ms));
+            }
+        }
+    }
+    let before = reference.and_then(|reference| levels.get(&reference).copied());
+    let evidence =
+        Evidence { samples: &samples, other_side: &other_side, clients: &clients, before };
+    judge(trigger, evidence, now_ms, since_ms)
+}
+
 /// Returns the numbers if `trigger` fires over `samples` at `now_ms`, watched since
 /// `since_ms` (boot clock). Each origin is judged by itself; one that violates is enough.
 pub fn fires(trigger: &Trigger, samples: &[Sample], now_ms: u64, since_ms: u64) -> Option<String> {
-    if now_ms.saturating_sub(since_ms) < trigger.for_ms {
-        return None;
-    }
-    let after = now_ms.saturating_sub(trigger.for_ms);
-    let mut origins: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
-    for sample in samples.iter().filter(|sample| sample.taken_at_ms > after) {
-        origins.entry(&sample.from).or_default().push(sample);
-    }
-    let what = trigger.bound.what;
-    if origins.is_empty() && trigger.no_data == NoData::Violates {
-        return Some(format!("{what}: no sample for {} ms", trigger.for_ms));
-    }
-    origins.into_iter().find_map(|(from, samples)| fires_for(trigger, from, &samples))
-}
-
-fn fires_for(trigger: &Trigger, from: &str, samples: &[&Sample]) -> Option<String> {
-    let counted: Vec<f64> = samples
-        .iter()
-        .filter(|sample| sample.count >= trigger.min_count)
-        .map(|sample| sample.value)
-        .collect();
-    if counted.iter().any(|value| keeps(&trigger.bound, *value) == Some(true)) {
-        return None;
-    }
-    let enough = counted.len() >= trigger.min_samples.max(1);
-    if !enough && trigger.no_data == NoData::Ignore {
-        return None;
-    }
-    let what = trigger.bound.what;
-    let low = counted.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = counted.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let numbers = match counted.len() {
-        0 => "no sample with enough observations".to_owned(),
-        1 => format!("{low} in one sample"),
-        n => format!("{low} to {high} in {n} samples"),
-    };
-    let (allowed, for_ms) = (allowed(&trigger.bound), trigger.for_ms);
-    Some(format!("{what} from {from}: {numbers} over {for_ms} ms, allowed {allowed}"))
-}
-
-/// Proves that `trigger` fires over violating samples and stays quiet over healthy ones.
-///
-/// # Errors
-/// `SG0640` if no value can violate or keep its bound, or if its rules contradict.
-pub fn prove(trigger: &Trigger) -> Outcome<()> {
-    let refuse = |cause: &str| {
-        let op = format!("prove trigger `{}`", trigger.name);
-        Err(Fault::new("SG0640", FaultKind::Invalid, op, cause)
-            .hint("change the trigger in the plan file"))
-    };
-    if trigger.for_ms == 0 || trigger.for_ms > REMEMBERED_MS {
-        return refuse(&format!("`for_ms` must be 1 to {REMEMBERED_MS}"));
-    }
-    let (bad, good) = (violating(trigger), healthy(trigger));
-    let Some(bad) = bad else {
-        return refuse("no possible value violates its bound: it can never fire");
-    };
-    let Some(good) = good else {
-        return refuse("no possible value keeps its bound: it would always fire");
-    };
-    let now_ms = trigger.for_ms * 2;
-    let wanted = trigger.min_samples.max(1) as u64;
-    if wanted > trigger.for_ms {
-        return refuse("more samples are asked for than fit in its time");
-    }
-    let series = |value: f64| -> Vec<Sample> {
-        let step = |n: u64| Sample {
-            what: trigger.bound.what,
-            value,
-            count: trigger.min_count.max(1),
-            taken_at_ms: now_ms - n * trigger.for_ms / wanted,
-            from: "proof".into(),
-        };
-        (0..wanted).map(step).collect()
-    };
-    if fires(trigger, &series(bad), now_ms, 0).is_none() {
-        return refuse("it does not fire over samples that violate its bound");
-    }
-    if fires(trigger, &series(good), now_ms, 0).is_some() {
-        return refuse("it fires over samples that keep its bound");
-    }
-    let silent = fires(trigger, &[], now_ms, 0).is_some();
-    if silent != (trigger.no_data == NoData::Violates) {
-        return refuse("without data it does not do what `no_data` says");
-    }
-    Ok(())
-}
-
-/// Returns the largest value the measurement can have; all are at least 0.
-fn most(what: What) -> f64 {
-    match what {
-        What::FrontsReady
-        | What::BackendHealthy(_)
-        | What::DatabaseReadable(_)
-        | What::ZoneServersEqual => 1.0,
-        _ => f64::MAX,
-    }
-}
-
-fn candidates(trigger: &Trigger) -> impl Iterator<Item = f64> {
-    let most = most(trigger.bound.what);
-    let ends = [trigger.bound.min, trigger.bound.max].into_iter().flatten();
-    let around = ends.flat_map(|end| [end, end / 2.0, end * 2.0 + 1.0]);
-    around.chain([0.0, 1.0, most]).filter(move |value| (0.0..=most).contains(value))
-}
-
-fn violating(trigger: &Trigger) -> Option<f64> {
-    candidates(trigger).find(|value| keeps(&trigger.bound, *value) == Some(false))
-}
-
-fn healthy(trigger: &Trigger) -> Option<f64> {
-    candidates(trigger).find(|value| keeps(&trigger.bound, *value) == Some(true))
+    let mut samples = samples.to_vec();
+    samples.sort_by_key(|sample| sample.taken_at_ms);
+    let evidence = Evidence { samples: &samples, ..Evidence::default() };
+    let judgement = judge(trigger, evidence, now_ms, since_ms);
+    (judgement.standing == Standing::Fired).then_some(judgement.because)
 }

@@ -15,6 +15,7 @@ use crate::{blocking, effects, lock, preflight, samplers};
 use segue_model::plan::TreePlan;
 use segue_model::{Fault, FaultKind, Finding, RunId, Side, Sides, UnitName};
 use segue_port::{NoProgress, Outcome, ProgressSink, ReplicaEffects, Sampler};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -123,6 +124,19 @@ impl TreeReplica {
     /// Returns the effects of every step.
     pub fn effects(&self) -> ReplicaEffects {
         self.me.upgrade().map(effects::all).unwrap_or_default()
+    }
+
+    /// Counts the bytes that the tree takes on the disk of `side`; 0 where it is not there.
+    pub(crate) fn taken_bytes(&self, side: Side) -> std::io::Result<u64> {
+        let root = self.root(side);
+        if !root.is_dir() {
+            return Ok(0);
+        }
+        let mut bytes = 0_u64;
+        crate::walk::each(root, &Excludes::new(&self.settings.plan.exclude), &mut |_, about| {
+            bytes = bytes.saturating_add(about.blocks() * 512);
+        })?;
+        Ok(bytes)
     }
 
     /// Returns the samplers: `FilesLagMs` of the write side, `FilesDifferences` of the last

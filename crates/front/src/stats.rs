@@ -24,6 +24,10 @@ pub(crate) struct Answered {
     pub(crate) whole_us: u64,
     /// Whether it failed in the client's view.
     pub(crate) failed: bool,
+    /// Whether it was answered with 4xx.
+    pub(crate) refused: bool,
+    /// The client's place among 64.
+    pub(crate) client: u32,
 }
 
 /// Counters of one side.
@@ -38,6 +42,9 @@ pub(crate) struct Lane {
 struct Second {
     count: u64,
     failed: u64,
+    refused: u64,
+    /// One bit for the clients of each of 64 places: enough to tell one from many.
+    clients: u64,
     times: Histogram<u32>,
 }
 
@@ -45,7 +52,7 @@ impl Second {
     fn new() -> Self {
         let times = Histogram::new_with_bounds(1, LONGEST_US, 2)
             .expect("bounds that are constants are valid or not at the first start already");
-        Self { count: 0, failed: 0, times }
+        Self { count: 0, failed: 0, refused: 0, clients: 0, times }
     }
 }
 
@@ -73,6 +80,8 @@ impl Lane {
         let mut second = self.now[hint % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
         second.count += 1;
         second.failed += u64::from(answered.failed);
+        second.refused += u64::from(answered.refused);
+        second.clients |= 1 << (answered.client % 64);
         if let Some(answer_us) = answered.answer_us {
             second.times.saturating_record(answer_us.clamp(1, LONGEST_US));
         }
@@ -85,6 +94,8 @@ impl Lane {
             let mut second = shard.lock().unwrap_or_else(PoisonError::into_inner);
             all.count += std::mem::take(&mut second.count);
             all.failed += std::mem::take(&mut second.failed);
+            all.refused += std::mem::take(&mut second.refused);
+            all.clients |= std::mem::take(&mut second.clients);
             // Both have the same bounds, so that adding cannot fail.
             let _ = all.times.add(&second.times);
             second.times.reset();
@@ -96,6 +107,8 @@ impl Lane {
             second: clock::now_ms() / 1_000,
             count: all.count,
             failed: all.failed,
+            refused: all.refused,
+            clients: u64::from(all.clients.count_ones()),
             p50_ms: at(0.50),
             p95_ms: at(0.95),
             max_ms: at(1.0),
@@ -131,13 +144,18 @@ mod tests {
     fn tells_median_from_tail_and_forgets_old_seconds() {
         let lane = Lane::new();
         for i in 1..=100_u64 {
-            let answered =
-                Answered { answer_us: Some(i * 1_000), whole_us: i * 2_000, failed: i > 98 };
+            let answered = Answered {
+                answer_us: Some(i * 1_000),
+                whole_us: i * 2_000,
+                failed: i > 98,
+                refused: i <= 3,
+                client: if i == 50 { 7 } else { 3 },
+            };
             lane.count(i as usize, &answered);
         }
         lane.tick();
         let window = lane.windows().pop().unwrap();
-        assert_eq!((window.count, window.failed), (100, 2));
+        assert_eq!((window.count, window.failed, window.refused, window.clients), (100, 2, 3, 2));
         assert!((window.p50_ms - 50.0).abs() < 1.0, "{window:?}");
         assert!((window.p95_ms - 95.0).abs() < 1.5, "{window:?}");
         assert!((window.max_ms - 100.0).abs() < 1.5, "{window:?}");

@@ -1,77 +1,60 @@
-//! The gates of the tables. Each answers with its numbers; no data is Unknown.
+//! The gates of the tables: those of the plan, and those that ask more than samples. Each
+//! answers with its numbers; no data is Unknown.
 
 use crate::families::Families;
 use crate::tables::Remembered;
 use async_trait::async_trait;
 use segue_engine::gates::BoundGate;
 use segue_engine::{Gate, GateContext};
-use segue_model::gate::{Answer, Bound, Verdict};
+use segue_model::gate::{Answer, Before, GateSpec, Verdict};
 use segue_model::plan::Policy;
-use segue_model::{Side, Way, What};
+use segue_model::{Way, What};
 use segue_traffic::Fronts;
 use std::sync::Arc;
 
-/// A sample of a slow sampler older than this says nothing, milliseconds.
-const FRESH_MS: u64 = 2_500;
-
-/// Lag is measured ten times a second, and only while its stream runs filtered: an older
-/// sample may be of a stream that stands.
-const LAG_FRESH_MS: u64 = 1_000;
-
-/// Lag at which a fence may begin: a drain of that lag fits into any budget, milliseconds.
-const FENCE_LAG_MAX_MS: f64 = 250.0;
-
-fn bound(name: &str, what: What, min: Option<f64>, max: Option<f64>) -> Arc<dyn Gate> {
-    BoundGate::new(name, Bound { what, min, max, fresh_for_ms: FRESH_MS })
+/// Returns the plan's gates before a step. On the way back they are those that a failback
+/// owes too, with the sides exchanged.
+pub(crate) fn of_plan(
+    families: &Families,
+    before: Before,
+    way: Way,
+    remembered: &Remembered,
+) -> Vec<Arc<dyn Gate>> {
+    let gates = families.plan.policy.gates.iter();
+    let asked =
+        gates.filter(|gate| gate.before == before && (way == Way::Forward || gate.failback));
+    let mut all: Vec<Arc<dyn Gate>> =
+        asked.map(|gate| one(families, &on_the_way(gate, way), remembered)).collect();
+    if before == Before::Arm && way == Way::Forward {
+        let web = families.plan.unit.backend(Side::Source);
+        if web.is_some_and(|web| web.access_log.is_none()) {
+            // Nobody shall think that it was looked at.
+            let because = "the source's access log is not in the plan; not checked".to_owned();
+            all.push(Arc::new(Told { name: "all_traffic", answer: (Verdict::Pass, because) }));
+        }
+    }
+    all
 }
 
-/// Every front answers under this run.
-pub(crate) fn fronts_ready() -> Arc<dyn Gate> {
-    bound("fronts ready", What::FrontsReady, Some(1.0), None)
+/// Exchanges the sides on the way back.
+fn on_the_way(gate: &GateSpec, way: Way) -> GateSpec {
+    let mut gate = gate.clone();
+    if way == Way::Back {
+        gate.bound.what = gate.bound.what.of_other_side().unwrap_or(gate.bound.what);
+    }
+    gate
 }
 
-/// The application at `side` is up.
-pub(crate) fn backend_healthy(side: Side) -> Arc<dyn Gate> {
-    bound(
-        &format!("application at the {side} answers"),
-        What::BackendHealthy(side),
-        Some(1.0),
-        None,
-    )
-}
-
-/// The database at `side` answers a read.
-pub(crate) fn database_readable(side: Side) -> Arc<dyn Gate> {
-    bound(
-        &format!("database at the {side} readable"),
-        What::DatabaseReadable(side),
-        Some(1.0),
-        None,
-    )
-}
-
-/// The other side's database is close behind `side`.
-pub(crate) fn database_lag(side: Side, max_ms: f64) -> Arc<dyn Gate> {
-    let bound = Bound {
-        what: What::DatabaseLagMs(side),
-        min: None,
-        max: Some(max_ms),
-        fresh_for_ms: LAG_FRESH_MS,
-    };
-    BoundGate::new(format!("database lag behind the {side}"), bound)
-}
-
-/// The other side's files are close behind `side`.
-pub(crate) fn files_lag(side: Side, max_ms: f64) -> Arc<dyn Gate> {
-    bound(&format!("files lag behind the {side}"), What::FilesLagMs(side), None, Some(max_ms))
-}
-
-/// The lag just before the pause begins is small enough to drain inside it.
-pub(crate) fn fence_lag(families: &Families, way: Way) -> Arc<dyn Gate> {
-    if families.database.is_some() {
-        database_lag(way.from(), FENCE_LAG_MAX_MS)
-    } else {
-        Arc::new(Told { name: "lag", answer: (Verdict::Pass, "no database in this unit".into()) })
+fn one(families: &Families, gate: &GateSpec, remembered: &Remembered) -> Arc<dyn Gate> {
+    let max = gate.bound.max.unwrap_or(f64::MAX);
+    match gate.bound.what {
+        What::VerifiedAgeS => verified(&gate.name, families, max, remembered),
+        What::SafeAfterLeftS => Arc::new(SafeAfter {
+            name: gate.name.clone(),
+            wall_ms: remembered.safe_after_wall_ms,
+            left_s: max,
+        }),
+        _ => BoundGate::of(gate),
     }
 }
 
@@ -122,63 +105,13 @@ impl Gate for Quiet {
     }
 }
 
-/// For the policy's time no request reached the source around its front.
-pub(crate) fn all_traffic(families: &Families) -> Arc<dyn Gate> {
-    let web = families.plan.unit.backend(Side::Source);
-    if web.is_none_or(|web| web.access_log.is_none()) {
-        let because = match web {
-            Some(_) => "the source's access log is not in the plan; not checked".to_owned(),
-            None => "no site in this unit".to_owned(),
-        };
-        return Arc::new(Told {
-            name: "all traffic passes the fronts",
-            answer: (Verdict::Pass, because),
-        });
-    }
-    Arc::new(AllTraffic { window_ms: families.plan.policy.all_traffic_for_s * 1_000 })
-}
-
-struct AllTraffic {
-    window_ms: u64,
-}
-
-#[async_trait]
-impl Gate for AllTraffic {
-    fn name(&self) -> String {
-        "all traffic passes the fronts".into()
-    }
-
-    async fn ask(&self, context: &GateContext) -> Answer {
-        let samples = context.board.window(What::DirectRequests, self.window_ms);
-        let now = context.clock.boot_ms();
-        let oldest = samples.iter().map(|s| now.saturating_sub(s.taken_at_ms)).max().unwrap_or(0);
-        let newest = samples.iter().map(|s| now.saturating_sub(s.taken_at_ms)).min();
-        let direct: f64 = samples.iter().map(|s| s.value).sum();
-        let (verdict, because) = match newest {
-            None => (Verdict::Unknown, "the source's access log was not read".to_owned()),
-            Some(age) if age > FRESH_MS => {
-                (Verdict::Unknown, format!("last look at the access log {age} ms ago"))
-            }
-            _ if direct > 0.0 => (
-                Verdict::Wait,
-                format!(
-                    "{direct:.0} requests around the front in the last {} s",
-                    self.window_ms / 1_000
-                ),
-            ),
-            // The window must be full of samples, less one interval of the sampler.
-            _ if oldest + 1_500 < self.window_ms => (
-                Verdict::Wait,
-                format!("none for {} s, wanted {} s", oldest / 1_000, self.window_ms / 1_000),
-            ),
-            _ => (Verdict::Pass, format!("none around the front for {} s", self.window_ms / 1_000)),
-        };
-        Answer { gate: self.name(), verdict, because }
-    }
-}
-
 /// The last full comparison of each kind found nothing and is fresh.
-pub(crate) fn verified(families: &Families, remembered: &Remembered) -> Arc<dyn Gate> {
+fn verified(
+    name: &str,
+    families: &Families,
+    within_s: f64,
+    remembered: &Remembered,
+) -> Arc<dyn Gate> {
     let mut wanted = Vec::new();
     if families.database.is_some() {
         wanted.push("database");
@@ -187,22 +120,28 @@ pub(crate) fn verified(families: &Families, remembered: &Remembered) -> Arc<dyn 
         wanted.push("files");
     }
     Arc::new(Verified {
+        name: name.to_owned(),
         wanted,
         compared: remembered.compared.clone(),
-        within_ms: families.plan.policy.verified_within_s * 1_000,
+        within_s,
     })
 }
 
 struct Verified {
+    name: String,
     wanted: Vec<&'static str>,
     compared: Vec<(String, u64, u64)>,
-    within_ms: u64,
+    within_s: f64,
 }
 
 #[async_trait]
 impl Gate for Verified {
     fn name(&self) -> String {
-        "verified".into()
+        self.name.clone()
+    }
+
+    fn asks(&self) -> String {
+        format!("{}: no difference, compared within {} s", self.name, self.within_s)
     }
 
     async fn ask(&self, context: &GateContext) -> Answer {
@@ -217,7 +156,8 @@ impl Gate for Verified {
                 }
                 Some((_, at, differences)) => {
                     let age = now.saturating_sub(*at);
-                    if *differences > 0 || age > self.within_ms {
+                    #[allow(clippy::cast_precision_loss)] // Exact far beyond any age.
+                    if *differences > 0 || age as f64 > self.within_s * 1000.0 {
                         verdict = Verdict::Fail;
                     }
                     lines.push(format!("{what}: {differences} differences {} s ago", age / 1_000));
@@ -226,7 +166,7 @@ impl Gate for Verified {
         }
         let mut because = lines.join(", ");
         if verdict != Verdict::Pass {
-            let allowed = self.within_ms / 1_000;
+            let allowed = self.within_s;
             because +=
                 &format!("; allowed: 0, at most {allowed} s old; `segue sync` compares again");
         }
@@ -235,30 +175,36 @@ impl Gate for Verified {
 }
 
 /// No honest resolver holds an answer with a former TTL any more.
-pub(crate) fn safe_after(wall_ms: Option<u64>, needed: bool) -> Arc<dyn Gate> {
-    Arc::new(SafeAfter { wall_ms, needed })
-}
-
 struct SafeAfter {
+    name: String,
     wall_ms: Option<u64>,
-    needed: bool,
+    left_s: f64,
 }
 
 #[async_trait]
 impl Gate for SafeAfter {
     fn name(&self) -> String {
-        "safe-after passed".into()
+        self.name.clone()
+    }
+
+    fn asks(&self) -> String {
+        format!("{}: former TTLs are over", self.name)
     }
 
     async fn ask(&self, context: &GateContext) -> Answer {
         let now = context.clock.wall_ms();
         let (verdict, because) = match self.wall_ms {
-            _ if !self.needed => (Verdict::Pass, "no zone in this unit".to_owned()),
             None => (Verdict::Unknown, "TTLs were not lowered in this run".to_owned()),
             Some(at) if now >= at => {
                 (Verdict::Pass, format!("passed {} s ago", (now - at) / 1_000))
             }
-            Some(at) => (Verdict::Wait, format!("{} s to go", (at - now).div_ceil(1_000))),
+            Some(at) => {
+                let left_s = (at - now).div_ceil(1_000);
+                #[allow(clippy::cast_precision_loss)] // A TTL has 32 bits.
+                let passes = left_s as f64 <= self.left_s;
+                let verdict = if passes { Verdict::Pass } else { Verdict::Wait };
+                (verdict, format!("{left_s} s to go, allowed {}", self.left_s))
+            }
         };
         Answer { gate: self.name(), verdict, because }
     }

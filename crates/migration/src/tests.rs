@@ -118,7 +118,7 @@ fn a_failback_does_not_wait_for_what_only_a_planned_cutover_owes() {
         table.steps[0].gates.iter().map(|gate| gate.name()).collect()
     };
     let (there, back) = (gates(Way::Forward), gates(Way::Back));
-    for only in ["verified", "safe-after passed", "all traffic passes the fronts"] {
+    for only in ["verified", "safe_after", "all_traffic", "clock_target", "counts"] {
         assert!(there.iter().any(|name| name == only), "{there:?}");
         assert!(back.iter().all(|name| name != only), "{back:?}");
     }

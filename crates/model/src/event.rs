@@ -3,7 +3,7 @@
 //! State is a fold over these ([`crate::state`]). A record never holds a secret.
 
 use crate::fault::Fault;
-use crate::gate::Answer;
+use crate::gate::{Answer, Judged};
 use crate::ids::{Epoch, RunId, StepName, UnitName};
 use crate::side::{Side, Way};
 use crate::table::TableShape;
@@ -293,6 +293,11 @@ pub enum Event {
         /// Its numbers.
         because: String,
     },
+    /// A trigger's verdict changed, between calm, no data and fired; carries no state.
+    TriggerJudged {
+        /// The verdict with its numbers.
+        judged: Judged,
+    },
     /// A trigger's failback was refused because it would lose writes; a person must choose.
     FailbackRefused {
         /// Why.
@@ -362,6 +367,7 @@ impl Event {
             Self::AttemptStuck { .. } => "attempt_stuck",
             Self::AttemptResumed { .. } => "attempt_resumed",
             Self::TriggerFired { .. } => "trigger_fired",
+            Self::TriggerJudged { .. } => "trigger_judged",
             Self::FailbackRefused { .. } => "failback_refused",
             Self::Confirmed { .. } => "confirmed",
             Self::Compared { .. } => "compared",

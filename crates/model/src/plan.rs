@@ -4,7 +4,7 @@
 //! every check has passed. Addresses, not host names, so that nothing is looked up
 //! while the plan runs.
 
-use crate::gate::Trigger;
+use crate::gate::{GateSpec, Trigger};
 use crate::ids::UnitName;
 use crate::side::{Side, Sides};
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ pub struct UnitPlan {
     pub requests_per_day: Option<u64>,
     /// Day on which the account was made, `2024-05-31`, if it is known.
     pub created: Option<String>,
+    /// What is measured besides, for gates and triggers.
+    #[serde(default, skip_serializing_if = "MeasurePlan::is_empty")]
+    pub measures: MeasurePlan,
 }
 
 impl UnitPlan {
@@ -197,6 +200,103 @@ pub struct ProbePlan {
     pub per_second: u32,
 }
 
+/// What is measured besides what the families measure by themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MeasurePlan {
+    /// Logs of the application.
+    pub application_log: Option<ApplicationLogPlan>,
+    /// Mail log of the target, as Postfix writes it.
+    pub mail_log: Option<PathBuf>,
+    /// Resolvers that are asked for a name of the unit.
+    pub resolvers: Option<ResolversPlan>,
+    /// Hosts whose load is read.
+    pub hosts: Vec<HostPlan>,
+    /// Measures of the plan's own.
+    pub custom: Vec<CustomPlan>,
+}
+
+impl MeasurePlan {
+    /// Says whether nothing is measured besides.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Logs of the application on both sides, and the words that make a line an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplicationLogPlan {
+    /// The files.
+    pub files: Sides<Option<PathBuf>>,
+    /// A line with one of these counts.
+    pub words: Vec<String>,
+}
+
+/// Resolvers that stand for those of the users.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolversPlan {
+    /// Their addresses.
+    pub addresses: Vec<SocketAddr>,
+    /// The owned name they are asked for.
+    pub name: String,
+    /// Time between two questions to each, seconds.
+    pub every_s: u64,
+}
+
+/// A host whose processor and memory are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPlan {
+    /// Of which side.
+    pub side: Side,
+    /// Where its figures come from.
+    pub figures: HostFigures,
+}
+
+/// Where the figures of a host come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostFigures {
+    /// Folder with `stat` and `meminfo` of this machine: `/proc`.
+    Proc(PathBuf),
+    /// A command that writes `stat` and `meminfo` of the host, one after the other.
+    Command(Vec<String>),
+}
+
+/// A measure of the plan's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomPlan {
+    /// Its name.
+    pub name: String,
+    /// Where its value comes from.
+    pub source: CustomSource,
+    /// Time between two samples, milliseconds.
+    pub every_ms: u64,
+}
+
+/// Where the value of a measure of the plan's own comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CustomSource {
+    /// A GET: 1 if the answer is 200, else 0.
+    Http {
+        /// The server.
+        address: SocketAddr,
+        /// Host header.
+        host: String,
+        /// Path and query.
+        path: String,
+    },
+    /// A command: the number on its standard output, or without one 1 for exit code 0, else 0.
+    Command(Vec<String>),
+    /// An instant query of a Prometheus server: the value of its only result.
+    Prometheus {
+        /// The server.
+        address: SocketAddr,
+        /// The query in PromQL.
+        query: String,
+    },
+}
+
 /// What the operator allows. Defaults stand in the plan file's documentation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
@@ -214,14 +314,6 @@ pub struct Policy {
     pub quiet_wait_ms: u64,
     /// Paths whose requests are known to be slow; a hold begins only when none is running.
     pub slow_paths: Vec<String>,
-    /// Database lag allowed before a cutover, milliseconds.
-    pub database_lag_max_ms: f64,
-    /// Files lag allowed before a cutover, milliseconds.
-    pub files_lag_max_ms: f64,
-    /// Oldest full comparison that counts as fresh, seconds.
-    pub verified_within_s: u64,
-    /// How long all traffic must have passed the fronts before a cutover, seconds.
-    pub all_traffic_for_s: u64,
     /// How long a gate may wait before the table gives up, seconds.
     pub gate_wait_s: u64,
     /// How long after a cutover somebody must confirm, or the unit goes back by itself,
@@ -231,4 +323,7 @@ pub struct Policy {
     pub stable_for_s: u64,
     /// Conditions that start an action while the unit is watched.
     pub triggers: Vec<Trigger>,
+    /// Questions before the steps.
+    #[serde(default)]
+    pub gates: Vec<GateSpec>,
 }

@@ -46,6 +46,108 @@ pub enum What {
     StragglersPerSecond,
     /// Free bytes on the disk that holds the target's data.
     TargetDiskFreeBytes,
+    /// Space for the unit's trees at the target, free or taken by their copy, as a multiple
+    /// of what they take at the source.
+    TargetRoomRatio,
+    /// How far the clock of the database server at `side` is from the controller's, either
+    /// way, milliseconds.
+    ClockOffsetMs(Side),
+    /// How many more things of one kind one side has than the other; the origin names the
+    /// kind: `counts:database:tables`.
+    CountDifference,
+    /// Time since a comparison of every kind found no difference, seconds.
+    VerifiedAgeS,
+    /// Time until no honest resolver holds an answer with a former TTL, seconds.
+    SafeAfterLeftS,
+    /// Whether the last canary request to the target stands in the target's own log, 0 or 1.
+    CanarySeen,
+    /// Requests of the last second that `side` answered with 4xx, percent.
+    ClientErrorPercent(Side),
+    /// Clients of the last second that `side` answered; at most 64 are told apart.
+    ClientsPerSecond(Side),
+    /// Share of the requests of the last second that arrived at the target's address, percent.
+    TargetArrivalPercent,
+    /// Length of the interruption that the probes see now, milliseconds; 0 if they see none.
+    ProbeInterruptionMs,
+    /// Lines of the application's log at `side` with one of the plan's words, per second.
+    AppErrorsPerSecond(Side),
+    /// Processor time of the host at `side` that is in use, percent.
+    CpuPercent(Side),
+    /// Memory of the host at `side` that is in use, percent.
+    RamPercent(Side),
+    /// Deliveries of the last minute that the mail log says were bounced, percent.
+    MailBouncePercent,
+    /// Bytes of the mailboxes that are not yet on the other side.
+    MailboxDeltaBytes,
+    /// Resolvers of the plan that do not answer, or answer with an error.
+    ResolversFailing,
+    /// Resolvers of the plan that answer with the target's data, percent of those that answer.
+    ResolversAtTargetPercent,
+    /// What a measure of the plan's own gives; the origin names it: `custom:queue`.
+    Custom,
+}
+
+impl What {
+    /// Returns the same measure of the other side; none for what is measured once.
+    pub fn of_other_side(self) -> Option<Self> {
+        Some(match self {
+            Self::DatabaseLagMs(side) => Self::DatabaseLagMs(side.other()),
+            Self::FilesLagMs(side) => Self::FilesLagMs(side.other()),
+            Self::RequestsPerSecond(side) => Self::RequestsPerSecond(side.other()),
+            Self::FailedPerSecond(side) => Self::FailedPerSecond(side.other()),
+            Self::ResponseP50Ms(side) => Self::ResponseP50Ms(side.other()),
+            Self::ResponseP95Ms(side) => Self::ResponseP95Ms(side.other()),
+            Self::BackendHealthy(side) => Self::BackendHealthy(side.other()),
+            Self::DatabaseReadable(side) => Self::DatabaseReadable(side.other()),
+            Self::ClockOffsetMs(side) => Self::ClockOffsetMs(side.other()),
+            Self::ClientErrorPercent(side) => Self::ClientErrorPercent(side.other()),
+            Self::ClientsPerSecond(side) => Self::ClientsPerSecond(side.other()),
+            Self::AppErrorsPerSecond(side) => Self::AppErrorsPerSecond(side.other()),
+            Self::CpuPercent(side) => Self::CpuPercent(side.other()),
+            Self::RamPercent(side) => Self::RamPercent(side.other()),
+            _ => return None,
+        })
+    }
+
+    /// Returns the side it is measured on; none for what is measured once.
+    pub fn side(self) -> Option<Side> {
+        match self {
+            Self::DatabaseLagMs(side)
+            | Self::FilesLagMs(side)
+            | Self::RequestsPerSecond(side)
+            | Self::FailedPerSecond(side)
+            | Self::ResponseP50Ms(side)
+            | Self::ResponseP95Ms(side)
+            | Self::BackendHealthy(side)
+            | Self::DatabaseReadable(side)
+            | Self::ClockOffsetMs(side)
+            | Self::ClientErrorPercent(side)
+            | Self::ClientsPerSecond(side)
+            | Self::AppErrorsPerSecond(side)
+            | Self::CpuPercent(side)
+            | Self::RamPercent(side) => Some(side),
+            _ => None,
+        }
+    }
+
+    /// Returns the largest value the measure can have. The smallest is 0, except for
+    /// [`Custom`](Self::Custom), which may be anything.
+    pub fn most(self) -> f64 {
+        match self {
+            Self::FrontsReady
+            | Self::BackendHealthy(_)
+            | Self::DatabaseReadable(_)
+            | Self::ZoneServersEqual
+            | Self::CanarySeen => 1.0,
+            Self::ClientErrorPercent(_)
+            | Self::TargetArrivalPercent
+            | Self::CpuPercent(_)
+            | Self::RamPercent(_)
+            | Self::MailBouncePercent
+            | Self::ResolversAtTargetPercent => 100.0,
+            _ => f64::MAX,
+        }
+    }
 }
 
 impl fmt::Display for What {
@@ -59,6 +161,12 @@ impl fmt::Display for What {
             Self::ResponseP95Ms(side) => return write!(f, "response_p95_ms({side})"),
             Self::BackendHealthy(side) => return write!(f, "backend_healthy({side})"),
             Self::DatabaseReadable(side) => return write!(f, "database_readable({side})"),
+            Self::ClockOffsetMs(side) => return write!(f, "clock_offset_ms({side})"),
+            Self::ClientErrorPercent(side) => return write!(f, "client_error_percent({side})"),
+            Self::ClientsPerSecond(side) => return write!(f, "clients_per_second({side})"),
+            Self::AppErrorsPerSecond(side) => return write!(f, "app_errors_per_second({side})"),
+            Self::CpuPercent(side) => return write!(f, "cpu_percent({side})"),
+            Self::RamPercent(side) => return write!(f, "ram_percent({side})"),
             Self::DatabaseDifferences => "database_differences",
             Self::FilesDifferences => "files_differences",
             Self::FrontsReady => "fronts_ready",
@@ -70,6 +178,18 @@ impl fmt::Display for What {
             Self::ZoneTtlMaxS => "zone_ttl_max_s",
             Self::StragglersPerSecond => "stragglers_per_second",
             Self::TargetDiskFreeBytes => "target_disk_free_bytes",
+            Self::TargetRoomRatio => "target_room_ratio",
+            Self::CountDifference => "count_difference",
+            Self::VerifiedAgeS => "verified_age_s",
+            Self::SafeAfterLeftS => "safe_after_left_s",
+            Self::CanarySeen => "canary_seen",
+            Self::TargetArrivalPercent => "target_arrival_percent",
+            Self::ProbeInterruptionMs => "probe_interruption_ms",
+            Self::MailBouncePercent => "mail_bounce_percent",
+            Self::MailboxDeltaBytes => "mailbox_delta_bytes",
+            Self::ResolversFailing => "resolvers_failing",
+            Self::ResolversAtTargetPercent => "resolvers_at_target_percent",
+            Self::Custom => "custom",
         };
         f.write_str(text)
     }

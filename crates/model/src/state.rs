@@ -91,6 +91,10 @@ pub enum StepStatus {
     },
 }
 
+fn returned<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
 /// What the journal knows of a step with an intent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepState {
@@ -99,7 +103,9 @@ pub struct StepState {
     pub status: StepStatus,
     /// What the effect read beforehand.
     pub prepared: Value,
-    /// What it returned, once it was done; kept while it is undone.
+    /// What it returned, once it was done; kept while it is undone. A step that returned
+    /// nothing has `Some(Null)`, also when it was read back.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "returned")]
     pub output: Option<Value>,
     /// Epoch of the intent.
     pub epoch: Epoch,

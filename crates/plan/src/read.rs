@@ -1,16 +1,18 @@
 //! From text to plan.
 
+mod gates;
+mod measures;
+
 use crate::file::{
-    ActionFile, BackendFile, CommandsFile, DatabaseFile, FrontFile, Measure, NoDataFile, PlanFile,
-    PolicyFile, ServerFile, SideFile, TriggerFile, ZoneFile,
+    BackendFile, CommandsFile, DatabaseFile, FrontFile, GateFile, PlanFile, PolicyFile, ServerFile,
+    SideFile, TriggerFile, ZoneFile,
 };
 use crate::{PlanError, Problem, check, defaults};
-use segue_model::gate::{Bound, NoData, Trigger, TriggerAction};
 use segue_model::plan::{
     Backend, DatabasePlan, DatabaseServer, FrontPlan, OwnedSet, Plan, Policy, ProbePlan, SecretRef,
     TreePlan, TsigKey, UnitPlan, WorkerCommands, WorkerPlan, ZonePlan,
 };
-use segue_model::{Side, Sides, UnitName, What};
+use segue_model::{Side, Sides, UnitName};
 use std::sync::Arc;
 
 /// Reads and checks a plan file of one unit; `name` stands in messages only.
@@ -28,8 +30,8 @@ pub fn parse(text: &str, name: &str) -> Result<Plan, PlanError> {
     }
 }
 
-/// Reads a plan file without judging what it says, except for triggers whose measure
-/// and side do not fit: they have no form in the model.
+/// Reads a plan file without judging what it says, except for what has no form in the
+/// model: gates and triggers whose measure and side do not fit, and the like.
 pub(crate) fn read(text: &str, name: &str) -> Result<(Plan, Vec<Problem>), PlanError> {
     let file: PlanFile = toml::from_str(text).map_err(|error| unreadable(&error, text, name))?;
     let mut problems = Vec::new();
@@ -43,6 +45,8 @@ pub(crate) struct Common {
     pub(crate) name: String,
     /// The policy without triggers.
     pub(crate) policy: PolicyFile,
+    /// The gates that change or add to the defaults of each unit.
+    pub(crate) gates: Vec<GateFile>,
     /// The triggers; none means the defaults of each unit.
     pub(crate) triggers: Option<Vec<TriggerFile>>,
 }
@@ -83,14 +87,18 @@ pub(crate) fn plan(file: PlanFile, common: Option<&Common>, problems: &mut Vec<P
             marker: probe.marker,
             per_second: probe.per_second,
         }),
+        measures: measures::measures(file.measure, problems),
     };
     let of_file = file.trigger.or_else(|| common.and_then(|common| common.triggers.clone()));
     let triggers = match of_file {
         None => defaults::triggers(&unit),
-        Some(list) => list.into_iter().filter_map(|t| trigger(t, problems)).collect(),
+        Some(list) => list.into_iter().filter_map(|t| gates::trigger(t, problems)).collect(),
     };
     let said = file.policy.or_else(|| common.map(|common| common.policy.clone()));
-    let policy = Policy { triggers, ..policy(said.unwrap_or_default()) };
+    let said = said.unwrap_or_default();
+    let gates = file.gate.or_else(|| common.map(|common| common.gates.clone()));
+    let gates = gates::gates(&unit, &said, gates.unwrap_or_default(), problems);
+    let policy = Policy { triggers, gates, ..policy(said) };
     let name = common.map_or(file.name, |common| common.name.clone());
     Plan { name, unit, policy: Arc::new(policy) }
 }
@@ -200,78 +208,10 @@ fn policy(file: PolicyFile) -> Policy {
         hold_count_max: file.hold_count_max.unwrap_or(silent.hold_count_max),
         quiet_wait_ms: file.quiet_wait_ms.unwrap_or(silent.quiet_wait_ms),
         slow_paths: file.slow_paths.unwrap_or(silent.slow_paths),
-        database_lag_max_ms: file.database_lag_max_ms.unwrap_or(silent.database_lag_max_ms),
-        files_lag_max_ms: file.files_lag_max_ms.unwrap_or(silent.files_lag_max_ms),
-        verified_within_s: file.verified_within_s.unwrap_or(silent.verified_within_s),
-        all_traffic_for_s: file.all_traffic_for_s.unwrap_or(silent.all_traffic_for_s),
         gate_wait_s: file.gate_wait_s.unwrap_or(silent.gate_wait_s),
         commit_timer_s: file.commit_timer_s.unwrap_or(silent.commit_timer_s),
         stable_for_s: file.stable_for_s.unwrap_or(silent.stable_for_s),
         triggers: silent.triggers,
-    }
-}
-
-fn trigger(file: TriggerFile, problems: &mut Vec<Problem>) -> Option<Trigger> {
-    let what = match what(file.what, file.side.map(side)) {
-        Ok(what) => what,
-        Err((text, remedy)) => {
-            problems.push(Problem {
-                code: "SG0727",
-                key: format!("trigger[{}].side", file.name),
-                text: text.to_owned(),
-                remedy: remedy.to_owned(),
-            });
-            return None;
-        }
-    };
-    Some(Trigger {
-        name: file.name,
-        bound: Bound { what, max: file.max, min: file.min, fresh_for_ms: file.fresh_for_ms },
-        for_ms: file.for_ms,
-        min_samples: file.min_samples,
-        min_count: file.min_count,
-        no_data: match file.no_data {
-            NoDataFile::Ignore => NoData::Ignore,
-            NoDataFile::Violates => NoData::Violates,
-        },
-        action: match file.action {
-            ActionFile::FailBack => TriggerAction::FailBack,
-            ActionFile::HoldAndAsk => TriggerAction::HoldAndAsk,
-        },
-    })
-}
-
-fn what(measure: Measure, side: Option<Side>) -> Result<What, (&'static str, &'static str)> {
-    let of_side: fn(Side) -> What = match measure {
-        Measure::DatabaseLagMs => What::DatabaseLagMs,
-        Measure::FilesLagMs => What::FilesLagMs,
-        Measure::RequestsPerSecond => What::RequestsPerSecond,
-        Measure::FailedPerSecond => What::FailedPerSecond,
-        Measure::ResponseP50Ms => What::ResponseP50Ms,
-        Measure::ResponseP95Ms => What::ResponseP95Ms,
-        Measure::BackendHealthy => What::BackendHealthy,
-        Measure::DatabaseReadable => What::DatabaseReadable,
-        Measure::DatabaseDifferences => return of_both(What::DatabaseDifferences, side),
-        Measure::FilesDifferences => return of_both(What::FilesDifferences, side),
-        Measure::FrontsReady => return of_both(What::FrontsReady, side),
-        Measure::DirectRequests => return of_both(What::DirectRequests, side),
-        Measure::ProbeFailed => return of_both(What::ProbeFailed, side),
-        Measure::ProbeMaxMs => return of_both(What::ProbeMaxMs, side),
-        Measure::ProbeCount => return of_both(What::ProbeCount, side),
-        Measure::ZoneServersEqual => return of_both(What::ZoneServersEqual, side),
-        Measure::ZoneTtlMaxS => return of_both(What::ZoneTtlMaxS, side),
-        Measure::StragglersPerSecond => return of_both(What::StragglersPerSecond, side),
-        Measure::TargetDiskFreeBytes => return of_both(What::TargetDiskFreeBytes, side),
-    };
-    side.map(of_side).ok_or((
-        "this is measured on each side, and no side is named",
-        "add `side = \"source\"` or `side = \"target\"`",
-    ))
-}
-
-fn of_both(what: What, side: Option<Side>) -> Result<What, (&'static str, &'static str)> {
-    match side {
-        None => Ok(what),
-        Some(_) => Err(("this is measured once, not on a side", "take `side` away")),
+        gates: silent.gates,
     }
 }

@@ -4,23 +4,14 @@
 //! appended while the sampler runs is read, across rotation and truncation.
 
 use crate::lock;
+use crate::tail::{Tail, interval};
 use async_trait::async_trait;
 use segue_model::{Fault, FaultKind, Sample, What};
 use segue_port::{Outcome, Sampler};
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::net::IpAddr;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// Most bytes read for one sample; what is left is read for the next.
-const READ_MAX: u64 = 32 << 20;
-/// Intervals without a file before that is a fault and not a rotation.
-const MISSING_MAX: u32 = 3;
-/// Longest line kept while its end is awaited.
-const LINE_MAX: usize = 64 << 10;
 
 /// Counts the log lines of the last interval that do not come from the front.
 #[derive(Debug)]
@@ -28,20 +19,6 @@ pub struct AccessLogSampler {
     path: PathBuf,
     passing: Vec<IpAddr>,
     reader: Arc<Mutex<Option<Tail>>>,
-}
-
-/// An open log and how far it was read.
-#[derive(Debug)]
-struct Tail {
-    file: File,
-    inode: u64,
-    at: u64,
-    /// The beginning of a line whose end is not written yet.
-    part: Vec<u8>,
-    /// The first line was being written when reading began: its beginning is not known.
-    cut: bool,
-    /// How many times in a row no file stood at the path.
-    missing: u32,
 }
 
 /// Lines of one interval.
@@ -62,44 +39,6 @@ impl AccessLogSampler {
     }
 }
 
-impl Tail {
-    fn open(path: &Path, at_end: bool) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let about = file.metadata()?;
-        let at = if at_end { about.len() } else { 0 };
-        let mut last = *b"\n";
-        if at > 0 {
-            file.read_exact_at(&mut last, at - 1)?;
-        }
-        Ok(Self { file, inode: about.ino(), at, part: Vec::new(), cut: last != *b"\n", missing: 0 })
-    }
-
-    /// Reads what was appended.
-    fn read(&mut self, passing: &[IpAddr], lines: &mut Lines) -> io::Result<()> {
-        if self.file.metadata()?.len() < self.at {
-            // Truncated in place: what stands there now is new.
-            self.at = 0;
-            self.part.clear();
-            self.cut = false;
-        }
-        self.file.seek(SeekFrom::Start(self.at))?;
-        let mut fresh = Vec::new();
-        let read = (&self.file).take(READ_MAX).read_to_end(&mut fresh)?;
-        self.at += read as u64;
-        for piece in fresh.split_inclusive(|&b| b == b'\n') {
-            self.part.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
-                if !std::mem::take(&mut self.cut) {
-                    lines.take(&self.part, passing);
-                }
-                self.part.clear();
-            }
-        }
-        self.part.truncate(LINE_MAX);
-        Ok(())
-    }
-}
-
 impl Lines {
     fn take(&mut self, line: &[u8], passing: &[IpAddr]) {
         let first = line.split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
@@ -114,35 +53,6 @@ impl Lines {
             Err(_) => self.odd = Some(first.into_owned()),
         }
     }
-}
-
-/// Reads one interval; `None` on the first call, which only finds the end of the log.
-fn interval(
-    path: &Path,
-    passing: &[IpAddr],
-    reader: &mut Option<Tail>,
-) -> io::Result<Option<Lines>> {
-    let Some(tail) = reader else {
-        *reader = Some(Tail::open(path, true)?);
-        return Ok(None);
-    };
-    let mut lines = Lines::default();
-    // First what the known file got, also after it was renamed; then a new one from its start.
-    tail.read(passing, &mut lines)?;
-    match std::fs::metadata(path) {
-        Ok(about) if about.ino() != tail.inode => {
-            let mut next = Tail::open(path, false)?;
-            next.read(passing, &mut lines)?;
-            *reader = Some(next);
-        }
-        Ok(_) => tail.missing = 0,
-        // Between the two steps of a rotation there is no file for a moment.
-        Err(e) if e.kind() == io::ErrorKind::NotFound && tail.missing < MISSING_MAX => {
-            tail.missing += 1;
-        }
-        Err(e) => return Err(e),
-    }
-    Ok(Some(lines))
 }
 
 #[async_trait]
@@ -162,11 +72,12 @@ impl Sampler for AccessLogSampler {
             (self.path.clone(), self.passing.clone(), self.reader.clone());
         let read = tokio::task::spawn_blocking(move || {
             let mut reader = lock(&reader);
-            let result = interval(&path, &passing, &mut reader);
+            let mut lines = Lines::default();
+            let result = interval(&path, &mut reader, &mut |line| lines.take(line, &passing));
             if result.is_err() {
                 *reader = None;
             }
-            result
+            result.map(|counts| counts.then_some(lines))
         });
         let lines = read.await.map_err(|e| Fault::new("SG0599", FaultKind::Bug, op.clone(), e))?;
         let lines = lines.map_err(|e| {

@@ -222,6 +222,7 @@ impl Sampler for HttpProbe {
         // A request that waits still is at least as long as it has waited.
         let waiting = lock(&self.open).values().map(|t| t.elapsed()).max().unwrap_or_default();
         let max_ms = recent.max_ms.max(waiting.as_secs_f64() * 1000.0);
+        let interrupted_ms = lock(&self.tally).interrupted_ms(wall_ms());
         let sample = |what, value| Sample {
             what,
             value,
@@ -233,6 +234,12 @@ impl Sampler for HttpProbe {
             sample(What::ProbeCount, recent.ended as f64),
             sample(What::ProbeFailed, recent.failed as f64),
             sample(What::ProbeMaxMs, max_ms),
+            sample(What::ProbeInterruptionMs, interrupted_ms as f64),
         ])
     }
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,22 +1,33 @@
 //! Independent measurements: what a client sees, whether a backend is healthy, and whether
-//! requests reach a backend around its front.
+//! requests reach a backend around its front; what logs, hosts and measures of the plan's
+//! own say.
 //!
 //! A probe sends at intended times, whatever happened to the request before, and counts every
 //! answer's time from the *intended* moment, so that a stall is not hidden by the probe
 //! waiting for it. It never retries. *Failed* is: another status than 200, reset, end of file,
 //! no answer 5 s after the intended time, wrong marker in the body.
 //!
-//! **Invariant.** Nothing here changes anything: only GET, only reading.
+//! **Invariant.** Nothing here changes anything: only GET, only reading. The commands of a
+//! plan are its author's.
 
 mod access_log;
+mod app_log;
+mod canary;
 mod client;
+mod custom;
 mod health;
+mod host;
 mod http_probe;
 mod preflight;
+mod tail;
 mod tally;
 
 pub use access_log::AccessLogSampler;
+pub use app_log::{AppLogSampler, MailLogSampler};
+pub use canary::CanarySampler;
+pub use custom::CustomSampler;
 pub use health::HealthProbe;
+pub use host::HostSampler;
 pub use http_probe::{Connection, HttpProbe, ProbeSettings};
 pub use preflight::preflight;
 pub use tally::{Interruption, ProbeSecond, ProbeSummary};

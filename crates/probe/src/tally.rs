@@ -198,6 +198,11 @@ impl Tally {
         }
     }
 
+    /// Returns how long the interruption lasts that has not ended, at `wall_ms`; 0 without one.
+    pub(crate) fn interrupted_ms(&self, wall_ms: u64) -> u64 {
+        self.current.map_or(0, |run| wall_ms.saturating_sub(run.began_ms))
+    }
+
     pub(crate) fn summary(&self) -> ProbeSummary {
         let mut summary = self.total.clone();
         summary.max_ms = if summary.sent == 0 { 0.0 } else { ms(self.times.max()) };
@@ -271,6 +276,9 @@ mod tests {
         let open = tally.summary().longest_interruption.unwrap();
         assert!(open.open);
         assert_eq!((open.length_ms, open.probes), (200, 3));
+        assert_eq!(tally.interrupted_ms(16_000), 5_900, "it began at 10 100");
+        tally.ended(probe(4, true), 0);
+        assert_eq!(tally.interrupted_ms(16_000), 0);
     }
 
     #[test]

@@ -85,6 +85,10 @@ fn sentence(event: &Event) -> Option<(String, String)> {
         Event::TriggerFired { trigger, because } => {
             (format!("trigger {trigger}"), format!("fired: {because}"))
         }
+        Event::TriggerJudged { judged } => {
+            let (name, word) = (&judged.trigger, judged.standing.as_str());
+            (format!("trigger {name}"), format!("{word}: {}", judged.because))
+        }
         Event::FailbackRefused { because, .. } => {
             (controller(), format!("failback refused: {because}"))
         }

@@ -1,18 +1,22 @@
 //! The registry of drivers: everything that acts and measures for one plan.
 
 use segue_database::{MariaReplica, Settings as DatabaseSettings};
-use segue_dns::{Settings as ZoneSettings, Zone};
+use segue_dns::{ResolverSampler, Settings as ZoneSettings, Zone};
 use segue_engine::Board;
 use segue_engine::board::SampleStore;
 use segue_files::{TreeReplica, TreeSettings};
 use segue_migration::Families;
-use segue_model::plan::Plan;
+use segue_model::gate::Judged;
+use segue_model::plan::{Plan, UnitPlan};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
 use segue_port::{Clock, Sampler};
-use segue_probe::{AccessLogSampler, Connection, HealthProbe, HttpProbe, ProbeSettings};
+use segue_probe::{
+    AccessLogSampler, AppLogSampler, CanarySampler, Connection, CustomSampler, HealthProbe,
+    HostSampler, HttpProbe, MailLogSampler, ProbeSettings,
+};
 use segue_traffic::{FrontSettings, Fronts};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
@@ -32,6 +36,8 @@ pub(crate) struct Active {
     pub(crate) families: Arc<Families>,
     pub(crate) board: Board,
     pub(crate) probes: Vec<Arc<HttpProbe>>,
+    /// The latest verdict of every trigger that is watched.
+    verdicts: Mutex<Vec<Judged>>,
     /// Since when they count, by the wall clock: one controller's counts from another's.
     since_ms: u64,
     tending: AbortHandle,
@@ -109,7 +115,7 @@ impl Active {
         let probes = probes(plan, run);
         let since_ms = clock.wall_ms();
         let samples = shared.samples.of(&plan.unit.name);
-        let board = Board::start(samplers(&families, &probes), clock, samples);
+        let board = Board::start(samplers(&families, &probes, run), clock, samples);
         let fronts = Arc::clone(&families.fronts);
         let tending = tokio::spawn(async move {
             loop {
@@ -118,7 +124,8 @@ impl Active {
             }
         })
         .abort_handle();
-        Ok(Arc::new(Self { families, board, probes, since_ms, tending }))
+        let verdicts = Mutex::default();
+        Ok(Arc::new(Self { families, board, probes, verdicts, since_ms, tending }))
     }
 
     /// Starts the probes; they ask the fronts, so they begin once those stand.
@@ -149,6 +156,16 @@ impl Active {
             "longest_interruption_ms": interruption,
             "probes": summaries,
         }))
+    }
+
+    /// Returns the latest verdict of every trigger that is watched.
+    pub(crate) fn verdicts(&self) -> Vec<Judged> {
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the verdicts of one look.
+    pub(crate) fn judged(&self, verdicts: Vec<Judged>) {
+        *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner) = verdicts;
     }
 
     /// Ends what this process runs for the plan; fronts and replication go on.
@@ -191,7 +208,11 @@ fn probes(plan: &Plan, run: &RunId) -> Vec<Arc<HttpProbe>> {
         .collect()
 }
 
-fn samplers(families: &Arc<Families>, probes: &[Arc<HttpProbe>]) -> Vec<Arc<dyn Sampler>> {
+fn samplers(
+    families: &Arc<Families>,
+    probes: &[Arc<HttpProbe>],
+    run: &RunId,
+) -> Vec<Arc<dyn Sampler>> {
     let unit = &families.plan.unit;
     let mut all: Vec<Arc<dyn Sampler>> = vec![families.fronts.sampler()];
     if let Some(database) = &families.database {
@@ -216,6 +237,37 @@ fn samplers(families: &Arc<Families>, probes: &[Arc<HttpProbe>]) -> Vec<Arc<dyn 
         if let (Some(log), Some(egress), Side::Source) = (&backend.access_log, egress, side) {
             all.push(AccessLogSampler::new(log.clone(), vec![egress]));
         }
+    }
+    all.extend(CanarySampler::of(unit, run).map(|canary| canary as Arc<dyn Sampler>));
+    all.extend(further(unit));
+    all
+}
+
+/// The samplers of what the plan measures besides.
+fn further(unit: &UnitPlan) -> Vec<Arc<dyn Sampler>> {
+    let measures = &unit.measures;
+    let mut all: Vec<Arc<dyn Sampler>> = Vec::new();
+    if let Some(log) = &measures.application_log {
+        for side in [Side::Source, Side::Target] {
+            let path = log.files.get(side).clone();
+            all.extend(
+                path.map(|path| {
+                    AppLogSampler::new(side, path, log.words.clone()) as Arc<dyn Sampler>
+                }),
+            );
+        }
+    }
+    if let Some(log) = &measures.mail_log {
+        all.push(MailLogSampler::new(log.clone()));
+    }
+    if let Some(resolvers) = ResolverSampler::of(unit) {
+        all.push(resolvers);
+    }
+    for host in &measures.hosts {
+        all.push(HostSampler::new(host.clone()));
+    }
+    for custom in &measures.custom {
+        all.push(CustomSampler::new(custom.clone()));
     }
     all
 }

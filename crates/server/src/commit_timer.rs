@@ -80,7 +80,14 @@ async fn go_back(unit: &Arc<Unit>) {
     let Ok(_turn) = unit.take_turn() else { return };
     let because = format!("nobody confirmed within {} s", unit.plan.policy.commit_timer_s);
     if let Some(loss) = watch::loss(unit).await {
-        watch::ask(unit, format!("{because}, but {loss}")).await;
+        let way_out = vec![
+            "bring the target's database back and run `segue resume`: the unit then fails back without loss".to_owned(),
+            "or mend the target and leave the unit there: `segue confirm`".to_owned(),
+        ];
+        let refused = Event::FailbackRefused { because: format!("{because}, but {loss}"), way_out };
+        if let Err(fault) = unit.journal.append(refused).await {
+            tracing::error!(%fault, "cannot record that a person must choose");
+        }
         return;
     }
     // The first of this and a person's confirm wins: the journal decides.

@@ -33,7 +33,7 @@ pub(crate) struct Run {
 
 /// Drives the run of one directory. All of its methods may be called at any time.
 pub(crate) struct Conductor {
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Journal,
     epoch: Epoch,
@@ -137,14 +137,23 @@ impl Conductor {
         })
     }
 
-    /// Returns the units that are watched after a cutover.
-    pub(crate) fn watched(&self) -> Vec<Arc<Unit>> {
+    /// Returns the units whose stage fits.
+    pub(crate) fn at_stage(&self, fits: impl Fn(Stage) -> bool) -> Vec<Arc<Unit>> {
         let Some(run) = self.run() else { return Vec::new() };
-        let watched = |state: &RunState| -> Vec<Arc<Unit>> {
-            let units = state.units.iter().filter(|(_, unit)| unit.stage == Stage::Watching);
+        let fitting = |state: &RunState| -> Vec<Arc<Unit>> {
+            let units = state.units.iter().filter(|(_, unit)| fits(unit.stage));
             units.filter_map(|(name, _)| run.units.get(name).cloned()).collect()
         };
-        self.journal.with(watched)
+        self.journal.with(fitting)
+    }
+
+    /// Returns the other units of a unit's wave that are watched.
+    pub(crate) fn wave_mates(&self, unit: &UnitName) -> Vec<Arc<Unit>> {
+        let Some(run) = self.run() else { return Vec::new() };
+        let wave = run.fleet.wave_of(unit);
+        let mut mates = self.at_stage(|stage| stage == Stage::Watching);
+        mates.retain(|mate| mate.name() != unit && run.fleet.wave_of(mate.name()) == wave);
+        mates
     }
 
     /// Returns the units that a command means: those it names, those of a wave, or all.

@@ -129,7 +129,7 @@ fn outline(table: &Table) -> Outline {
                 name: step.name.to_string(),
                 title: step.title.clone(),
                 what: step.effect.what(),
-                gates: step.gates.iter().map(|gate| gate.name()).collect(),
+                gates: step.gates.iter().map(|gate| gate.asks()).collect(),
                 no_return: step.no_return,
                 by_hand: step.effect.by_hand(),
             })

@@ -3,6 +3,7 @@
 use crate::active::Active;
 use crate::conductor::Run;
 use segue_migration::fleet::standing;
+use segue_model::gate::Standing;
 use segue_model::state::{RunState, UnitState};
 use segue_model::{Side, UnitName, What};
 use segue_port::Clock;
@@ -97,6 +98,7 @@ fn of_unit(
     clock: &dyn Clock,
 ) -> Value {
     let mut measured = Map::new();
+    let verdicts = active.map(Active::verdicts).unwrap_or_default();
     if let Some(active) = active {
         for what in SHOWN {
             let fresh = active
@@ -122,6 +124,14 @@ fn of_unit(
         "commit_timer": state.commit_timer.map(|timer| timer.left_ms),
         "compared": state.compared.iter().map(|(what, c)| (what.clone(), json!(c.differences))).collect::<Map<_, _>>(),
         "measured": measured,
+        "triggers": verdicts.iter().map(|v| (v.trigger.clone(), json!({
+            "verdict": v.standing.as_str(),
+            "since_boot_ms": match v.standing {
+                Standing::Violating { since_boot_ms } => json!(since_boot_ms),
+                _ => Value::Null,
+            },
+            "because": v.because,
+        }))).collect::<Map<_, _>>(),
     })
 }
 
@@ -149,6 +159,27 @@ fn next(stage: Option<&str>) -> &'static str {
         Some("watching") => "segue confirm, or segue rollback",
         Some("confirmed") => "segue settle HASH, or segue rollback",
         _ => "segue report",
+    }
+}
+
+/// Adds what is not quiet, and how many triggers are.
+fn triggers(text: &mut String, verdicts: &Value) {
+    let Some(verdicts) = verdicts.as_object().filter(|all| !all.is_empty()) else { return };
+    let word = |verdict: &Value| verdict["verdict"].as_str().unwrap_or("?").to_owned();
+    let (mut quiet, mut unknown) = (0, Vec::new());
+    for (name, verdict) in verdicts {
+        match word(verdict).as_str() {
+            "quiet" => quiet += 1,
+            "no_data" => unknown.push(name.as_str()),
+            loud => {
+                let because = verdict["because"].as_str().unwrap_or("?");
+                let _ = writeln!(text, "  trigger {name} {loud}: {because}");
+            }
+        }
+    }
+    let _ = writeln!(text, "  {quiet} triggers quiet");
+    if !unknown.is_empty() {
+        let _ = writeln!(text, "  {} triggers without data: {}", unknown.len(), unknown.join(", "));
     }
 }
 
@@ -190,6 +221,7 @@ pub(crate) fn text(status: &Value) -> String {
             }
         }
     }
+    triggers(&mut text, &status["triggers"]);
     let _ = write!(text, "next: {}", next(status["stage"].as_str()));
     text
 }

@@ -72,6 +72,7 @@ impl Sampler for FrontSampler {
                     .sum();
                 #[allow(clippy::cast_precision_loss)] // Counts of one second.
                 samples.push(sample(What::StragglersPerSecond, arrived as f64, 1, now_boot_ms));
+                samples.extend(self.arrivals(&stats, last, now_boot_ms));
             }
         }
         Ok(samples)
@@ -79,6 +80,23 @@ impl Sampler for FrontSampler {
 }
 
 impl FrontSampler {
+    /// Returns which part of the second's requests came to the target's address.
+    fn arrivals(&self, stats: &[(String, Stats)], last: u64, now: u64) -> Option<Sample> {
+        let target = self.fronts.front_at(Side::Target).map(|front| front.name.clone());
+        let (mut there, mut all) = (0, 0);
+        for (name, stats) in stats {
+            let sides = [Side::Source, Side::Target];
+            let windows = sides.into_iter().filter_map(|side| window(stats, side, last));
+            let count: u64 = windows.map(|window| window.count).sum();
+            all += count;
+            there += if Some(name) == target.as_ref() { count } else { 0 };
+        }
+        #[allow(clippy::cast_precision_loss)] // Counts of one second.
+        let percent = there as f64 * 100.0 / all as f64;
+        // Of no requests there is no share.
+        (all > 0).then(|| sample(What::TargetArrivalPercent, percent, all, now))
+    }
+
     async fn stats(&self) -> Outcome<Vec<(String, Stats)>> {
         let all = self.fronts.links.iter().map(|link| async move {
             match link.call_aside(&Request::Stats).await? {
@@ -103,6 +121,14 @@ fn of_side(side: Side, second: u64, stats: &[(String, Stats)], now: u64) -> Vec<
         sample(What::RequestsPerSecond(side), count as f64, count, now),
         sample(What::FailedPerSecond(side), failed as f64, count, now),
     ];
+    // Fronts do not tell each other their clients, so the busiest front's number stands.
+    let clients = windows.iter().map(|w| w.clients).max().unwrap_or(0);
+    samples.push(sample(What::ClientsPerSecond(side), clients as f64, count, now));
+    if count > 0 {
+        let refused: u64 = windows.iter().map(|w| w.refused).sum();
+        let percent = refused as f64 * 100.0 / count as f64;
+        samples.push(sample(What::ClientErrorPercent(side), percent, count, now));
+    }
     // Percentiles of no requests do not exist; over several fronts the mean weighted by
     // requests stands for the 50th, the highest for the 95th.
     if count > 0 {

@@ -106,7 +106,9 @@ impl Effect for Compare {
                 "note": "snapshots lost, compare again",
             }));
         };
-        Ok(snapshots.compare(&self.0.link).await?.output())
+        let compared = snapshots.compare(&self.0.link).await?;
+        self.0.note(&compared);
+        Ok(compared.output())
     }
 
     async fn observe(&self, _call: &Call) -> Outcome<Observed> {

@@ -139,7 +139,7 @@ async fn lag_is_measured_and_unknown_without_a_stream() {
     let samplers = run.replica.samplers();
     assert!(samplers[0].sample(50_000).await.is_err(), "nothing to measure yet");
     run.sync().await;
-    for sampler in &samplers {
+    for sampler in &samplers[..4] {
         let samples = sampler.sample(100_000).await.unwrap();
         assert_eq!(samples.len(), 1);
         if sampler.name().contains("lag") {
@@ -164,4 +164,43 @@ async fn lag_is_measured_and_unknown_without_a_stream() {
         assert!(begun.elapsed() < Duration::from_secs(5));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn clocks_and_counts_are_measured_on_both_sides() {
+    let turn = Turn::take().await;
+    fill(&turn).await;
+    let mut run = Run::begin(&turn).await;
+    run.sync().await;
+    let samplers = run.replica.samplers();
+    let named = |name: &str| samplers.iter().find(|s| s.name() == name).unwrap().clone();
+    for side in [Source, Target] {
+        let clock = named(&format!("clock:{side}")).sample(1).await.unwrap();
+        // The servers run on this machine.
+        assert!(clock[0].value < 50.0, "{clock:?}");
+    }
+    let counts = named("counts:database");
+    let at = async |kind: &str| {
+        let samples = counts.sample(2).await.unwrap();
+        assert_eq!(samples.len(), 7);
+        let from = format!("counts:database:{kind}");
+        let sample = samples.into_iter().find(|sample| sample.from == from).unwrap();
+        (sample.value, sample.count)
+    };
+    for (kind, there) in [("tables", 5), ("views", 2), ("routines", 2), ("events", 2)] {
+        assert_eq!(at(kind).await, (0.0, there), "{kind}");
+    }
+    assert_eq!((at("logins").await, at("triggers").await), ((0.0, 1), (0.0, 1)));
+    let differences = named("comparison:database");
+    assert!(differences.sample(3).await.unwrap().is_empty(), "nothing was compared yet");
+
+    // One view less and one grant more at the target, which nobody told the source.
+    let mut root = turn.root(Target).await;
+    root.run("SET SESSION sql_log_bin = 0").await.unwrap();
+    root.run("DROP VIEW shop.a_sums; GRANT DROP ON shop.orders TO shop@'%'").await.unwrap();
+    assert_eq!(at("views").await, (1.0, 2));
+    assert_eq!(at("grants").await.0, 1.0);
+    run.replica.compare_live().await.unwrap();
+    let found = differences.sample(4).await.unwrap();
+    assert!(found[0].value >= 1.0, "{found:?}");
 }

@@ -5,7 +5,7 @@ use segue_engine::board::SampleStore;
 use segue_engine::clock::TestClock;
 use segue_engine::gates::{BoundGate, FnGate, Gate, GateContext, all_of};
 use segue_engine::{Board, SystemClock};
-use segue_model::gate::{Bound, Verdict};
+use segue_model::gate::{Before, Bound, GateNoData, GateSpec, Verdict};
 use segue_model::{Fault, FaultKind, Sample, Side, UnitName, What};
 use segue_port::{Clock, Outcome, Sampler};
 use std::sync::Arc;
@@ -19,7 +19,10 @@ fn lag(value: f64, taken_at_ms: u64, from: &str) -> Sample {
 }
 
 fn at_most(max: f64) -> Arc<dyn Gate> {
-    BoundGate::new("lag", Bound { what: LAG, max: Some(max), min: None, fresh_for_ms: 1000 })
+    BoundGate::new(
+        "lag",
+        Bound { what: LAG, from: None, max: Some(max), min: None, fresh_for_ms: 1000 },
+    )
 }
 
 async fn ask(gate: &Arc<dyn Gate>, board: &Board, clock: &Arc<TestClock>) -> (Verdict, String) {
@@ -61,6 +64,39 @@ async fn a_gate_asks_every_origin() {
     board.put(lag(1.0, 50_000, "two"));
     board.put(lag(1.0, 48_000, "three"));
     assert_eq!(ask(&at_most(100.0), &board, &clock).await.0, Verdict::Unknown);
+}
+
+#[tokio::test]
+async fn a_gate_of_the_plan_asks_for_its_time_its_origin_and_its_silence() {
+    let clock = Arc::new(TestClock::standing(50_000));
+    let board = Board::without_samplers(clock.clone());
+    let spec = GateSpec {
+        name: "lag".into(),
+        before: Before::Arm,
+        bound: Bound {
+            what: LAG,
+            from: Some("one".into()),
+            max: Some(10.0),
+            min: None,
+            fresh_for_ms: 1000,
+        },
+        for_ms: 5_000,
+        no_data: GateNoData::Fail,
+        failback: false,
+    };
+    let gate: Arc<dyn Gate> = BoundGate::of(&spec);
+    assert!(gate.asks().contains("at most 10 for 5 s"), "{}", gate.asks());
+    assert_eq!(ask(&gate, &board, &clock).await.0, Verdict::Fail, "silence, as the plan says");
+    let mut verdicts = Vec::new();
+    for value in [99.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0] {
+        board.put(lag(value, clock.boot_ms(), "one"));
+        board.put(lag(99.0, clock.boot_ms(), "another"));
+        verdicts.push(ask(&gate, &board, &clock).await.0);
+        clock.advance(Duration::from_secs(1));
+    }
+    // The first value leaves the time after five seconds; before that it breaks it.
+    assert_eq!(verdicts[..5], [const { Verdict::Wait }; 5]);
+    assert_eq!(verdicts[6], Verdict::Pass);
 }
 
 #[tokio::test]

@@ -44,8 +44,22 @@ async fn finds_every_kind_of_difference_and_nothing_else_under_writes() {
         ("surplus", Kind::OnlyAt(Side::Target)),
     ];
     assert_eq!(found, expected.map(|(path, kind)| (path.to_owned(), kind)));
-    let samples = world.replica.samplers()[0].sample(1).await.unwrap();
+    let samples = world.replica.samplers()[0].sample(7).await.unwrap();
     let differing = samples.iter().find(|s| s.what == What::FilesDifferences).unwrap();
-    assert!((differing.value - 5.0).abs() < f64::EPSILON && differing.taken_at_ms > 1);
+    assert!((differing.value - 5.0).abs() < f64::EPSILON, "{differing:?}");
+    // It holds until the next comparison, so it is read now.
+    assert_eq!(differing.taken_at_ms, 7);
+    // What is free at the target and what the copy takes, against the source.
+    let samplers = world.replica.samplers();
+    let room = samplers.iter().find(|s| s.name().starts_with("room:")).unwrap();
+    let began = std::time::Instant::now();
+    let ratio = loop {
+        if let Some(sample) = room.sample(8).await.unwrap().first() {
+            break sample.value;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "the trees are never counted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(ratio > 1.0, "{ratio}");
     world.replica.stop().await;
 }

@@ -118,6 +118,12 @@ pub struct Window {
     pub count: u64,
     /// Those that failed in the client's view.
     pub failed: u64,
+    /// Those answered with 4xx.
+    #[serde(default)]
+    pub refused: u64,
+    /// Client addresses, nearly: at most 64 are told apart.
+    #[serde(default)]
+    pub clients: u64,
     /// Median.
     pub p50_ms: f64,
     /// 95th percentile.

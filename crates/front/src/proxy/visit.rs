@@ -8,7 +8,8 @@ use crate::stats::Answered;
 use crate::timer::Kept;
 use http::{HeaderValue, StatusCode};
 use segue_model::Side;
-use std::net::SocketAddr;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// How a client speaks to the front.
@@ -35,6 +36,8 @@ pub(crate) struct Conn {
     peer: HeaderValue,
     /// Spreads connections over shards.
     hint: usize,
+    /// The client's place among 64.
+    client: u32,
     socket: Shared,
     timer: Kept,
 }
@@ -53,12 +56,14 @@ impl Conn {
         let value =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let loopback = address.is_loopback();
+        let client = place(address);
         Arc::new(Self {
             front,
             scheme,
             loopback,
             peer: value,
             hint,
+            client,
             socket,
             timer: Kept::default(),
         })
@@ -97,6 +102,13 @@ impl Conn {
     }
 }
 
+/// Spreads clients over 64 places, so that one busy client is told from many.
+fn place(address: IpAddr) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    address.hash(&mut hasher);
+    (hasher.finish() % 64) as u32
+}
+
 /// Under what a request is counted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Lane {
@@ -117,6 +129,7 @@ pub(crate) struct Visit {
     forwarded_us: u64,
     answer_us: Option<u64>,
     failed: bool,
+    refused: bool,
     probe: bool,
     open: bool,
 }
@@ -131,6 +144,7 @@ impl Visit {
             forwarded_us: began_us,
             answer_us: None,
             failed: false,
+            refused: false,
             probe,
             open: true,
         }
@@ -158,6 +172,7 @@ impl Visit {
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.answer_us = Some(clock::now_us().saturating_sub(self.forwarded_us));
         self.failed = status.is_server_error();
+        self.refused = status.is_client_error();
     }
 
     /// The answer is over; `cut` if the client did not get all of it through no fault of
@@ -171,6 +186,8 @@ impl Visit {
             answer_us: self.answer_us,
             whole_us: now_us.saturating_sub(self.began_us),
             failed: self.failed || cut,
+            refused: self.refused,
+            client: self.conn.client,
         };
         let front = &self.conn.front;
         let lane = match self.lane {

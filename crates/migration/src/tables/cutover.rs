@@ -3,11 +3,11 @@
 use super::{MINUTE, SECOND, StepExt, step};
 use crate::families::Families;
 use crate::gates;
-use segue_engine::{Budget, Gate, Pause, Step, Table};
+use segue_engine::{Budget, Pause, Step, Table};
+use segue_model::Way;
 use segue_model::event::Phase;
-use segue_model::{Side, Way};
+use segue_model::gate::Before;
 use segue_workers::{start_workers, stop_workers};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What earlier phases recorded and this one's gates ask about.
@@ -60,9 +60,11 @@ fn up_to_the_seal(families: &Families, way: Way, remembered: &Remembered) -> Vec
     let workers = &families.plan.unit.workers;
     let fronts = &families.fronts;
     let quiet = Duration::from_millis(policy.pause_budget_ms);
+    let mut before_hold = gates::of_plan(families, Before::Hold, way, remembered);
+    before_hold.push(gates::quiet(fronts, policy));
     vec![
         step("arm", "prove the way back", families.replicas_at(|r| r.arm.clone()), 10 * SECOND)
-            .behind(before_arm(families, way, remembered)),
+            .behind(gates::of_plan(families, Before::Arm, way, remembered)),
         step(
             "stop_workers",
             "stop cron and workers of the writing side",
@@ -75,7 +77,7 @@ fn up_to_the_seal(families: &Families, way: Way, remembered: &Remembered) -> Vec
             Families::alone("fronts", fronts.hold()),
             quiet,
         )
-        .behind(vec![gates::quiet(fronts, policy), gates::fence_lag(families, way)])
+        .behind(before_hold)
         .pause(Pause::Begins),
         step(
             "fence",
@@ -137,30 +139,4 @@ fn from_the_promotion(families: &Families) -> Vec<Step> {
         )
         .until_done(),
     ]
-}
-
-fn before_arm(families: &Families, way: Way, remembered: &Remembered) -> Vec<Arc<dyn Gate>> {
-    let policy = &families.plan.policy;
-    let mut all = Vec::new();
-    if families.plan.unit.backends.is_some() {
-        all.extend([gates::fronts_ready(), gates::backend_healthy(way.to())]);
-    }
-    if families.database.is_some() {
-        // The way there and the way back: both streams run and are close.
-        all.push(gates::database_lag(way.from(), policy.database_lag_max_ms));
-        all.push(gates::database_lag(way.to(), policy.database_lag_max_ms));
-        all.push(gates::database_readable(Side::Source));
-        all.push(gates::database_readable(Side::Target));
-    }
-    if !families.trees.is_empty() {
-        all.push(gates::files_lag(way.from(), policy.files_lag_max_ms));
-    }
-    // A failback must not wait for what only a planned cutover owes: full verification,
-    // TTLs, and proof that no request goes around a front that already carries all of them.
-    if way == Way::Forward {
-        all.push(gates::all_traffic(families));
-        all.push(gates::verified(families, remembered));
-        all.push(gates::safe_after(remembered.safe_after_wall_ms, !families.zones.is_empty()));
-    }
-    all
 }

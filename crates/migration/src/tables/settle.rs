@@ -1,10 +1,12 @@
 //! Settle: the point of no return.
 
-use super::{MINUTE, StepExt, step};
+use super::{MINUTE, Remembered, StepExt, step};
 use crate::families::{Families, zone_part};
 use crate::gates;
 use segue_engine::Table;
+use segue_model::Way;
 use segue_model::event::Phase;
+use segue_model::gate::Before;
 use serde_json::Value;
 
 /// Returns the table. `lowered` is the recorded output of `lower_ttls`.
@@ -19,7 +21,9 @@ pub fn settle(families: &Families, lowered: &Value, confirmed_at_boot_ms: Option
         let zone = families.plan.unit.zones.get(place).map(|plan| zone_part(&plan.zone));
         zone.and_then(|part| lowered.get(part).cloned()).unwrap_or(Value::Null)
     };
-    let stable = gates::stable_for(confirmed_at_boot_ms, families.plan.policy.stable_for_s);
+    let remembered = Remembered::default();
+    let mut before = gates::of_plan(families, Before::Settle, Way::Forward, &remembered);
+    before.push(gates::stable_for(confirmed_at_boot_ms, families.plan.policy.stable_for_s));
     Table {
         phase: Phase::Settle,
         budget: None,
@@ -31,7 +35,7 @@ pub fn settle(families: &Families, lowered: &Value, confirmed_at_boot_ms: Option
                 families.zones_at(|place, zone| zone.restore_ttls(former(place))),
                 10 * MINUTE,
             )
-            .behind(vec![stable])
+            .behind(before)
             .no_return()
             .until_done(),
             step(

@@ -1,9 +1,13 @@
 //! Sync: claim, seed, follow, the way back, a first comparison.
 
-use super::{DAY, MINUTE, step};
+use super::{DAY, MINUTE, Remembered, StepExt, step};
 use crate::families::Families;
+use crate::gates;
 use segue_engine::Table;
+use segue_model::Way;
 use segue_model::event::Phase;
+use segue_model::gate::Before;
+use std::time::Duration;
 
 /// Returns the table.
 ///
@@ -18,7 +22,8 @@ pub fn sync(families: &Families) -> Table {
     Table {
         phase: Phase::Sync,
         budget: None,
-        gate_wait: MINUTE,
+        // How much there is to copy is counted first.
+        gate_wait: Duration::from_secs(families.plan.policy.gate_wait_s),
         steps: vec![
             step(
                 "claim",
@@ -26,7 +31,13 @@ pub fn sync(families: &Families) -> Table {
                 families.replicas_at(|r| r.claim.clone()),
                 MINUTE,
             ),
-            step("seed", "copy everything once", families.replicas_at(|r| r.seed.clone()), 7 * DAY),
+            step("seed", "copy everything once", families.replicas_at(|r| r.seed.clone()), 7 * DAY)
+                .behind(gates::of_plan(
+                    families,
+                    Before::Seed,
+                    Way::Forward,
+                    &Remembered::default(),
+                )),
             step(
                 "follow",
                 "keep the target up with the source",

@@ -72,7 +72,7 @@ impl UnitState {
                 });
             }
             Event::UnitDrilled { pause_ms, .. } => self.drilled = Some((now, *pause_ms)),
-            Event::Measured { .. } | Event::Noted { .. } => {}
+            Event::Measured { .. } | Event::Noted { .. } | Event::TriggerJudged { .. } => {}
             of_attempt => {
                 if let Some(open) = &mut self.open {
                     open.change(of_attempt, now);

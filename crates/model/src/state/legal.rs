@@ -18,7 +18,9 @@ impl UnitState {
         let watched = matches!(self.stage, Stage::Watching | Stage::Confirmed);
         match (event, &self.open) {
             (E::Noted { .. } | E::Compared { .. } | E::Measured { .. }, _) => Ok(()),
-            (E::UnitRehearsed { .. } | E::UnitDrilled { .. }, _) => Ok(()),
+            (E::TriggerJudged { .. } | E::UnitRehearsed { .. } | E::UnitDrilled { .. }, _) => {
+                Ok(())
+            }
             (E::UnitDeferred { .. }, _) => need(self.stage < Stage::Watching, "the unit has moved"),
             (E::UnitExcluded { .. }, open) => self.may_exclude(open.is_some()),
             (E::UnitIncluded { .. }, _) => need(self.excluded.is_some(), "the unit takes part"),

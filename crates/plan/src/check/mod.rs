@@ -5,12 +5,17 @@
 
 mod database;
 mod fronts;
+mod gates;
+mod measured;
+mod measures;
 mod names;
 mod policy;
 mod trees;
 mod triggers;
 mod unit;
 mod zones;
+
+pub(crate) use measured::{Asker, custom_origin, unmeasured};
 
 use crate::Problem;
 use segue_model::plan::Plan;
@@ -26,6 +31,8 @@ pub fn check(plan: &Plan) -> Vec<Problem> {
     trees::check(&mut found, &plan.unit.trees);
     zones::check(&mut found, &plan.unit);
     policy::check(&mut found, &plan.policy);
+    measures::check(&mut found, &plan.unit);
+    gates::check(&mut found, plan);
     triggers::check(&mut found, plan);
     found.problems
 }

@@ -10,25 +10,10 @@ pub(super) fn check(found: &mut Found, policy: &Policy) {
     within(found, "hold_age_max_ms", policy.hold_age_max_ms, 1, 120_000);
     within(found, "hold_count_max", policy.hold_count_max as u64, 1, 1_000_000);
     within(found, "quiet_wait_ms", policy.quiet_wait_ms, 0, 3_600_000);
-    within(found, "verified_within_s", policy.verified_within_s, 1, 7 * 86_400);
-    within(found, "all_traffic_for_s", policy.all_traffic_for_s, 1, 86_400);
     within(found, "gate_wait_s", policy.gate_wait_s, 1, 86_400);
     within(found, "commit_timer_s", policy.commit_timer_s, 0, 30 * 86_400);
     within(found, "stable_for_s", policy.stable_for_s, 1, 365 * 86_400);
     between_two(found, policy);
-    for (field, value) in [
-        ("database_lag_max_ms", policy.database_lag_max_ms),
-        ("files_lag_max_ms", policy.files_lag_max_ms),
-    ] {
-        if !(value.is_finite() && value > 0.0) {
-            found.add(
-                "SG0725",
-                format!("policy.{field}"),
-                format!("{value} is no bound"),
-                "write a number of milliseconds above 0",
-            );
-        }
-    }
     for path in &policy.slow_paths {
         url_path(found, "SG0725", "policy.slow_paths", path);
     }

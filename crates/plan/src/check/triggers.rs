@@ -1,28 +1,26 @@
 //! Triggers that could not fire, or would fire for no reason.
 
+use super::measured::{Asker, unmeasured};
 use super::names::name;
 use super::{Found, key};
-use segue_model::gate::{Bound, Trigger};
-use segue_model::plan::{Plan, UnitPlan};
-use segue_model::{Side, What};
+use segue_model::What;
+use segue_model::gate::{Bound, Scope, Trigger, TriggerAction};
+use segue_model::plan::Plan;
 
-/// How long samples are remembered: a trigger cannot look back further.
-const REMEMBERED_MS: u64 = 120_000;
+/// How long samples are remembered: neither trigger nor gate can look back further.
+pub(super) const REMEMBERED_MS: u64 = 120_000;
 
 pub(super) fn check(found: &mut Found, plan: &Plan) {
     let triggers = &plan.policy.triggers;
     for (index, trigger) in triggers.iter().enumerate() {
         let at = key("trigger", index, &trigger.name);
         name(found, &format!("{at}.name"), &trigger.name);
-        bound(found, &at, &trigger.bound);
+        bound(found, "SG0726", "trigger", &at, &trigger.bound);
         times(found, &at, trigger);
-        if let Some((part, section)) = missing(&plan.unit, trigger.bound.what) {
-            found.add(
-                "SG0726",
-                format!("{at}.what"),
-                format!("{} is never measured: the plan has no {part}", trigger.bound.what),
-                format!("add {section}, or take the trigger away"),
-            );
+        comparison(found, &at, trigger);
+        reach(found, &at, trigger);
+        if let Some((text, remedy)) = unmeasured(&plan.unit, &trigger.bound, Asker::Trigger) {
+            found.add("SG0726", format!("{at}.what"), text, remedy);
         }
     }
     found.duplicates(
@@ -31,10 +29,10 @@ pub(super) fn check(found: &mut Found, plan: &Plan) {
     );
 }
 
-fn bound(found: &mut Found, at: &str, bound: &Bound) {
+pub(super) fn bound(found: &mut Found, code: &'static str, kind: &str, at: &str, bound: &Bound) {
     let limits = [bound.min, bound.max];
     let text = if limits.iter().all(Option::is_none) {
-        "the trigger has no bound and can never fire".to_owned()
+        format!("the {kind} has no bound and can never be violated")
     } else if limits.iter().flatten().any(|limit| !limit.is_finite()) {
         "a bound is not a number".to_owned()
     } else if let (Some(min), Some(max)) = (bound.min, bound.max)
@@ -44,53 +42,92 @@ fn bound(found: &mut Found, at: &str, bound: &Bound) {
     } else {
         return;
     };
-    found.add("SG0726", at, text, "write `max`, `min` or both, `min` not above `max`");
+    found.add(code, at, text, "write `max`, `min` or both, `min` not above `max`");
 }
 
 fn times(found: &mut Found, at: &str, trigger: &Trigger) {
-    for (field, value, most) in [
-        ("for_ms", trigger.for_ms, REMEMBERED_MS),
-        ("fresh_for_ms", trigger.bound.fresh_for_ms, REMEMBERED_MS),
-        ("min_samples", trigger.min_samples as u64, 1000),
+    for (field, value, least, most) in [
+        ("for_ms", trigger.for_ms, 1, REMEMBERED_MS),
+        ("after_ms", trigger.after_ms, 0, 86_400_000),
+        ("fresh_for_ms", trigger.bound.fresh_for_ms, 1, REMEMBERED_MS),
+        ("min_samples", trigger.min_samples as u64, 1, 1000),
     ] {
-        if !(1..=most).contains(&value) {
+        if !(least..=most).contains(&value) {
             found.add(
                 "SG0726",
                 format!("{at}.{field}"),
                 format!("with {value} the trigger fires on nothing or never"),
-                format!("write 1 to {most}"),
+                format!("write {least} to {most}"),
             );
         }
     }
 }
 
-/// Returns the part of the plan without which a measure has no sampler.
-fn missing(unit: &UnitPlan, what: What) -> Option<(&'static str, &'static str)> {
-    let (there, part) = match what {
-        What::DatabaseLagMs(_) | What::DatabaseDifferences | What::DatabaseReadable(_) => {
-            (unit.database.is_some(), ("database", "[database]"))
-        }
-        What::FilesLagMs(_) | What::FilesDifferences => {
-            (!unit.trees.is_empty(), ("tree", "a [[tree]]"))
-        }
-        What::ProbeFailed | What::ProbeMaxMs | What::ProbeCount => {
-            (unit.probe.is_some(), ("probe", "[probe]"))
-        }
-        What::ZoneServersEqual | What::ZoneTtlMaxS => {
-            (!unit.zones.is_empty(), ("zone", "a [[zone]]"))
-        }
-        What::DirectRequests => (
-            unit.backend(Side::Source).is_some_and(|web| web.access_log.is_some()),
-            ("access log of the source", "`backend.source.access_log`"),
-        ),
-        What::FrontsReady
-        | What::RequestsPerSecond(_)
-        | What::FailedPerSecond(_)
-        | What::ResponseP50Ms(_)
-        | What::ResponseP95Ms(_)
-        | What::BackendHealthy(_)
-        | What::StragglersPerSecond
-        | What::TargetDiskFreeBytes => return None,
-    };
-    (!there).then_some(part)
+/// What only a trigger that compares may have, and what it needs.
+fn comparison(found: &mut Found, at: &str, trigger: &Trigger) {
+    let Some(against) = trigger.against else { return };
+    if trigger.reference().is_none() {
+        found.add(
+            "SG0726",
+            format!("{at}.against"),
+            format!("{} is measured once, so there is no other side", trigger.bound.what),
+            "take `against` away and write the bound as numbers",
+        );
+    }
+    if !(against.slack.is_finite() && against.slack >= 0.0) {
+        found.add(
+            "SG0726",
+            format!("{at}.slack"),
+            format!("{} is no difference", against.slack),
+            "write 0 or a number above",
+        );
+    }
+    // The fronts tell 64 clients apart, and several may share a place.
+    if against.min_clients > 32 {
+        found.add(
+            "SG0726",
+            format!("{at}.min_clients"),
+            format!("{} clients are more than the fronts count", against.min_clients),
+            "write 0 to 32",
+        );
+    }
+}
+
+/// Actions that nothing here can carry out, and those that contradict the measure.
+fn reach(found: &mut Found, at: &str, trigger: &Trigger) {
+    if trigger.action == TriggerAction::StepBack {
+        found.add(
+            "SG0732",
+            format!("{at}.action"),
+            "`step_back` needs a traffic split under way, and no plan can split the traffic yet",
+            "write `fail_back`, `hold_and_ask` or `alert`",
+        );
+    }
+    if trigger.scope == Scope::Mail {
+        found.add(
+            "SG0732",
+            format!("{at}.scope"),
+            "the scope `mail` needs mail in the plan, and no plan can move mail yet",
+            "write `unit`, or take the trigger away",
+        );
+    }
+    let moves = matches!(trigger.action, TriggerAction::FailBack | TriggerAction::StepBack);
+    if !moves && trigger.scope != Scope::Unit {
+        found.add(
+            "SG0726",
+            format!("{at}.scope"),
+            "the trigger moves nothing, so its scope has no meaning",
+            "take `scope` away, or write `action = \"fail_back\"`",
+        );
+    }
+    let different =
+        matches!(trigger.bound.what, What::DatabaseDifferences | What::FilesDifferences);
+    if moves && different {
+        found.add(
+            "SG0733",
+            format!("{at}.action"),
+            "the sides differ and no program can tell which is right: nothing goes back by itself",
+            "write `action = \"hold_and_ask\"`",
+        );
+    }
 }

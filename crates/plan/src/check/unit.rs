@@ -140,7 +140,7 @@ fn workers(found: &mut Found, workers: &[WorkerPlan]) {
     );
 }
 
-fn command(found: &mut Found, at: &str, words: &[String]) {
+pub(super) fn command(found: &mut Found, at: &str, words: &[String]) {
     let text = match words.first() {
         None => "there is no command".to_owned(),
         Some(program) if !Path::new(program).is_absolute() => {

@@ -155,6 +155,8 @@ fn data(found: &mut Found, at: &str, set: &OwnedSet, side: Side, unit: &UnitPlan
             _ => continue,
         };
         match address {
+            // Without a site there is nothing that a front could stand before.
+            Ok(_) if unit.backends.is_none() => {}
             Ok(address) => stands(found, at, address, side, unit),
             Err(_) => found.add(
                 "SG0730",

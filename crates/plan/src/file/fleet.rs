@@ -1,6 +1,6 @@
 //! A plan of many units, as it is written.
 
-use super::{PolicyFile, TriggerFile};
+use super::{GateFile, PolicyFile, TriggerFile};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -19,6 +19,10 @@ pub struct FleetFile {
     /// What the operator allows, for every unit that has no policy of its own.
     #[serde(default)]
     pub policy: PolicyFile,
+    /// Questions before the steps, for every unit that names none of its own. Default: the
+    /// set that `segue init` writes into a new plan.
+    #[serde(default)]
+    pub gate: Vec<GateFile>,
     /// Conditions that start an action, for every unit that names none of its own. Default:
     /// the set that `segue init` writes into a new plan.
     pub trigger: Option<Vec<TriggerFile>>,

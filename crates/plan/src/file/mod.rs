@@ -5,6 +5,8 @@
 //! which is also the text of the JSON Schema.
 
 mod fleet;
+mod gate;
+mod measure;
 mod policy;
 mod secret;
 mod unit;
@@ -13,7 +15,15 @@ pub use fleet::{
     ApprovalFile, DutyFile, FleetFile, FreezeFile, JointFile, LimitsFile, PeopleFile,
     RehearsalFile, StrategyFile, TrafficFile, WaveFile, WindowFile,
 };
-pub use policy::{ActionFile, Measure, NoDataFile, PolicyFile, TriggerFile};
+pub use gate::{
+    ActionFile, AgainstFile, BeforeFile, GateFile, GateNoDataFile, Measure, NoDataFile, ScopeFile,
+    TriggerFile,
+};
+pub use measure::{
+    ApplicationLogFile, CustomFile, CustomHttpFile, HostFile, MeasureFile, PrometheusFile,
+    ResolversFile,
+};
+pub use policy::PolicyFile;
 pub use secret::SecretText;
 pub use unit::{
     BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, KeyFile, ProbeFile,
@@ -53,9 +63,16 @@ pub struct PlanFile {
     pub worker: Vec<WorkerFile>,
     /// What the probes ask for. Default: no probes, and then no word on failed requests.
     pub probe: Option<ProbeFile>,
+    /// What is measured besides, for gates and triggers. Default: nothing.
+    #[serde(default)]
+    pub measure: MeasureFile,
     /// What the operator allows. Default: that of the plan that names this file among its
     /// `units`, else every field has its own.
     pub policy: Option<PolicyFile>,
+    /// Questions before the steps. Default: those of the plan that names this file among its
+    /// `units`, else the set that `segue init` writes into a new plan, as far as the plan has
+    /// what they measure; what is written here changes one of them by its name, or adds one.
+    pub gate: Option<Vec<GateFile>>,
     /// Conditions that start an action while the unit is watched. Default: the set that
     /// `segue init` writes into a new plan, as far as the plan has what they measure.
     /// An empty list switches every trigger off.

@@ -77,8 +77,12 @@ impl FleetHead {
     pub fn compile(self, texts: &[UnitText]) -> Result<Fleet, PlanError> {
         let file = self.file;
         let mut problems = Vec::new();
-        let common =
-            Common { name: file.name.clone(), policy: file.policy, triggers: file.trigger };
+        let common = Common {
+            name: file.name.clone(),
+            policy: file.policy,
+            gates: file.gate,
+            triggers: file.trigger,
+        };
         let units = units::read(texts, &common, &mut problems)?;
         if units.is_empty() {
             problems.push(problem(

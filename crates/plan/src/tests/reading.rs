@@ -1,5 +1,6 @@
 use super::example;
 use crate::{PlanError, parse, template};
+use segue_model::gate::GateSpec;
 use segue_model::plan::SecretRef;
 use segue_model::{Fault, Finding};
 
@@ -138,11 +139,91 @@ fn keeps_secrets_as_places() {
 }
 
 #[test]
-fn drops_default_triggers_that_nothing_measures() {
+fn drops_defaults_that_nothing_measures() {
     let end = template().find("# The database.").unwrap();
     let plan = parse(&template()[..end], "small.toml").unwrap();
     let names: Vec<_> = plan.policy.triggers.iter().map(|t| t.name.as_str()).collect();
-    assert_eq!(names, ["target_failing", "target_slow", "target_down"]);
+    for there in ["target_failing", "target_slow", "target_down", "traffic_drop"] {
+        assert!(names.contains(&there), "{names:?}");
+    }
+    for never in ["probe_failing", "data_unreadable", "lag", "cpu_high", "mailbox_delta"] {
+        assert!(!names.contains(&never), "{names:?}");
+    }
+    let gates: Vec<_> = plan.policy.gates.iter().map(|g| g.name.as_str()).collect();
+    assert_eq!(gates, ["fronts_ready", "target_up", "all_traffic"]);
+}
+
+#[test]
+fn every_default_is_right_with_everything_measured() {
+    let text = template().replace(
+        "[backend.target]\n",
+        "[backend.target]\naccess_log = \"/var/log/nginx/access.log\"\n",
+    );
+    // The examples of further measures, with their comment signs taken away.
+    let text: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.starts_with('[') || rest.contains(" = ") && !rest.contains('`') => {
+                format!("{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let text = text.replace(
+        "[measure.resolvers]",
+        "[measure]\nmail_log = \"/var/log/mail.log\"\n[measure.resolvers]",
+    );
+    let plan = parse(&text, "whole.toml").unwrap();
+    let names: Vec<_> = plan.policy.triggers.iter().map(|t| t.name.as_str()).collect();
+    for name in ["app_errors", "cpu_high", "ram_high", "bounces", "canary_lost", "resolvers_late"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert!(plan.policy.gates.iter().any(|gate| gate.name == "canary"));
+    assert_eq!(plan.unit.measures.custom.len(), 1);
+}
+
+fn gates(lines: &str) -> Result<Vec<GateSpec>, PlanError> {
+    let text = format!("{}\n{lines}", template());
+    Ok(parse(&text, "shop.toml")?.policy.gates)
+}
+
+#[test]
+fn a_gate_changes_the_default_of_its_name_or_is_asked_besides() {
+    let base = example().policy.gates;
+    let of = |gates: &[GateSpec], name: &str| -> Option<GateSpec> {
+        gates.iter().find(|gate| gate.name == name).cloned()
+    };
+    let changed = gates("[[gate]]\nname = \"fence_lag\"\nmax = 80").unwrap();
+    let (was, is) = (of(&base, "fence_lag").unwrap(), of(&changed, "fence_lag").unwrap());
+    assert_eq!((was.bound.max, is.bound.max), (Some(100.0), Some(80.0)));
+    assert_eq!((is.before, is.failback, changed.len()), (was.before, true, base.len()));
+
+    let off = gates("[[gate]]\nname = \"counts\"\noff = true").unwrap();
+    assert_eq!((of(&off, "counts"), off.len()), (None, base.len() - 1));
+
+    let more = "[[measure.custom]]\nname = \"queue\"\ncommand = [\"/bin/queue\"]\n[[gate]]\n\
+                name = \"queue_short\"\nwhat = \"custom\"\nof = \"queue\"\nmax = 5";
+    let queue = of(&gates(more).unwrap(), "queue_short").unwrap();
+    assert_eq!(queue.bound.from.as_deref(), Some("custom:queue"));
+}
+
+#[test]
+fn refuses_gates_that_say_nothing_or_two_things() {
+    for (lines, says) in [
+        ("[[gate]]\nname = \"mine\"\nmax = 1", "add `what`"),
+        ("[[gate]]\nname = \"mine\"\noff = true", "no default gate"),
+        ("[[gate]]\nname = \"mine\"\nwhat = \"custom\"\nmax = 1", "add `of`"),
+        ("[[gate]]\nname = \"room\"\nof = \"x\"\nmin = 2", "take `of` away"),
+        ("[[gate]]\nname = \"canary\"", "access log of the target"),
+    ] {
+        let message = gates(lines).unwrap_err().to_string();
+        assert!(message.contains("[SG0731]") && message.contains(says), "{lines}: {message}");
+    }
+    let text = template().replace("#files_lag_max_ms = 60000", "files_lag_max_ms = 5000");
+    let alone = parse(&text, "shop.toml").unwrap().policy.gates;
+    assert!(alone.iter().any(|gate| gate.bound.max == Some(5000.0)));
+    let both = format!("{text}\n[[gate]]\nname = \"files_lag\"\nmax = 7");
+    assert!(message(&both).contains("both give the number"), "{}", message(&both));
 }
 
 #[test]

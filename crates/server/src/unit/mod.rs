@@ -24,7 +24,7 @@ pub(crate) struct Unit {
     pub(crate) clock: Arc<dyn Clock>,
     run: RunId,
     epoch: Epoch,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     lines: broadcast::Sender<Line>,
     active: RwLock<Option<Arc<Active>>>,
     /// Held by whoever executes a table.

@@ -98,13 +98,10 @@ fn policy() -> Policy {
         hold_count_max: 1_000,
         quiet_wait_ms: 1_000,
         slow_paths: vec!["/slow".into()],
-        database_lag_max_ms: 1_000.0,
-        files_lag_max_ms: 1_000.0,
-        verified_within_s: 600,
-        all_traffic_for_s: 1,
         gate_wait_s: 10,
         stable_for_s: 1,
         triggers: Vec::new(),
+        gates: Vec::new(),
     }
 }
 
@@ -141,6 +138,7 @@ fn unit(
         zones: Vec::new(),
         workers: Vec::new(),
         probe: None,
+        measures: segue_model::plan::MeasurePlan::default(),
     }
 }
 

@@ -1,0 +1,118 @@
+//! Which part of a plan a measure needs.
+
+use segue_model::gate::Bound;
+use segue_model::plan::UnitPlan;
+use segue_model::{Side, What};
+
+/// Who asks for a measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// A gate.
+    Gate,
+    /// A trigger.
+    Trigger,
+}
+
+/// Says what is missing, and how to get it.
+pub(crate) type Missing = (String, String);
+
+/// Returns why nothing measures what `bound` asks for, if nothing does.
+pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option<Missing> {
+    let what = bound.what;
+    let side = what.side();
+    let measures = &unit.measures;
+    let (there, part, section) = match what {
+        What::DatabaseLagMs(_)
+        | What::DatabaseDifferences
+        | What::DatabaseReadable(_)
+        | What::ClockOffsetMs(_) => (unit.database.is_some(), "database", "[database]"),
+        What::FilesLagMs(_)
+        | What::FilesDifferences
+        | What::TargetDiskFreeBytes
+        | What::TargetRoomRatio => (!unit.trees.is_empty(), "tree", "a [[tree]]"),
+        What::CountDifference => (
+            unit.database.is_some() || !unit.zones.is_empty(),
+            "database and no zone",
+            "[database] or a [[zone]]",
+        ),
+        What::ProbeFailed | What::ProbeMaxMs | What::ProbeCount | What::ProbeInterruptionMs => {
+            (unit.probe.is_some(), "probe", "[probe]")
+        }
+        What::ZoneServersEqual | What::ZoneTtlMaxS => {
+            (!unit.zones.is_empty(), "zone", "a [[zone]]")
+        }
+        What::DirectRequests => (
+            unit.backend(Side::Source).is_some_and(|web| web.access_log.is_some()),
+            "access log of the source",
+            "`backend.source.access_log`",
+        ),
+        What::CanarySeen => (
+            unit.backend(Side::Target).is_some_and(|web| web.access_log.is_some()),
+            "access log of the target",
+            "`backend.target.access_log`",
+        ),
+        What::AppErrorsPerSecond(_) => {
+            let files = measures.application_log.as_ref().map(|log| &log.files);
+            let there = files.zip(side).is_some_and(|(files, side)| files.get(side).is_some());
+            (there, "application log of that side", "it to [measure.application_log]")
+        }
+        What::CpuPercent(_) | What::RamPercent(_) => {
+            let there = measures.hosts.iter().any(|host| Some(host.side) == side);
+            (there, "host of that side to read", "a [[measure.host]]")
+        }
+        What::MailBouncePercent => (measures.mail_log.is_some(), "mail log", "`measure.mail_log`"),
+        What::ResolversFailing | What::ResolversAtTargetPercent => {
+            (measures.resolvers.is_some(), "resolver", "[measure.resolvers]")
+        }
+        What::Custom => {
+            let name = |from: &str| measures.custom.iter().any(|c| custom_origin(&c.name) == from);
+            let there = bound.from.as_deref().is_some_and(name);
+            (there, "measure of this name", "a [[measure.custom]] and name it with `of`")
+        }
+        What::VerifiedAgeS => {
+            let copies = unit.database.is_some() || !unit.trees.is_empty();
+            return before_only(what, asker).or_else(|| {
+                (!copies).then(|| none("copy to compare", "[database] or a [[tree]]"))
+            });
+        }
+        What::SafeAfterLeftS => {
+            return before_only(what, asker)
+                .or_else(|| unit.zones.is_empty().then(|| none("zone", "a [[zone]]")));
+        }
+        What::MailboxDeltaBytes => {
+            let text = format!("{what} is never measured: no plan moves mailboxes yet");
+            return Some((text, "take it away until mailboxes are part of a plan".into()));
+        }
+        What::FrontsReady
+        | What::RequestsPerSecond(_)
+        | What::FailedPerSecond(_)
+        | What::ResponseP50Ms(_)
+        | What::ResponseP95Ms(_)
+        | What::ClientErrorPercent(_)
+        | What::ClientsPerSecond(_)
+        | What::TargetArrivalPercent
+        | What::BackendHealthy(_)
+        | What::StragglersPerSecond => {
+            (unit.backends.is_some(), "web server", "[backend.source] and [backend.target]")
+        }
+    };
+    let (text, remedy) = none(part, section);
+    (!there).then(|| (format!("{what} is never measured: {text}"), remedy))
+}
+
+/// The origin of the samples of a measure of the plan's own.
+pub(crate) fn custom_origin(name: &str) -> String {
+    format!("custom:{name}")
+}
+
+fn none(part: &str, section: &str) -> Missing {
+    (format!("the plan has no {part}"), format!("add {section}, or take it away"))
+}
+
+/// What the journal says, and no sampler: only a gate can ask it.
+fn before_only(what: What, asker: Asker) -> Option<Missing> {
+    (asker == Asker::Trigger).then(|| {
+        let text = format!("{what} is asked before a step, and never measured after one");
+        (text, "make it a [[gate]], or take it away".into())
+    })
+}

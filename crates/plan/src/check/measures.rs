@@ -1,0 +1,114 @@
+//! What is measured besides.
+
+use super::names::{absolute, domain, name, url_path};
+use super::unit::command;
+use super::{Found, key};
+use segue_model::Side;
+use segue_model::plan::{CustomSource, HostFigures, ResolversPlan, UnitPlan};
+use std::net::SocketAddr;
+
+const CODE: &str = "SG0734";
+
+pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
+    let measures = &unit.measures;
+    if let Some(log) = &measures.application_log {
+        for (side, file) in [(Side::Source, &log.files.source), (Side::Target, &log.files.target)] {
+            if let Some(file) = file {
+                absolute(found, &format!("measure.application_log.{side}"), file);
+            }
+        }
+        if log.files.source.is_none() && log.files.target.is_none() {
+            let text = "no file is named";
+            found.add(CODE, "measure.application_log", text, "write `source`, `target` or both");
+        }
+        if log.words.is_empty() || log.words.iter().any(String::is_empty) {
+            found.add(
+                CODE,
+                "measure.application_log.words",
+                "without words no line counts, and with an empty one every line does",
+                "write words that only lines about errors hold",
+            );
+        }
+    }
+    if let Some(log) = &measures.mail_log {
+        absolute(found, "measure.mail_log", log);
+    }
+    if let Some(plan) = &measures.resolvers {
+        resolvers(found, unit, plan);
+    }
+    for (index, host) in measures.hosts.iter().enumerate() {
+        let at = format!("measure.host[#{}]", index + 1);
+        match &host.figures {
+            HostFigures::Proc(folder) => absolute(found, &format!("{at}.proc"), folder),
+            HostFigures::Command(words) => command(found, &format!("{at}.command"), words),
+        }
+    }
+    for (index, custom) in measures.custom.iter().enumerate() {
+        let at = key("measure.custom", index, &custom.name);
+        name(found, &format!("{at}.name"), &custom.name);
+        if !(500..=60_000).contains(&custom.every_ms) {
+            found.add(
+                CODE,
+                format!("{at}.every_ms"),
+                format!("one sample in {} ms", custom.every_ms),
+                "write 500 to 60000",
+            );
+        }
+        match &custom.source {
+            CustomSource::Http { address, path, .. } => {
+                reachable(found, &format!("{at}.http.address"), *address);
+                url_path(found, CODE, &format!("{at}.http.path"), path);
+            }
+            CustomSource::Command(words) => command(found, &format!("{at}.command"), words),
+            CustomSource::Prometheus { address, query } => {
+                reachable(found, &format!("{at}.prometheus.address"), *address);
+                if query.trim().is_empty() {
+                    let at = format!("{at}.prometheus.query");
+                    found.add(CODE, at, "the query is empty", "write a query with one result");
+                }
+            }
+        }
+    }
+    found.duplicates(
+        "measure name",
+        measures
+            .custom
+            .iter()
+            .enumerate()
+            .map(|(i, c)| (key("measure.custom", i, &c.name), c.name.as_str())),
+    );
+}
+
+fn reachable(found: &mut Found, at: &str, address: SocketAddr) {
+    if address.port() == 0 || address.ip().is_unspecified() {
+        let text = format!("{address} is not an address that can be asked");
+        found.add(CODE, at, text, "write the server's address and port");
+    }
+}
+
+fn resolvers(found: &mut Found, unit: &UnitPlan, plan: &ResolversPlan) {
+    let at = "measure.resolvers";
+    if !(1..=32).contains(&plan.addresses.len()) {
+        let text = format!("{} resolvers", plan.addresses.len());
+        found.add(CODE, format!("{at}.addresses"), text, "name 1 to 32");
+    }
+    for address in &plan.addresses {
+        reachable(found, &format!("{at}.addresses"), *address);
+    }
+    if !(1..=30).contains(&plan.every_s) {
+        found.add(
+            CODE,
+            format!("{at}.every_s"),
+            format!("each is asked once in {} s", plan.every_s),
+            "write 1 to 30",
+        );
+    }
+    let owned = unit.zones.iter().flat_map(|zone| &zone.records);
+    let mut addresses = owned.filter(|set| matches!(set.rtype.as_str(), "A" | "AAAA"));
+    let text = match domain(&plan.name, true) {
+        Some(text) => text,
+        None if addresses.any(|set| set.name == plan.name) => return,
+        None => format!("the unit owns no A or AAAA record set at `{}`", plan.name),
+    };
+    found.add(CODE, format!("{at}.name"), text, "name an owned set of addresses");
+}

@@ -1,0 +1,37 @@
+//! What holds where the plan file is silent.
+
+mod gates;
+mod triggers;
+
+pub(crate) use gates::{all as every_gate, gates};
+pub use triggers::triggers;
+
+use segue_model::plan::Policy;
+
+/// Returns the default policy, without gates and triggers.
+pub fn policy() -> Policy {
+    Policy {
+        pause_budget_ms: 1000,
+        seal_reserve_ms: 250,
+        lease_ms: 2000,
+        hold_age_max_ms: 8000,
+        hold_count_max: 5000,
+        quiet_wait_ms: 60_000,
+        slow_paths: Vec::new(),
+        gate_wait_s: 600,
+        commit_timer_s: 0,
+        stable_for_s: 72 * 3600,
+        triggers: Vec::new(),
+        gates: Vec::new(),
+    }
+}
+
+type Limits = (Option<f64>, Option<f64>);
+
+fn at_most(max: f64) -> Limits {
+    (Some(max), None)
+}
+
+fn at_least(min: f64) -> Limits {
+    (None, Some(min))
+}

@@ -1,0 +1,122 @@
+//! What is measured besides, as written in the plan file.
+
+use super::SideFile;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What is measured besides what fronts, probes and copies measure by themselves.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeasureFile {
+    /// Logs of the application. Default: none.
+    pub application_log: Option<ApplicationLogFile>,
+    /// Mail log of the target as Postfix writes it: an absolute path. Default: none.
+    pub mail_log: Option<PathBuf>,
+    /// Resolvers that stand for those of the users. Default: none.
+    pub resolvers: Option<ResolversFile>,
+    /// Hosts whose processor and memory are read. Default: none.
+    pub host: Vec<HostFile>,
+    /// Measures of the plan's own. Default: none.
+    pub custom: Vec<CustomFile>,
+}
+
+/// Logs of the application. At least one file.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplicationLogFile {
+    /// The file of the source: an absolute path. Without it there is no level to compare
+    /// with. Default: none.
+    pub source: Option<PathBuf>,
+    /// The file of the target: an absolute path. Default: none.
+    pub target: Option<PathBuf>,
+    /// A line that holds one of these counts as an error. Default: `ERROR`, `CRITICAL`,
+    /// `Fatal error`, `Uncaught`.
+    #[serde(default = "words")]
+    pub words: Vec<String>,
+}
+
+fn words() -> Vec<String> {
+    ["ERROR", "CRITICAL", "Fatal error", "Uncaught"].map(str::to_owned).to_vec()
+}
+
+/// Resolvers that are asked for a name of the unit.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResolversFile {
+    /// Their addresses with port, 1 to 32.
+    pub addresses: Vec<SocketAddr>,
+    /// The owned name they are asked for; it has an A or AAAA record set in the plan.
+    pub name: String,
+    /// Time between two questions to each, seconds, 1 to 30. Default: 1.
+    #[serde(default = "every_s")]
+    pub every_s: u64,
+}
+
+fn every_s() -> u64 {
+    1
+}
+
+/// A host whose processor and memory are read. One of `proc` and `command`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostFile {
+    /// Of which side.
+    pub side: SideFile,
+    /// Folder with `stat` and `meminfo`, if the host is this machine: `/proc`.
+    pub proc: Option<PathBuf>,
+    /// Command that writes the host's `/proc/stat` and then its `/proc/meminfo`: a list of
+    /// words that begins with an absolute path, such as
+    /// `["/usr/bin/ssh", "web2", "cat", "/proc/stat", "/proc/meminfo"]`.
+    pub command: Option<Vec<String>>,
+}
+
+/// A measure of the plan's own. One of `http`, `command` and `prometheus`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomFile {
+    /// Its name: `of` of a gate or trigger.
+    pub name: String,
+    /// A GET: the value is 1 if the answer is 200, else 0.
+    pub http: Option<CustomHttpFile>,
+    /// A command: the value is the number on its standard output; without one it is 1 for
+    /// exit code 0, else 0. A list of words that begins with an absolute path.
+    pub command: Option<Vec<String>>,
+    /// An instant query: the value of its only result.
+    pub prometheus: Option<PrometheusFile>,
+    /// Time between two samples, milliseconds, 500 to 60000. Default: 1000.
+    #[serde(default = "every_ms")]
+    pub every_ms: u64,
+}
+
+fn every_ms() -> u64 {
+    1000
+}
+
+/// A GET.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomHttpFile {
+    /// The server's address with port; it is asked without TLS.
+    pub address: SocketAddr,
+    /// The host that is asked for. Default: `localhost`.
+    #[serde(default = "localhost")]
+    pub host: String,
+    /// Path and query.
+    pub path: String,
+}
+
+/// An instant query of a Prometheus server.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrometheusFile {
+    /// The server's address with port; it is asked without TLS.
+    pub address: SocketAddr,
+    /// The query in PromQL. It has one result.
+    pub query: String,
+}
+
+fn localhost() -> String {
+    "localhost".to_owned()
+}

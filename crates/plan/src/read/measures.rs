@@ -1,0 +1,70 @@
+//! What is measured besides.
+
+use super::side;
+use crate::Problem;
+use crate::file::{CustomFile, HostFile, MeasureFile};
+use segue_model::Sides;
+use segue_model::plan::{
+    ApplicationLogPlan, CustomPlan, CustomSource, HostFigures, HostPlan, MeasurePlan, ResolversPlan,
+};
+
+pub(super) fn measures(file: MeasureFile, problems: &mut Vec<Problem>) -> MeasurePlan {
+    MeasurePlan {
+        application_log: file.application_log.map(|log| ApplicationLogPlan {
+            files: Sides { source: log.source, target: log.target },
+            words: log.words,
+        }),
+        mail_log: file.mail_log,
+        resolvers: file.resolvers.map(|resolvers| ResolversPlan {
+            addresses: resolvers.addresses,
+            name: resolvers.name,
+            every_s: resolvers.every_s,
+        }),
+        hosts: file
+            .host
+            .into_iter()
+            .enumerate()
+            .filter_map(|(nth, host)| one_host(nth, host, problems))
+            .collect(),
+        custom: file.custom.into_iter().filter_map(|custom| one_custom(custom, problems)).collect(),
+    }
+}
+
+fn one_host(nth: usize, file: HostFile, problems: &mut Vec<Problem>) -> Option<HostPlan> {
+    let figures = match (file.proc, file.command) {
+        (Some(folder), None) => HostFigures::Proc(folder),
+        (None, Some(words)) => HostFigures::Command(words),
+        _ => {
+            problems.push(Problem {
+                code: "SG0734",
+                key: format!("measure.host[#{}]", nth + 1),
+                text: "it is not said in one way where the host's figures come from".into(),
+                remedy: "write `proc` or `command`, not both".into(),
+            });
+            return None;
+        }
+    };
+    Some(HostPlan { side: side(file.side), figures })
+}
+
+fn one_custom(file: CustomFile, problems: &mut Vec<Problem>) -> Option<CustomPlan> {
+    let source = match (file.http, file.command, file.prometheus) {
+        (Some(http), None, None) => {
+            CustomSource::Http { address: http.address, host: http.host, path: http.path }
+        }
+        (None, Some(words), None) => CustomSource::Command(words),
+        (None, None, Some(server)) => {
+            CustomSource::Prometheus { address: server.address, query: server.query }
+        }
+        _ => {
+            problems.push(Problem {
+                code: "SG0734",
+                key: format!("measure.custom[{}]", file.name),
+                text: "it is not said in one way where the value comes from".into(),
+                remedy: "write one of `http`, `command` and `prometheus`".into(),
+            });
+            return None;
+        }
+    };
+    Some(CustomPlan { name: file.name, source, every_ms: file.every_ms })
+}
