@@ -1,0 +1,466 @@
+//! A simulator of the protocol: one seed decides everything.
+//!
+//! ```text
+//! seed -> disturbances, delays, people, triggers
+//!            |
+//! decide, after_fault, after_observed (the real ones) -> calls -> simulated fronts, stores
+//!            ^                                                        |
+//!            +---- state, folded by the real rules <---- journal      +-> judged by clients
+//! ```
+//!
+//! The executor is simulated with its order of journal and effects; decisions, the rules of
+//! the journal and the shape of the tables are the real ones. Whether a run is right is
+//! judged from the simulated world: never two writers, no acknowledged write missing where
+//! the next one is taken, no change that the journal does not know, no request that fails
+//! where a front should hold it, no pause over budget, and an end once nothing is disturbed.
+//! Built with the feature `testing` only.
+
+mod books;
+mod controller;
+mod dice;
+mod mutant;
+mod operator;
+mod shrink;
+mod tables;
+mod wire;
+mod world;
+
+pub use dice::Disturbance;
+pub use mutant::Mutant;
+pub use shrink::{Script, fixtures, shrink};
+pub use tables::shape;
+
+use crate::decide::{Here, Wish};
+use books::Books;
+use dice::{Dice, Disturbance as D, Disturbances};
+use segue_model::Epoch;
+use segue_model::event::{Attempt, Event, Phase};
+use segue_model::side::Way;
+use segue_model::table::TableShape;
+use tables::Row;
+use wire::{Flight, Reply};
+use world::World;
+
+/// Moments after the last disturbance within which a run must end.
+const PATIENCE: u64 = 1500;
+
+/// What happened in a run, or in many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Cutovers that were completed.
+    pub moved: u64,
+    /// Cutovers that were withdrawn.
+    pub withdrawn: u64,
+    /// Failbacks that were completed.
+    pub went_back: u64,
+    /// Failbacks that were withdrawn.
+    pub stayed: u64,
+    /// Controllers that died or were overtaken.
+    pub crashes: u64,
+    /// Attempts that waited for a person.
+    pub stuck: u64,
+    /// Journals that were refused because records were missing.
+    pub refused: u64,
+    /// People who confirmed in time.
+    pub confirmed: u64,
+    /// Failbacks that the commit timer started.
+    pub timer: u64,
+    /// Commit timers that nobody watched, so that a person was asked.
+    pub overdue: u64,
+    /// Runs whose operator went back at a random moment.
+    pub homeward: u64,
+    /// Records in the journals.
+    pub records: u64,
+}
+
+impl Stats {
+    /// Adds another run.
+    pub fn add(&mut self, other: &Self) {
+        self.moved += other.moved;
+        self.withdrawn += other.withdrawn;
+        self.went_back += other.went_back;
+        self.stayed += other.stayed;
+        self.crashes += other.crashes;
+        self.stuck += other.stuck;
+        self.refused += other.refused;
+        self.confirmed += other.confirmed;
+        self.timer += other.timer;
+        self.overdue += other.overdue;
+        self.homeward += other.homeward;
+        self.records += other.records;
+    }
+}
+
+/// What a run was.
+#[derive(Debug)]
+pub struct Report {
+    /// What happened.
+    pub stats: Stats,
+    /// What was disturbed, by the number of the question.
+    pub disturbed: Vec<(u32, Disturbance)>,
+    /// The promise that was broken, if one was.
+    pub violation: Option<String>,
+    /// Journal and world up to there, if asked for.
+    pub trace: Vec<String>,
+}
+
+/// Why a turn did not come to its end.
+enum Stop {
+    /// The controller died.
+    Crash,
+    /// The journal is refused; nothing acts any more.
+    Refused,
+    /// A promise was broken.
+    Broken(String),
+}
+
+/// A joint with its journal, followed by the controller.
+struct Course {
+    books: Books,
+    /// Numbers of its units in the world.
+    units: Vec<usize>,
+    shape: TableShape,
+    rows: Vec<Row>,
+    attempt: Attempt,
+    here: Here,
+    wish: Wish,
+    /// Cutovers and failbacks that may still begin.
+    moves_left: u64,
+    /// Plain steps in force, by place.
+    plain: u32,
+    /// Lowest epoch that plain steps and zones take.
+    floor: Epoch,
+    /// Disturbances so far when the last gate passed.
+    gate_passed: usize,
+    /// The same when the point of no return was passed, if nothing came in between.
+    calm_since: Option<usize>,
+    /// One controller has lived since the cutover's end.
+    watched: bool,
+    over: bool,
+}
+
+impl Course {
+    fn way(&self) -> Way {
+        self.attempt.phase.way()
+    }
+
+    fn in_pause(&self) -> bool {
+        let open = self.books.state.open.as_ref();
+        open.is_some_and(|open| open.pause.began.is_some() && open.pause.ended.is_none())
+    }
+
+    fn moves(&self) -> bool {
+        matches!(self.attempt.phase, Phase::Cutover | Phase::Failback)
+    }
+}
+
+/// A run under way.
+struct Sim {
+    mutant: Option<Mutant>,
+    dice: Dice,
+    disturbances: Disturbances,
+    world: World,
+    courses: Vec<Course>,
+    flights: Vec<Flight>,
+    replies: Vec<Reply>,
+    epoch: Epoch,
+    generation: u64,
+    calls: u64,
+    alive: bool,
+    unrenewed_until: u64,
+    outage_until: u64,
+    wall_ahead: u64,
+    turns: u64,
+    ticks: u64,
+    quiet_at: u64,
+    /// At the end of all disturbance the operator goes back.
+    homeward: bool,
+    stats: Stats,
+    traced: bool,
+    trace: Vec<String>,
+}
+
+/// Runs a script to its end.
+pub fn run(script: &Script, traced: bool) -> Report {
+    let mut sim = match Sim::new(script, traced) {
+        Ok(sim) => sim,
+        Err(why) => {
+            let (stats, disturbed, trace) = (Stats::default(), Vec::new(), Vec::new());
+            return Report { stats, disturbed, violation: Some(why), trace };
+        }
+    };
+    let violation = sim.go().err();
+    sim.stats.records = sim.courses.iter().map(|c| c.books.records.len() as u64).sum();
+    let disturbed = sim.disturbances.happened;
+    Report { stats: sim.stats, disturbed, violation, trace: sim.trace }
+}
+
+impl Sim {
+    fn new(script: &Script, traced: bool) -> Result<Self, String> {
+        let (seed, mutant) = (script.seed, script.mutant);
+        let mut dice = Dice::new(seed);
+        let alone = mutant == Some(Mutant::TailLostIgnored);
+        let joints = if alone || dice.chance(700) { 1 } else { 2 };
+        let (mut courses, mut joint_of) = (Vec::new(), Vec::new());
+        for number in 0..joints {
+            let units: Vec<usize> =
+                (0..dice.between(1, 2) as usize).map(|n| joint_of.len() + n).collect();
+            joint_of.extend(units.iter().map(|_| number));
+            courses.push(Course::new(number, units, &mut dice)?);
+        }
+        let quiet_at = dice.between(5, 500);
+        let homeward = dice.chance(250);
+        Ok(Self {
+            mutant,
+            dice,
+            disturbances: Disturbances::new(seed, script.only.clone()),
+            world: World::new(seed, &joint_of, mutant),
+            courses,
+            flights: Vec::new(),
+            replies: Vec::new(),
+            epoch: Epoch(1),
+            generation: 0,
+            calls: 0,
+            alive: true,
+            unrenewed_until: 0,
+            outage_until: 0,
+            wall_ahead: 1_000_000,
+            turns: 0,
+            ticks: 0,
+            quiet_at,
+            homeward,
+            stats: Stats::default(),
+            traced,
+            trace: Vec::new(),
+        })
+    }
+
+    fn lacks(&self, rule: Mutant) -> bool {
+        self.mutant == Some(rule)
+    }
+
+    fn strikes(&mut self, kind: Disturbance) -> bool {
+        let reaches_out = matches!(kind, D::Refused | D::NotQuenched | D::Unknown);
+        if reaches_out && self.world.now < self.outage_until {
+            return true;
+        }
+        let strikes = self.disturbances.strikes(kind);
+        if strikes && self.traced {
+            self.note(format!("  ! {kind:?}"));
+        }
+        strikes
+    }
+
+    fn note(&mut self, line: String) {
+        self.trace.push(format!("{:>6} {line}", self.world.now));
+    }
+
+    /// Lets time pass for everything.
+    fn pass(&mut self, ms: u64) -> Result<(), Stop> {
+        self.ticks += 1;
+        if self.ticks == self.quiet_at {
+            self.quieten();
+        }
+        if self.ticks > self.quiet_at + PATIENCE {
+            self.world.breaks("no end, although nothing was disturbed any more");
+        }
+        if self.strikes(D::LeaseLost) {
+            self.unrenewed_until = self.world.now + 200 + self.disturbances.amount(4000);
+        }
+        if self.strikes(D::Outage) {
+            self.outage_until = self.world.now + 100 + self.disturbances.amount(40_000);
+            self.unrenewed_until = self.outage_until;
+        }
+        let until = self.world.now + ms;
+        while self.world.now < until {
+            let dt = (until - self.world.now).min((ms / 6).max(20));
+            let renews = self.alive && self.world.now >= self.unrenewed_until;
+            self.world.moment(dt, renews.then_some(self.epoch));
+            self.deliver();
+        }
+        self.world.broken.take().map_or(Ok(()), |what| Err(Stop::Broken(what)))
+    }
+
+    /// From here on nothing is disturbed; some operators use the moment to go back.
+    fn quieten(&mut self) {
+        self.disturbances.end();
+        (self.unrenewed_until, self.outage_until) = (0, 0);
+        for unit in &mut self.world.units {
+            unit.stopped_until = 0;
+        }
+        if self.homeward {
+            self.stats.homeward += 1;
+            (0..self.courses.len()).for_each(|c| self.wish_back(c));
+        }
+    }
+
+    /// The controller may die here, or stand still.
+    fn may_die(&mut self) -> Result<(), Stop> {
+        if self.strikes(D::Stall) {
+            let ms = 100 + self.disturbances.amount(5000);
+            self.unrenewed_until = self.world.now + ms;
+            self.pass(ms)?;
+        }
+        if self.strikes(D::Crash) { Err(Stop::Crash) } else { Ok(()) }
+    }
+
+    fn append(&mut self, c: usize, event: Event) -> Result<(), Stop> {
+        self.may_die()?;
+        if self.traced {
+            let shown = serde_json::to_string(&event).unwrap_or_default();
+            let end = shown.char_indices().nth(150).map_or(shown.len(), |(at, _)| at);
+            self.note(format!("[{c}] {}", &shown[..end]));
+        }
+        if self.strikes(D::WallJump) {
+            self.wall_ahead = self.disturbances.amount(2_000_000);
+        }
+        let (now, wall) = (self.world.now, self.world.now + self.wall_ahead);
+        let books = &mut self.courses[c].books;
+        books.write(now, wall, event).map_err(Stop::Broken)?;
+        self.may_die()
+    }
+
+    fn go(&mut self) -> Result<(), String> {
+        loop {
+            self.turns += 1;
+            if self.turns > 10_000 {
+                return Err("no end, and no time passes".into());
+            }
+            let busy: Vec<usize> =
+                (0..self.courses.len()).filter(|c| !self.courses[*c].over).collect();
+            if busy.is_empty() {
+                return self.finish();
+            }
+            // Courses share one line of time: one that is in its pause is not made to wait for
+            // what the other one does, which a controller does beside it.
+            let c = match busy.iter().find(|c| self.courses[**c].in_pause()) {
+                Some(paused) => *paused,
+                None => busy[self.dice.roll(busy.len() as u64) as usize],
+            };
+            let was_open = self.courses[c].books.state.open.is_some();
+            let mut result = if was_open { self.turn(c) } else { self.rest(c) };
+            if was_open && self.courses[c].books.state.open.is_none() {
+                self.ended(c);
+            }
+            if let Some(what) = self.world.broken.take() {
+                result = Err(Stop::Broken(what));
+            }
+            if matches!(result, Err(Stop::Crash)) {
+                result = self.restart();
+            }
+            match result {
+                Ok(()) => {}
+                Err(Stop::Broken(what)) => return Err(what),
+                Err(Stop::Refused) => return self.left_alone(),
+                Err(Stop::Crash) => return Err("a controller died while it was started".into()),
+            }
+        }
+    }
+
+    /// The controller died or was overtaken; after a while there is another one.
+    fn restart(&mut self) -> Result<(), Stop> {
+        self.stats.crashes += 1;
+        self.alive = false;
+        self.replies.clear();
+        let zombie = self.strikes(D::Zombie);
+        for flight in &mut self.flights {
+            if self.dice.chance(400) {
+                flight.lands_at += self.dice.roll(6000);
+            }
+            flight.zombie |= zombie && !flight.copy;
+        }
+        let down = self.dice.roll(4000);
+        self.pass(down)?;
+        if self.strikes(D::TailLost) {
+            if !self.lacks(Mutant::TailLostIgnored) {
+                self.stats.refused += 1;
+                return Err(Stop::Refused);
+            }
+            for course in &mut self.courses {
+                let most = course.books.records.len() as u64
+                    - course.books.state.history.len().min(1) as u64;
+                let lost = (1 + self.disturbances.amount(4)).min(most.saturating_sub(20));
+                course.books.cut(lost as usize).map_err(Stop::Broken)?;
+            }
+        }
+        self.alive = true;
+        self.epoch = Epoch(self.courses[0].books.state.epoch.0 + 1);
+        for c in 0..self.courses.len() {
+            let epoch = self.epoch;
+            let (now, wall) = (self.world.now, self.world.now + self.wall_ahead);
+            let course = &mut self.courses[c];
+            course
+                .books
+                .write(now, wall, Event::EpochTaken { epoch, pid: 1 })
+                .map_err(Stop::Broken)?;
+            course.here = Here::Resumed;
+            course.watched = false;
+            if !(self.homeward && self.disturbances.ended()) {
+                self.courses[c].wish = Wish::Forward;
+            }
+        }
+        if self.traced {
+            self.note(format!("  a controller comes, epoch {}", self.epoch));
+        }
+        Ok(())
+    }
+
+    /// The journal is refused: no controller comes, and what was sent still lands.
+    fn left_alone(&mut self) -> Result<(), String> {
+        self.disturbances.end();
+        for _ in 0..40 {
+            if let Err(Stop::Broken(what)) = self.pass(300) {
+                return Err(what);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is still on its way lands, and the books are folded again.
+    fn finish(&mut self) -> Result<(), String> {
+        self.disturbances.end();
+        while !self.flights.is_empty() {
+            if let Err(Stop::Broken(what)) = self.pass(300) {
+                return Err(what);
+            }
+        }
+        for c in 0..self.courses.len() {
+            let course = &self.courses[c];
+            self.at_rest(course)?;
+            let prefix = self.dice.roll(self.courses[c].books.records.len() as u64 + 1);
+            if self.dice.chance(100) {
+                self.courses[c].books.fold_again(prefix as usize)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Course {
+    fn new(number: usize, units: Vec<usize>, dice: &mut Dice) -> Result<Self, String> {
+        let mut books = Books::new(number)?;
+        let (shape, rows) = tables::table(Phase::Sync, None, units.len());
+        // Most runs are about what can go wrong while the write side moves.
+        if dice.chance(850) {
+            books.skip(Phase::Sync, &shape)?;
+            books.skip(Phase::Prepare, &tables::shape(Phase::Prepare))?;
+        }
+        let attempt = books.state.next_attempt(Phase::Sync);
+        Ok(Self {
+            books,
+            units,
+            shape,
+            rows,
+            attempt,
+            here: Here::Began,
+            wish: Wish::Forward,
+            moves_left: dice.between(1, 4),
+            plain: 0,
+            floor: Epoch(0),
+            gate_passed: 0,
+            calm_since: None,
+            watched: false,
+            over: false,
+        })
+    }
+}
