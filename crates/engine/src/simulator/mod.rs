@@ -167,7 +167,8 @@ struct Sim {
     generation: u64,
     calls: u64,
     alive: bool,
-    unrenewed_until: u64,
+    /// For fronts and for stores.
+    unrenewed_until: [u64; 2],
     outage_until: u64,
     wall_ahead: u64,
     turns: u64,
@@ -222,7 +223,7 @@ impl Sim {
             generation: 0,
             calls: 0,
             alive: true,
-            unrenewed_until: 0,
+            unrenewed_until: [0; 2],
             outage_until: 0,
             wall_ahead: 1_000_000,
             turns: 0,
@@ -264,27 +265,46 @@ impl Sim {
         if self.ticks > self.quiet_at + PATIENCE {
             self.world.breaks("no end, although nothing was disturbed any more");
         }
-        if self.strikes(D::LeaseLost) {
-            self.unrenewed_until = self.world.now + 200 + self.disturbances.amount(4000);
-        }
-        if self.strikes(D::Outage) {
-            self.outage_until = self.world.now + 100 + self.disturbances.amount(40_000);
-            self.unrenewed_until = self.outage_until;
-        }
+        self.disturb();
         let until = self.world.now + ms;
         while self.world.now < until {
             let dt = (until - self.world.now).min((ms / 6).max(20));
-            let renews = self.alive && self.world.now >= self.unrenewed_until;
-            self.world.moment(dt, renews.then_some(self.epoch));
+            let now = self.world.now;
+            let renews = self.unrenewed_until.map(|until| self.alive && now >= until);
+            self.world.moment(dt, self.epoch, renews);
             self.deliver();
         }
         self.world.broken.take().map_or(Ok(()), |what| Err(Stop::Broken(what)))
     }
 
+    /// Whatever happens by itself while time passes.
+    fn disturb(&mut self) {
+        let now = self.world.now;
+        if self.strikes(D::LeaseLost) {
+            let until = now + 200 + self.disturbances.amount(4000);
+            // At the fronts, at the stores, or at both.
+            match until % 3 {
+                0 => self.unrenewed_until = [until, until],
+                which => self.unrenewed_until[which as usize - 1] = until,
+            }
+        }
+        if self.strikes(D::Outage) {
+            self.outage_until = now + 100 + self.disturbances.amount(40_000);
+            self.unrenewed_until = [self.outage_until; 2];
+        }
+        if self.strikes(D::StreamLags) {
+            let unit = self.disturbances.amount(self.world.units.len() as u64) as usize;
+            self.world.units[unit].stopped_until = now + self.disturbances.amount(3000);
+        }
+        if self.strikes(D::Intruder) {
+            self.world.intrude();
+        }
+    }
+
     /// From here on nothing is disturbed; some operators use the moment to go back.
     fn quieten(&mut self) {
         self.disturbances.end();
-        (self.unrenewed_until, self.outage_until) = (0, 0);
+        (self.unrenewed_until, self.outage_until) = ([0; 2], 0);
         for unit in &mut self.world.units {
             unit.stopped_until = 0;
         }
@@ -298,7 +318,7 @@ impl Sim {
     fn may_die(&mut self) -> Result<(), Stop> {
         if self.strikes(D::Stall) {
             let ms = 100 + self.disturbances.amount(5000);
-            self.unrenewed_until = self.world.now + ms;
+            self.unrenewed_until = [self.world.now + ms; 2];
             self.pass(ms)?;
         }
         if self.strikes(D::Crash) { Err(Stop::Crash) } else { Ok(()) }

@@ -50,6 +50,10 @@ impl Sim {
 
     fn begin(&mut self, c: usize, phase: Phase, by: Actor) -> Result<(), Stop> {
         let timer = by == Actor::Trigger("commit timer".into());
+        let confirmed = self.courses[c].books.state.stage == Stage::Confirmed;
+        if confirmed && matches!(by, Actor::Trigger(_)) {
+            self.world.breaks("a failback by itself although a person confirmed");
+        }
         if timer && !self.courses[c].watched {
             self.world.breaks("a failback by itself although nobody watched");
         }

@@ -197,13 +197,23 @@ impl World {
         }
     }
 
-    /// Renews what this controller holds.
-    fn renew(&mut self, epoch: Epoch) {
+    /// Somebody with all rights writes where a leased fence stands.
+    pub(super) fn intrude(&mut self) {
+        for store in self.units.iter_mut().flat_map(|unit| &mut unit.stores) {
+            if matches!(store.mode, Mode::Fenced(_)) {
+                store.wrote += 1;
+            }
+        }
+    }
+
+    /// Renews what this controller holds, at the fronts and at the stores.
+    fn renew(&mut self, epoch: Epoch, [fronts, stores]: [bool; 2]) {
         let until = self.now + self.lease_ms;
         for at in &mut self.units {
             for front in &mut at.fronts {
                 if let Hold::Leased(lease) | Hold::Sealed(lease) = &mut front.hold
                     && lease.epoch == epoch
+                    && fronts
                 {
                     lease.until = until;
                 }
@@ -211,6 +221,7 @@ impl World {
             for store in &mut at.stores {
                 if let Mode::Fenced(lease) = &mut store.mode
                     && lease.epoch == epoch
+                    && stores
                 {
                     lease.until = until;
                 }
@@ -241,12 +252,10 @@ impl World {
         }
     }
 
-    /// Lets a moment pass; `renewed_by` is the controller that lives and renews.
-    pub(super) fn moment(&mut self, ms: u64, renewed_by: Option<Epoch>) {
+    /// Lets a moment pass; `renewed` says where the controller of `epoch` lives and renews.
+    pub(super) fn moment(&mut self, ms: u64, epoch: Epoch, renewed: [bool; 2]) {
         self.now += ms;
-        if let Some(epoch) = renewed_by {
-            self.renew(epoch);
-        }
+        self.renew(epoch, renewed);
         self.lapse();
         self.clients();
         self.streams();
