@@ -297,7 +297,8 @@ impl Sim {
         if self.strikes(D::Abort) {
             self.wish_back(c);
         }
-        let any = self.courses[c].rows[place].act == Act::Hold
+        let any = !undo
+            && self.courses[c].rows[place].act == Act::Hold
             && self.lacks(Mutant::HoldNotAcknowledgedByAll);
         loop {
             let mistaken = self.lacks(Mutant::AnswerMistaken);

@@ -91,7 +91,7 @@ const KINDS: usize = Disturbance::Trigger as usize + 1;
 
 /// Highest rates per mille, in the order of [`Disturbance`].
 const MOST: [u64; KINDS] = [
-    40, 600, 30, 250, 60, 60, 60, 60, 60, 150, 250, 150, 20, 60, 60, 100, 250, 60, 60, 60, 30, 250,
+    40, 600, 30, 250, 60, 60, 60, 60, 60, 150, 250, 250, 20, 60, 60, 100, 250, 60, 60, 60, 30, 250,
     200, 250,
 ];
 
