@@ -16,10 +16,13 @@
 //! Built with the feature `testing` only.
 
 mod books;
+mod calls;
 mod controller;
+mod course;
 mod dice;
 mod mutant;
 mod operator;
+mod report;
 mod shrink;
 mod tables;
 mod wire;
@@ -27,82 +30,20 @@ mod world;
 
 pub use dice::Disturbance;
 pub use mutant::Mutant;
+pub use report::{Report, Stats};
 pub use shrink::{Script, fixtures, shrink};
 pub use tables::shape;
 
 use crate::decide::{Here, Wish};
-use books::Books;
+use course::Course;
 use dice::{Dice, Disturbance as D, Disturbances};
 use segue_model::Epoch;
-use segue_model::event::{Attempt, Event, Phase};
-use segue_model::side::Way;
-use segue_model::table::TableShape;
-use tables::Row;
+use segue_model::event::Event;
 use wire::{Flight, Reply};
 use world::World;
 
 /// Moments after the last disturbance within which a run must end.
 const PATIENCE: u64 = 1500;
-
-/// What happened in a run, or in many.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Cutovers that were completed.
-    pub moved: u64,
-    /// Cutovers that were withdrawn.
-    pub withdrawn: u64,
-    /// Failbacks that were completed.
-    pub went_back: u64,
-    /// Failbacks that were withdrawn.
-    pub stayed: u64,
-    /// Controllers that died or were overtaken.
-    pub crashes: u64,
-    /// Attempts that waited for a person.
-    pub stuck: u64,
-    /// Journals that were refused because records were missing.
-    pub refused: u64,
-    /// People who confirmed in time.
-    pub confirmed: u64,
-    /// Failbacks that the commit timer started.
-    pub timer: u64,
-    /// Commit timers that nobody watched, so that a person was asked.
-    pub overdue: u64,
-    /// Runs whose operator went back at a random moment.
-    pub homeward: u64,
-    /// Records in the journals.
-    pub records: u64,
-}
-
-impl Stats {
-    /// Adds another run.
-    pub fn add(&mut self, other: &Self) {
-        self.moved += other.moved;
-        self.withdrawn += other.withdrawn;
-        self.went_back += other.went_back;
-        self.stayed += other.stayed;
-        self.crashes += other.crashes;
-        self.stuck += other.stuck;
-        self.refused += other.refused;
-        self.confirmed += other.confirmed;
-        self.timer += other.timer;
-        self.overdue += other.overdue;
-        self.homeward += other.homeward;
-        self.records += other.records;
-    }
-}
-
-/// What a run was.
-#[derive(Debug)]
-pub struct Report {
-    /// What happened.
-    pub stats: Stats,
-    /// What was disturbed, by the number of the question.
-    pub disturbed: Vec<(u32, Disturbance)>,
-    /// The promise that was broken, if one was.
-    pub violation: Option<String>,
-    /// Journal and world up to there, if asked for.
-    pub trace: Vec<String>,
-}
 
 /// Why a turn did not come to its end.
 enum Stop {
@@ -112,46 +53,6 @@ enum Stop {
     Refused,
     /// A promise was broken.
     Broken(String),
-}
-
-/// A joint with its journal, followed by the controller.
-struct Course {
-    books: Books,
-    /// Numbers of its units in the world.
-    units: Vec<usize>,
-    shape: TableShape,
-    rows: Vec<Row>,
-    attempt: Attempt,
-    here: Here,
-    wish: Wish,
-    /// Cutovers and failbacks that may still begin.
-    moves_left: u64,
-    /// Plain steps in force, by place.
-    plain: u32,
-    /// Lowest epoch that plain steps and zones take.
-    floor: Epoch,
-    /// Disturbances so far when the last gate passed.
-    gate_passed: usize,
-    /// The same when the point of no return was passed, if nothing came in between.
-    calm_since: Option<usize>,
-    /// One controller has lived since the cutover's end.
-    watched: bool,
-    over: bool,
-}
-
-impl Course {
-    fn way(&self) -> Way {
-        self.attempt.phase.way()
-    }
-
-    fn in_pause(&self) -> bool {
-        let open = self.books.state.open.as_ref();
-        open.is_some_and(|open| open.pause.began.is_some() && open.pause.ended.is_none())
-    }
-
-    fn moves(&self) -> bool {
-        matches!(self.attempt.phase, Phase::Cutover | Phase::Failback)
-    }
 }
 
 /// A run under way.
@@ -453,34 +354,5 @@ impl Sim {
             }
         }
         Ok(())
-    }
-}
-
-impl Course {
-    fn new(number: usize, units: Vec<usize>, dice: &mut Dice) -> Result<Self, String> {
-        let mut books = Books::new(number)?;
-        let (shape, rows) = tables::table(Phase::Sync, None, units.len());
-        // Most runs are about what can go wrong while the write side moves.
-        if dice.chance(850) {
-            books.skip(Phase::Sync, &shape)?;
-            books.skip(Phase::Prepare, &tables::shape(Phase::Prepare))?;
-        }
-        let attempt = books.state.next_attempt(Phase::Sync);
-        Ok(Self {
-            books,
-            units,
-            shape,
-            rows,
-            attempt,
-            here: Here::Began,
-            wish: Wish::Forward,
-            moves_left: dice.between(1, 4),
-            plain: 0,
-            floor: Epoch(0),
-            gate_passed: 0,
-            calm_since: None,
-            watched: false,
-            over: false,
-        })
     }
 }

@@ -180,10 +180,6 @@ impl Decided {
         decide(&self.shape, &self.attempt(s), here, &wish)
     }
 
-    fn change(s: &mut State, at: usize, on: bool) {
-        s.world[at] = on;
-    }
-
     /// Sends a change; true if it was answered.
     fn send(&self, s: &mut State, at: usize, on: bool, answer: Answer) -> Option<bool> {
         if answer != Answer::Good {
@@ -193,8 +189,8 @@ impl Decided {
         let refuses = on && NAMES[at] == "seal" && !s.world[FENCE];
         match answer {
             Answer::Good if refuses => return Some(false),
-            Answer::Good => Self::change(s, at, on),
-            Answer::ReplyLost if !refuses => Self::change(s, at, on),
+            Answer::Good => s.world[at] = on,
+            Answer::ReplyLost if !refuses => s.world[at] = on,
             Answer::Late if s.late.is_some() => return None,
             Answer::Late => s.late = Some((at, on)),
             _ => {}
@@ -336,7 +332,7 @@ impl Model for Decided {
             Action::Lands => {
                 let (at, on) = s.late.take()?;
                 if !(on && NAMES[at] == "seal" && !s.world[FENCE]) {
-                    Self::change(&mut s, at, on);
+                    s.world[at] = on;
                 }
             }
             Action::Crash => (s.here, s.wish, s.troubles) = (Place::Resumed, false, s.troubles + 1),

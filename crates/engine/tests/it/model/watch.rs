@@ -10,6 +10,7 @@ use segue_model::table::{Pause, Retry, StepShape, TableShape};
 use segue_model::{Epoch, RunId, StepName, UnitName};
 use serde_json::Value;
 use stateright::{Model, Property};
+use std::sync::LazyLock;
 
 /// The rule that is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,40 +122,46 @@ fn event(noted: Noted, state: &RunState) -> Event {
     }
 }
 
-/// Folds what came before the watch, and then `journal`; a record that is not legal is left
-/// out, as the journal does.
-fn fold(journal: &[Noted]) -> RunState {
+/// Appends a record; one that is not legal is left out, as the journal does.
+fn add(state: &mut RunState, event: Event) {
+    let seq = state.last_seq + 1;
+    if let Ok(next) = state.apply(&Record { seq, at_ms: seq, boot_ms: seq, event }) {
+        *state = next;
+    }
+}
+
+/// Returns the state at the end of the cutover.
+fn cut_over() -> RunState {
     let mut state = RunState::default();
-    let mut add = |event: &dyn Fn(&RunState) -> Event| {
-        let event = event(&state);
-        let seq = state.last_seq + 1;
-        if let Ok(next) = state.apply(&Record { seq, at_ms: seq, boot_ms: seq, event }) {
-            state = next;
-        }
-    };
-    add(&|_| Event::RunStarted {
+    let started = Event::RunStarted {
         run: RunId::from("run"),
         unit: UnitName::from("unit"),
         plan_hash: String::new(),
         plan: Value::Null,
         by: Actor::Controller,
-    });
-    add(&|_| Event::EpochTaken { epoch: Epoch(1), pid: 1 });
+    };
+    add(&mut state, started);
+    add(&mut state, Event::EpochTaken { epoch: Epoch(1), pid: 1 });
     for phase in [Phase::Sync, Phase::Prepare, Phase::Cutover] {
-        add(&|s| Event::AttemptStarted {
-            attempt: s.next_attempt(phase),
-            by: Actor::Controller,
-            because: String::new(),
-        });
-        add(&|_| Event::TableFixed { table: table(phase) });
+        let (attempt, by) = (state.next_attempt(phase), Actor::Controller);
+        add(&mut state, Event::AttemptStarted { attempt, by, because: String::new() });
+        add(&mut state, Event::TableFixed { table: table(phase) });
         for noted in [Noted::Promote, Noted::Promoted, Noted::Completed] {
-            add(&|s| event(noted, s));
+            let event = event(noted, &state);
+            add(&mut state, event);
         }
     }
-    for noted in journal {
-        add(&|s| event(*noted, s));
-    }
     state
+}
+
+/// Folds what was noted since the cutover.
+fn fold(journal: &[Noted]) -> RunState {
+    static BEGINS: LazyLock<RunState> = LazyLock::new(cut_over);
+    journal.iter().fold(BEGINS.clone(), |mut state, noted| {
+        let event = event(*noted, &state);
+        add(&mut state, event);
+        state
+    })
 }
 
 impl Watch {
