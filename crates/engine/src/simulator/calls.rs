@@ -108,7 +108,7 @@ impl Sim {
             }
             if refused > 0 {
                 self.replies.clear();
-                let fault = Fault::new("SG0600", FaultKind::LeaseLost, "simulate", "refused");
+                let fault = Fault::new("SG0621", FaultKind::LeaseLost, "simulate", "refused");
                 return Ok(Ran::Failed(fault.leaving(EffectLeft::Maybe)));
             }
             if (taken >= parts || (any && taken > 0)) && !answer_lost {

@@ -222,7 +222,7 @@ impl Sim {
     pub(super) fn fault(&mut self, left: EffectLeft) -> Fault {
         let kinds = [FaultKind::Busy, FaultKind::Denied, FaultKind::Unreachable];
         let kind = kinds[self.disturbances.amount(3) as usize];
-        Fault::new("SG0600", kind, "simulate", "a fault").leaving(left)
+        Fault::new("SG0621", kind, "simulate", "a fault").leaving(left)
     }
 
     fn recover(&mut self, c: usize, place: usize, runs: u32, began: u64) -> Result<(), Stop> {
