@@ -1,11 +1,12 @@
 # make demo           a live shop moves from source to target under load, back, and again
 # make test           build, every test, and the rules of the repository
+# make soak           random runs of the protocol for hours: SECONDS=n, FIRST=seed
 # make lint           format, clippy and the rules of the repository
 # make crash          kill the controller everywhere; writes target/crash.json
 # make bench NAME=x   one benchmark; writes target/bench/x.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks bench lint crash setup build
+.PHONY: help demo test checks soak bench lint crash setup build
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET_DIR)/debug
@@ -29,6 +30,8 @@ test:
 	@$(MAKE) --no-print-directory checks && echo 'make test: passed' || { echo 'make test: FAILED'; exit 1; }
 
 # The rules of the repository (`cargo xtask tidy`) are among the tests of xtask.
+# The simulator takes its seeds for half a minute; alone it takes three seconds.
+checks: export SEGUE_SIM_SECONDS ?= 30
 checks: build
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    set -x; cargo nextest run --locked --workspace; \
@@ -39,6 +42,13 @@ checks: build
 	$(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-crash --every 13 --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
+
+soak: SECONDS ?= 14400
+soak: FIRST ?= 1
+soak: setup
+	SEGUE_SIM_SECONDS=$(SECONDS) SEGUE_SIM_FIRST=$(FIRST) SEGUE_SIM_THREADS=$$(nproc) \
+	    cargo test --locked --release --package segue-engine --test it \
+	    simulation::every_seed -- --nocapture
 
 lint: setup
 	cargo fmt --all -- --check

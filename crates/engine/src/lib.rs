@@ -22,6 +22,8 @@ pub mod executor;
 pub mod gates;
 pub mod journal;
 pub mod lease;
+#[cfg(feature = "testing")]
+pub mod simulator;
 pub mod step;
 pub mod triggers;
 

@@ -8,7 +8,7 @@ use segue_engine::gates::BoundGate;
 use segue_engine::{Gate, GateContext};
 use segue_model::gate::{Answer, Before, GateSpec, Verdict};
 use segue_model::plan::Policy;
-use segue_model::{Way, What};
+use segue_model::{Side, Way, What};
 use segue_traffic::Fronts;
 use std::sync::Arc;
 

@@ -123,3 +123,26 @@ fn a_failback_does_not_wait_for_what_only_a_planned_cutover_owes() {
         assert!(back.iter().all(|name| name != only), "{back:?}");
     }
 }
+
+/// What is simulated is what runs: the same steps with the same rules, titles apart.
+#[test]
+fn the_simulator_follows_these_very_tables() {
+    let families = families();
+    let remembered = Remembered::default();
+    for table in [
+        tables::sync(&families),
+        tables::prepare(&families),
+        tables::cutover(&families, Way::Forward, &remembered),
+        tables::cutover(&families, Way::Back, &remembered),
+        tables::settle(&families, &Value::Null, None),
+    ] {
+        let rules = |shape: segue_model::table::TableShape| -> Vec<_> {
+            let rule = |step: segue_model::table::StepShape| {
+                (step.name, step.no_return, step.pause, step.retry)
+            };
+            shape.steps.into_iter().map(rule).collect()
+        };
+        let simulated = segue_engine::simulator::shape(table.phase);
+        assert_eq!(rules(simulated), rules(table.shape()), "{}", table.phase.as_str());
+    }
+}

@@ -54,13 +54,18 @@ pub(crate) async fn look(unit: &Arc<Unit>, state: &UnitState, since: Moment) -> 
             }
             false
         }
-        Says::RanOut => {
+        // A failback that withdrew would only withdraw again, for ever.
+        Says::RanOut if !failed_back_before(state) => {
             go_back(unit).await;
             true
         }
-        Says::Overdue => {
+        says => {
+            let why = match says {
+                Says::RanOut => "ran out after a failback that withdrew",
+                _ => "ran out while no controller watched",
+            };
             let because = format!(
-                "confirm overdue: the commit timer of {} s ran out while no controller watched; the unit stays at the target",
+                "confirm overdue: the commit timer of {} s {why}; the unit stays at the target",
                 limit_ms / 1_000
             );
             let way_out = vec![
@@ -74,6 +79,10 @@ pub(crate) async fn look(unit: &Arc<Unit>, state: &UnitState, since: Moment) -> 
             true
         }
     }
+}
+
+fn failed_back_before(state: &UnitState) -> bool {
+    state.history.last().is_some_and(|past| past.state.attempt.phase == Phase::Failback)
 }
 
 async fn go_back(unit: &Arc<Unit>) {

@@ -61,7 +61,7 @@ fn custom(name: &str, limit: &str) -> Trigger {
          [[trigger]]\nname = \"custom_{name}\"\nwhat = \"custom\"\nof = \"{name}\"\n{limit}\naction = \"alert\"\n",
         segue_plan::template()
     );
-    segue_plan::parse(&text, "custom.toml").unwrap().policy.triggers.remove(0)
+    segue_plan::parse(&text, "custom.toml").unwrap().policy.triggers[0].clone()
 }
 
 /// One anomaly: the trigger that must see it, and the board it is measured on.
@@ -179,8 +179,8 @@ async fn servers(bench: &mut Bench) {
     std::fs::File::create(&path).unwrap();
     let address = http(Arc::clone(&planted), "ok", Some("ok"), Some(path.clone())).await;
     let mut unit = bench.plan.unit.clone();
-    unit.backends.target.address = address;
-    unit.backends.target.access_log = Some(path);
+    unit.backends.as_mut().unwrap().target.address = address;
+    unit.backends.as_mut().unwrap().target.access_log = Some(path);
     bench.add(&["canary_lost"], &planted, CanarySampler::of(&unit, &run()).unwrap());
 }
 

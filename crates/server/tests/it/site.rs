@@ -87,8 +87,8 @@ impl Site {
             front.control = folder.path().join(format!("{}.sock", front.side));
             front.state = folder.path().join(format!("{}.json", front.side));
         }
-        plan.unit.backends.source.address = backends.source;
-        plan.unit.backends.target.address = backends.target;
+        plan.unit.backends.as_mut().unwrap().source.address = backends.source;
+        plan.unit.backends.as_mut().unwrap().target.address = backends.target;
         let mut controls = Vec::new();
         for front in &plan.unit.fronts {
             controls.push((start_front(front, &backends).await, backends.clone()));

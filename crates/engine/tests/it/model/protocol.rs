@@ -368,6 +368,11 @@ impl Model for Protocol {
             }),
             Property::sometimes("goes there", |_, s: &State| s.journal.completed == 1),
             Property::sometimes("goes back", |_, s: &State| s.journal.completed == 2),
+            Property::sometimes("a way back is withdrawn, the target stays", |_, s: &State| {
+                s.journal.completed == 1
+                    && s.journal.withdrawn == 1
+                    && s.journal.write_side != SOURCE
+            }),
             Property::sometimes("withdraws, then goes there", |_, s: &State| {
                 s.journal.withdrawn == 1 && s.journal.completed == 1
             }),
