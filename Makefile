@@ -41,6 +41,7 @@ checks: build
 	$(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
+	$(BIN)/segue-fleet --units 100 --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-crash --every 13 --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
 
 soak: SECONDS ?= 14400

@@ -184,12 +184,12 @@ fn every_default_is_right_with_everything_measured() {
 
 fn gates(lines: &str) -> Result<Vec<GateSpec>, PlanError> {
     let text = format!("{}\n{lines}", template());
-    Ok(parse(&text, "shop.toml")?.policy.gates)
+    Ok(parse(&text, "shop.toml")?.policy.gates.clone())
 }
 
 #[test]
 fn a_gate_changes_the_default_of_its_name_or_is_asked_besides() {
-    let base = example().policy.gates;
+    let base = example().policy.gates.clone();
     let of = |gates: &[GateSpec], name: &str| -> Option<GateSpec> {
         gates.iter().find(|gate| gate.name == name).cloned()
     };
@@ -220,7 +220,7 @@ fn refuses_gates_that_say_nothing_or_two_things() {
         assert!(message.contains("[SG0731]") && message.contains(says), "{lines}: {message}");
     }
     let text = template().replace("#files_lag_max_ms = 60000", "files_lag_max_ms = 5000");
-    let alone = parse(&text, "shop.toml").unwrap().policy.gates;
+    let alone = parse(&text, "shop.toml").unwrap().policy.gates.clone();
     assert!(alone.iter().any(|gate| gate.bound.max == Some(5000.0)));
     let both = format!("{text}\n[[gate]]\nname = \"files_lag\"\nmax = 7");
     assert!(message(&both).contains("both give the number"), "{}", message(&both));

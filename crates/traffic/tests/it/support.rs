@@ -99,6 +99,7 @@ fn policy() -> Policy {
         quiet_wait_ms: 1_000,
         slow_paths: vec!["/slow".into()],
         gate_wait_s: 10,
+        commit_timer_s: 0,
         stable_for_s: 1,
         triggers: Vec::new(),
         gates: Vec::new(),

@@ -25,8 +25,8 @@ const TRIGGERS: [&str; 6] = [
 /// not everything that follows from it.
 fn example() -> Plan {
     let mut plan = super::example();
-    plan.policy.triggers.retain(|trigger| TRIGGERS.contains(&trigger.name.as_str()));
-    plan.policy.gates.clear();
+    policy_of(&mut plan).triggers.retain(|trigger| TRIGGERS.contains(&trigger.name.as_str()));
+    policy_of(&mut plan).gates.clear();
     plan
 }
 

@@ -133,80 +133,80 @@ fn refuses_triggers_that_contradict_themselves() {
         (
             "nothing to compare with",
             |p| {
-                p.policy.triggers[0].bound.what = What::ProbeMaxMs;
-                p.policy.triggers[0].against = against(0.0, 0);
+                policy_of(p).triggers[0].bound.what = What::ProbeMaxMs;
+                policy_of(p).triggers[0].against = against(0.0, 0);
             },
             &["SG0726 trigger[target_failing].against"],
         ),
         (
             "no difference",
-            |p| p.policy.triggers[0].against = against(f64::NAN, 0),
+            |p| policy_of(p).triggers[0].against = against(f64::NAN, 0),
             &["SG0726 trigger[target_failing].slack"],
         ),
         (
             "more clients than are counted",
-            |p| p.policy.triggers[0].against = against(0.0, 33),
+            |p| policy_of(p).triggers[0].against = against(0.0, 33),
             &["SG0726 trigger[target_failing].min_clients"],
         ),
         (
             "later than a day",
-            |p| p.policy.triggers[0].after_ms = 86_400_001,
+            |p| policy_of(p).triggers[0].after_ms = 86_400_001,
             &["SG0726 trigger[target_failing].after_ms"],
         ),
         (
             "a step of no split",
-            |p| p.policy.triggers[0].action = TriggerAction::StepBack,
+            |p| policy_of(p).triggers[0].action = TriggerAction::StepBack,
             &["SG0732 trigger[target_failing].action"],
         ),
         (
             "mail that no plan moves",
-            |p| p.policy.triggers[0].scope = Scope::Mail,
+            |p| policy_of(p).triggers[0].scope = Scope::Mail,
             &["SG0732 trigger[target_failing].scope"],
         ),
         (
             "an alert for a wave",
             |p| {
-                p.policy.triggers[0].action = TriggerAction::Alert;
-                p.policy.triggers[0].scope = Scope::Wave;
+                policy_of(p).triggers[0].action = TriggerAction::Alert;
+                policy_of(p).triggers[0].scope = Scope::Wave;
             },
             &["SG0726 trigger[target_failing].scope"],
         ),
         (
             "different data goes back",
-            |p| p.policy.triggers[0].bound.what = What::DatabaseDifferences,
+            |p| policy_of(p).triggers[0].bound.what = What::DatabaseDifferences,
             &["SG0733 trigger[target_failing].action"],
         ),
         (
             "mailboxes that nobody measures",
-            |p| p.policy.triggers[0].bound.what = What::MailboxDeltaBytes,
+            |p| policy_of(p).triggers[0].bound.what = What::MailboxDeltaBytes,
             &["SG0726 trigger[target_failing].what"],
         ),
         (
             "what only a gate asks",
-            |p| p.policy.triggers[0].bound.what = What::VerifiedAgeS,
+            |p| policy_of(p).triggers[0].bound.what = What::VerifiedAgeS,
             &["SG0726 trigger[target_failing].what"],
         ),
         (
             "no log",
-            |p| p.policy.triggers[0].bound.what = What::AppErrorsPerSecond(Side::Target),
+            |p| policy_of(p).triggers[0].bound.what = What::AppErrorsPerSecond(Side::Target),
             &["SG0726 trigger[target_failing].what"],
         ),
         (
             "no host",
-            |p| p.policy.triggers[0].bound.what = What::CpuPercent(Side::Target),
+            |p| policy_of(p).triggers[0].bound.what = What::CpuPercent(Side::Target),
             &["SG0726 trigger[target_failing].what"],
         ),
         (
             "no resolver",
-            |p| p.policy.triggers[0].bound.what = What::ResolversFailing,
+            |p| policy_of(p).triggers[0].bound.what = What::ResolversFailing,
             &["SG0726 trigger[target_failing].what"],
         ),
         (
             "another name",
             |p| {
                 p.unit.measures.custom = vec![custom("queue", 1000)];
-                p.policy.triggers[0].bound.what = What::Custom;
-                p.policy.triggers[0].bound.from = Some("custom:other".into());
+                policy_of(p).triggers[0].bound.what = What::Custom;
+                policy_of(p).triggers[0].bound.from = Some("custom:other".into());
             },
             &["SG0726 trigger[target_failing].what"],
         ),
@@ -215,12 +215,12 @@ fn refuses_triggers_that_contradict_themselves() {
 
 #[test]
 fn accepts_a_wave() {
-    refused(&[("wave", |p| p.policy.triggers[0].scope = Scope::Wave, &[])]);
+    refused(&[("wave", |p| policy_of(p).triggers[0].scope = Scope::Wave, &[])]);
 }
 
 fn gate(p: &mut Plan, what: What, limits: (Option<f64>, Option<f64>)) {
     let (max, min) = limits;
-    p.policy.gates = vec![GateSpec {
+    policy_of(p).gates = vec![GateSpec {
         name: "g".into(),
         before: Before::Arm,
         bound: Bound { what, from: None, max, min, fresh_for_ms: 1000 },
@@ -243,7 +243,7 @@ fn refuses_gates() {
             "never fresh",
             |p| {
                 gate(p, What::ProbeMaxMs, (Some(9.0), None));
-                p.policy.gates[0].bound.fresh_for_ms = 0;
+                policy_of(p).gates[0].bound.fresh_for_ms = 0;
             },
             &["SG0731 gate[g].fresh_for_ms"],
         ),
@@ -251,7 +251,7 @@ fn refuses_gates() {
             "longer than is remembered",
             |p| {
                 gate(p, What::ProbeMaxMs, (Some(9.0), None));
-                p.policy.gates[0].for_ms = 120_001;
+                policy_of(p).gates[0].for_ms = 120_001;
             },
             &["SG0731 gate[g].for_ms"],
         ),
@@ -259,7 +259,7 @@ fn refuses_gates() {
             "the journal at another step",
             |p| {
                 gate(p, What::VerifiedAgeS, (Some(9.0), None));
-                p.policy.gates[0].before = Before::Hold;
+                policy_of(p).gates[0].before = Before::Hold;
             },
             &["SG0731 gate[g]"],
         ),
@@ -267,8 +267,8 @@ fn refuses_gates() {
             "a failback without that step",
             |p| {
                 gate(p, What::ProbeMaxMs, (Some(9.0), None));
-                p.policy.gates[0].before = Before::Settle;
-                p.policy.gates[0].failback = true;
+                policy_of(p).gates[0].before = Before::Settle;
+                policy_of(p).gates[0].failback = true;
             },
             &["SG0731 gate[g].failback"],
         ),
