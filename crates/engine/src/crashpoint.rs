@@ -50,7 +50,7 @@ mod armed {
     use std::io::Write;
     use std::path::PathBuf;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::time::Duration;
 
     type Hook = Box<dyn Fn(u64, &str, &str) + Send + Sync>;
@@ -65,6 +65,7 @@ mod armed {
     static ORDERS: OnceLock<Orders> = OnceLock::new();
     static HOOK: OnceLock<Hook> = OnceLock::new();
     static HITS: AtomicU64 = AtomicU64::new(0);
+    static STOPPED: AtomicBool = AtomicBool::new(false);
     static APPENDS: AtomicU64 = AtomicU64::new(0);
 
     fn orders() -> &'static Orders {
@@ -110,7 +111,8 @@ mod armed {
         if orders.crash_at.as_ref().is_some_and(here) {
             raise(Signal::KILL);
         }
-        if orders.stop_at.as_ref().is_some_and(here) {
+        // Once: woken, the process may pass a point of the same name again.
+        if orders.stop_at.as_ref().is_some_and(here) && !STOPPED.swap(true, Ordering::SeqCst) {
             raise(Signal::STOP);
             // The kernel may stop another thread first; this one must not run ahead.
             std::thread::sleep(Duration::from_millis(20));

@@ -13,7 +13,7 @@ const DIR: &str = "SEGUE_TORN_DIR";
 const FRAME: usize = 24 + 4096;
 const LOG_HEAD: usize = 32;
 /// Every so many bytes one bit is flipped; no divisor of a page's length.
-const FLIP_EVERY: usize = 211;
+const FLIP_EVERY: usize = 23;
 
 fn open(dir: &Path) -> Result<Journal, segue_model::Fault> {
     Journal::open(dir, Arc::new(SystemClock))

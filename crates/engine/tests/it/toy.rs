@@ -170,15 +170,19 @@ impl World {
     }
 }
 
-/// Says whether the newest intent about `step`, or any of them, announces `op`.
+/// Says whether the journal announces `op` on `step` now; with `any`, whether it ever did.
+///
+/// A run that is on its way may land until its undo is done: between the undo's intent and
+/// the quench nothing has ended it yet.
 fn announced(run_dir: &Path, op: &str, step: &str, any: bool) -> bool {
     let records = Journal::read_all(run_dir).unwrap();
-    let mut intents = records.iter().rev().filter_map(|record| match &record.event {
-        Event::StepIntended { step: of, .. } if of.as_str() == step => Some("run"),
-        Event::UndoIntended { step: of, .. } if of.as_str() == step => Some("undo"),
+    let mut told = records.iter().rev().filter_map(|record| match &record.event {
+        Event::StepIntended { step: of, .. } if of.as_str() == step => Some(op == "run"),
+        Event::UndoIntended { step: of, .. } if of.as_str() == step && op == "undo" => Some(true),
+        Event::UndoDone { step: of } if of.as_str() == step && op == "run" => Some(false),
         _ => None,
     });
-    if any { intents.any(|intent| intent == op) } else { intents.next() == Some(op) }
+    if any { told.any(|told| told) } else { told.next() == Some(true) }
 }
 
 fn serve(stream: UnixStream, known: &Quenched, world: &Mutex<World>, run_dir: &Path) {
