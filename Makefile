@@ -2,7 +2,7 @@
 # make test           build, every test, and the rules of the repository
 # make soak           random runs of the protocol for hours: SECONDS=n, FIRST=seed
 # make lint           format, clippy and the rules of the repository
-# make crash          kill the controller everywhere; writes target/crash.json
+# make crash          kill, stop, overtake the controller everywhere; writes target/crash.json
 # make bench NAME=x   one benchmark; writes target/bench/x.json
 
 .DEFAULT_GOAL := help
@@ -42,7 +42,7 @@ checks: build
 	$(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-fleet --units 100 --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-crash --every 13 --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
+	$(BIN)/segue-crash --every 41 --kill --takeover --abort --full --random 2 --restart-source --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
 
 soak: SECONDS ?= 14400
 soak: FIRST ?= 1
@@ -57,8 +57,19 @@ lint: setup
 	cargo xtask tidy
 	@echo 'make lint: clean'
 
+# First the engine's matrix over its toy world, exhaustive; then real servers under load.
+MATRIX := $(abspath $(TARGET_DIR))/crash-matrix.jsonl
+MUTANTS := $(abspath $(TARGET_DIR))/crash-mutants.json
+
 crash: build
-	$(BIN)/segue-crash --out $(TARGET_DIR)/crash.json
+	@rm -f $(MATRIX) $(MUTANTS)
+	@export SEGUE_MATRIX_OUT=$(MATRIX) SEGUE_MUTANTS_OUT=$(MUTANTS); \
+	if cargo nextest --version >/dev/null 2>&1; then \
+	    set -x; cargo nextest run --locked --package segue-engine --run-ignored all crash:: mutants; \
+	else \
+	    set -x; cargo test --locked --package segue-engine -- --include-ignored crash:: mutants; \
+	fi
+	$(BIN)/segue-crash --all --matrix $(MATRIX) --mutants $(MUTANTS) --out $(TARGET_DIR)/crash.json
 
 bench: setup
 	@test -n "$(NAME)" || { echo 'make bench NAME=front'; exit 2; }

@@ -141,6 +141,10 @@ pub(crate) enum Command {
     },
     /// Go on after a crash, or try again what is stuck
     Resume {
+        /// End the controller that has the run directory, and go on in its place: for one that
+        /// hangs or sleeps
+        #[arg(long)]
+        take_over: bool,
         #[command(flatten)]
         pick: PickArgs,
     },
@@ -163,7 +167,11 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Run the controller in the foreground (other commands start it when needed)
-    Controller,
+    Controller {
+        /// End the one that has the run directory first
+        #[arg(long)]
+        take_over: bool,
+    },
     /// End the controller; fronts and replication go on
     Stop,
 }

@@ -44,6 +44,19 @@ pub(crate) async fn start_if_needed(dir: &Path) -> Result<()> {
     if client::is_running(dir).await {
         return Ok(());
     }
+    start(dir, &[]).await
+}
+
+/// Ends the controller of `dir`, whatever it does, and sends `command` to one in its place.
+///
+/// # Errors
+/// As [`drive`]; also if the former one does not end.
+pub(crate) async fn take_over(dir: &Path, json: bool, command: Command) -> Result<u8> {
+    start(dir, &["--take-over"]).await?;
+    follow(dir, json, command).await
+}
+
+async fn start(dir: &Path, flags: &[&str]) -> Result<()> {
     std::fs::create_dir_all(dir)
         .with_context(|| format!("create run directory `{}`", dir.display()))?;
     let log = std::fs::OpenOptions::new()
@@ -56,11 +69,20 @@ pub(crate) async fn start_if_needed(dir: &Path) -> Result<()> {
         .arg("--dir")
         .arg(dir)
         .arg("controller")
+        .args(flags)
         .stdin(std::process::Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
         .context("start the controller")?;
+    // Until the new one has the lease, an answer would be that of the one it ends.
+    let began = std::time::Instant::now();
+    while segue_server::holder(dir) != Some(child.id())
+        && began.elapsed() < START_LIMIT
+        && child.try_wait()?.is_none()
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let waited = client::wait_until_running(dir, START_LIMIT).await;
     if waited.is_err()
         && let Some(status) = child.try_wait()?

@@ -28,6 +28,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// Time between two tries to write a journal whose disk is full.
+const SPACE_WAIT: Duration = Duration::from_millis(250);
+/// Tries after which it is said again.
+const SPACE_TOLD_EVERY: u32 = 40;
+
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
@@ -88,9 +93,7 @@ impl Executor {
     ) -> Outcome<Ended> {
         if self.journal.state().open.is_none() {
             let because = "the plan goes on".to_owned();
-            self.journal
-                .append(Event::AttemptStarted { attempt, by: Actor::Controller, because })
-                .await?;
+            self.append(Event::AttemptStarted { attempt, by: Actor::Controller, because }).await?;
         }
         let open = self.open()?;
         if open.attempt != attempt {
@@ -126,7 +129,7 @@ impl Executor {
         match self.open()?.table {
             None => {
                 shape.check().map_err(|rule| misuse(attempt, rule))?;
-                self.journal.append(Event::TableFixed { table: shape.clone() }).await?;
+                self.append(Event::TableFixed { table: shape.clone() }).await?;
             }
             Some(begun) if begun.same_rules(&shape) => {}
             Some(_) => {
@@ -137,6 +140,24 @@ impl Executor {
         }
         let told_of_wish = false;
         Course { executor: self, table, shape, attempt, wish, here, told_of_wish }.go().await
+    }
+
+    /// Appends a record. Where the disk is full it waits for space: nothing was written and
+    /// nothing is sent meanwhile. Leases that run out before the seal end by themselves, so
+    /// service goes on at the writing side; from the seal on only going on helps.
+    async fn append(&self, event: Event) -> Outcome<Record> {
+        let mut tries = 0;
+        loop {
+            let fault = match self.journal.append(event.clone()).await {
+                Err(fault) if fault.kind == FaultKind::Busy => fault,
+                other => return other,
+            };
+            if tries % SPACE_TOLD_EVERY == 0 {
+                tracing::error!(%fault, "the attempt waits until the journal can be written");
+            }
+            tries += 1;
+            self.clock.sleep(SPACE_WAIT).await;
+        }
     }
 
     fn open(&self) -> Outcome<AttemptState> {
@@ -235,7 +256,7 @@ impl Course<'_> {
     }
 
     async fn append(&self, event: Event) -> Outcome<Record> {
-        self.executor.journal.append(event).await
+        self.executor.append(event).await
     }
 
     fn open(&self) -> Outcome<AttemptState> {

@@ -22,7 +22,7 @@ use segue_port::{Clock, Outcome};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use store::Store;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 pub use unit::UnitJournal;
 use writer::Writer;
 
@@ -46,6 +46,7 @@ pub struct Journal {
     requests: mpsc::Sender<Request>,
     state: Published,
     records: broadcast::Sender<Record>,
+    refused: watch::Receiver<Option<Fault>>,
 }
 
 impl Journal {
@@ -64,15 +65,17 @@ impl Journal {
         let (requests, inbox) = mpsc::channel(INBOX);
         let published = Arc::new(RwLock::new(state.clone()));
         let (sender, _) = broadcast::channel(4096);
-        let writer =
-            Writer::new(dir, store, state, clock, Arc::clone(&published), sender.clone(), known);
+        let (refuse, refused) = watch::channel(None);
+        let published_by = Arc::clone(&published);
+        let writer = Writer::new(dir, store, state, clock, published_by, sender.clone(), known)
+            .telling(refuse);
         std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || writer.serve(inbox))
             .map_err(|error| {
                 Fault::new("SG0601", FaultKind::Bug, "start the journal's thread", error)
             })?;
-        Ok(Self { requests, state: published, records: sender })
+        Ok(Self { requests, state: published, records: sender, refused })
     }
 
     /// Reads every record of the journal in `dir`, oldest first; changes nothing. Works while
@@ -143,6 +146,16 @@ impl Journal {
     /// Returns every record appended from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Record> {
         self.records.subscribe()
+    }
+
+    /// Returns once nothing can be appended any more, with the reason: another controller
+    /// wrote, or the store's content is no longer certain.
+    pub async fn refused(&self) -> Fault {
+        let mut refused = self.refused.clone();
+        match refused.wait_for(Option::is_some).await.map(|fault| fault.clone()) {
+            Ok(fault) => fault.unwrap_or_else(closed),
+            Err(_) => closed(),
+        }
     }
 
     async fn request(&self, make: Make) -> Outcome<Option<Record>> {

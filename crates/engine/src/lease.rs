@@ -4,6 +4,7 @@
 //! Taking over kills it first, through a pidfd whose process was proved to be the one that
 //! wrote the lock file: a paused controller must not wake up and act.
 
+use crate::crashpoint;
 use crate::journal::Journal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
@@ -92,6 +93,7 @@ impl Lease {
     pub async fn take_epoch(&self, journal: &Journal) -> Outcome<Epoch> {
         let epoch = Epoch(journal.epoch().0 + 1);
         journal.append(Event::EpochTaken { epoch, pid: std::process::id() }).await?;
+        crashpoint::hit("lease.taken", "epoch");
         Ok(epoch)
     }
 
@@ -103,8 +105,10 @@ impl Lease {
     fn write(path: &Path, file: File) -> Outcome<Self> {
         let me = Holder::me().map_err(|error| unusable(path, &error))?;
         let text = serde_json::to_vec(&me).map_err(|error| unusable(path, &error))?;
-        file.set_len(0)
-            .and_then(|()| file.write_all_at(&text, 0))
+        // Written before it is cut: in place this needs no space, and a full disk must not
+        // keep a controller from coming back.
+        file.write_all_at(&text, 0)
+            .and_then(|()| file.set_len(text.len() as u64))
             .map_err(|error| unusable(path, &error))?;
         Ok(Self { _file: file })
     }

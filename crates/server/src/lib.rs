@@ -30,6 +30,20 @@ use segue_port::Clock;
 use std::path::Path;
 use std::sync::Arc;
 
+/// How a controller comes to its run directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Come {
+    /// Only if no other one has it.
+    IfFree,
+    /// A controller that has it is killed first: one that hangs or sleeps.
+    TakeOver,
+}
+
+/// Returns the process that holds, or last held, the run directory.
+pub fn holder(dir: &Path) -> Option<u32> {
+    Lease::holder(dir).map(|holder| holder.pid)
+}
+
 /// Runs the controller of `dir` until it is told to stop.
 ///
 /// An attempt that a former controller left open is taken up at once: what it had sent
@@ -37,10 +51,13 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// If another controller has the run, or journal, samples or socket cannot be used.
-pub async fn run(dir: &Path) -> Result<(), Fault> {
+pub async fn run(dir: &Path, come: Come) -> Result<(), Fault> {
     plans::create_dir(dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let lease = Lease::take(dir)?;
+    let lease = match come {
+        Come::IfFree => Lease::take(dir)?,
+        Come::TakeOver => Lease::take_over(dir)?,
+    };
     let journal = Journal::open(dir, Arc::clone(&clock))?;
     let epoch = lease.take_epoch(&journal).await?;
     let conductor = Conductor::new(dir, clock, journal, epoch)?;

@@ -34,7 +34,8 @@ pub(crate) fn bind(dir: &Path) -> Result<UnixListener, Fault> {
     Ok(listener)
 }
 
-/// Serves until told to stop, by a request or by SIGTERM. SIGHUP changes nothing.
+/// Serves until told to stop, by a request or by SIGTERM. SIGHUP changes nothing. A
+/// controller whose journal takes nothing more ends by itself, for the next one to go on.
 pub(crate) async fn serve(listener: UnixListener, conductor: Arc<Conductor>) -> Result<(), Fault> {
     let fault = |e: std::io::Error| Fault::new("SG0811", FaultKind::Bug, "listen for signals", e);
     let mut term = signal(SignalKind::terminate()).map_err(fault)?;
@@ -46,6 +47,10 @@ pub(crate) async fn serve(listener: UnixListener, conductor: Arc<Conductor>) -> 
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => tracing::info!("terminal lost: the run goes on"),
             () = conductor.told_to_stop() => return Ok(()),
+            fault = conductor.journal.refused() => {
+                tracing::error!(%fault, "the journal takes nothing more: this controller ends");
+                return Err(fault);
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let conductor = Arc::clone(&conductor);

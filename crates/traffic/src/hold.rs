@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// Pause between two tries to find a quiet moment.
 const QUIET_EVERY: Duration = Duration::from_millis(15);
 
+// A hold is renewed no longer than the pause may last: a controller that hangs, or cannot
+// write its journal, must not keep visitors waiting. The seal makes it last by other means.
+
 /// Share of the lease after which it is renewed.
 const RENEWALS_PER_LEASE: u32 = 8;
 
@@ -43,8 +46,10 @@ impl Fronts {
         let fronts = Arc::clone(self);
         let (run, epoch) = (authority.run.clone(), authority.epoch);
         let every = Duration::from_millis(self.settings.policy.lease_ms) / RENEWALS_PER_LEASE;
+        let longest = Duration::from_millis(self.settings.policy.pause_budget_ms);
+        let begun = Instant::now();
         let task = tokio::task::spawn(async move {
-            loop {
+            while begun.elapsed() < longest {
                 tokio::time::sleep(every).await;
                 let renew = Request::Renew {
                     run: run.clone(),

@@ -19,7 +19,7 @@ pub(crate) fn command(asked: Command) -> Result<api::Command> {
         }
         Command::Confirm { pick } => api::Command::Confirm { pick: picked(pick) },
         Command::Settle { hash, pick } => api::Command::Settle { hash, pick: picked(pick) },
-        Command::Resume { pick } => api::Command::Resume { pick: picked(pick) },
+        Command::Resume { pick, .. } => api::Command::Resume { pick: picked(pick) },
         Command::ExportDelta { pick } => api::Command::ExportDelta { pick: picked(pick) },
         Command::Approve { role } => said(Saying::Approve { role }),
         Command::Ack { item, note } => said(Saying::Acknowledge { item, note }),

@@ -1,6 +1,7 @@
 //! `segue controller`: the process that owns a run directory.
 
 use anyhow::Result;
+use segue_server::Come;
 use std::path::Path;
 use tracing_subscriber::EnvFilter;
 
@@ -8,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 ///
 /// # Errors
 /// If another controller has the run, or journal or socket cannot be opened.
-pub(crate) async fn run(dir: &Path) -> Result<u8> {
+pub(crate) async fn run(dir: &Path, take_over: bool) -> Result<u8> {
     // A session of its own: a lost terminal must not reach this process. Fails where the
     // process already leads a session, which is as good.
     let _ = rustix::process::setsid();
@@ -17,6 +18,7 @@ pub(crate) async fn run(dir: &Path) -> Result<u8> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    segue_server::run(dir).await?;
+    let come = if take_over { Come::TakeOver } else { Come::IfFree };
+    segue_server::run(dir, come).await?;
     Ok(0)
 }

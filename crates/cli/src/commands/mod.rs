@@ -38,7 +38,11 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         Command::Front(front) => wait(front::run(front)),
         Command::Explain { code } => explain::run(&code),
         Command::Completions { shell } => completions::run(shell),
-        Command::Controller => wait(controller::run(&dir)),
+        Command::Controller { take_over } => wait(controller::run(&dir, take_over)),
+        Command::Resume { take_over: true, pick } => {
+            let resume = ask::command(Command::Resume { take_over: true, pick })?;
+            wait(drive::take_over(&dir, json, resume))
+        }
         asked => wait(drive::drive(&dir, json, ask::command(asked)?)),
     }
 }

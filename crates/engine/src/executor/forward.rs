@@ -196,6 +196,7 @@ impl Course<'_> {
         let limit = self.run_limit(place)?;
         let call = self.call(place, self.prepared(place)?, limit)?;
         let effect = Arc::clone(&self.step(place).effect);
+        crashpoint::hit("effect.before", self.step(place).name.as_str());
         let work = self.limited("run", place, limit, effect.run(&call));
         let result = self.unless_turned(work).await?;
         crashpoint::hit("effect.after", self.step(place).name.as_str());

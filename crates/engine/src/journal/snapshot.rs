@@ -38,6 +38,7 @@ pub(super) fn store(dir: &Path, head: Head, state: &RunState) -> std::io::Result
     let mut file = std::fs::File::create(&temporary)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
+    crashpoint::hit("snapshot.before", "journal");
     std::fs::rename(&temporary, dir.join(NAME))?;
     crashpoint::hit("snapshot.written", "journal");
     Ok(())

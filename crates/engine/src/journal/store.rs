@@ -1,6 +1,7 @@
 //! Where records stand: one row each in SQLite, chained by checksums.
 
 use super::head::{Head, HeadFile};
+use crate::crashpoint;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use segue_model::event::{Event, Record};
 use segue_model::{EffectLeft, Fault, FaultKind, UnitName};
@@ -106,6 +107,10 @@ impl Store {
     /// any other fault the content is uncertain.
     pub(super) fn append(&mut self, records: &[Record]) -> Outcome<()> {
         let Some(last) = records.last() else { return Ok(()) };
+        if crashpoint::is_full() {
+            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            return Err(append_fault(last, &rusqlite::Error::SqliteFailure(full, None)));
+        }
         let mut head = self.head;
         let transaction =
             self.connection.unchecked_transaction().map_err(|error| append_fault(last, &error))?;
@@ -127,7 +132,9 @@ impl Store {
                 })
                 .map_err(|error| append_fault(record, &error))?;
         }
+        crashpoint::hit("journal.written", last.event.name());
         transaction.commit().map_err(|error| append_fault(last, &error))?;
+        crashpoint::hit("journal.committed", last.event.name());
         self.head = head;
         self.head_file.write(head).map_err(|error| {
             Fault::new("SG0608", FaultKind::Denied, "write `journal.head`", error)

@@ -10,7 +10,7 @@ use segue_model::{Fault, FaultKind};
 use segue_port::{Clock, Outcome};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Most records that become durable with one sync.
 const GROUP_MOST: usize = 256;
@@ -31,6 +31,7 @@ pub(super) struct Writer {
     records: broadcast::Sender<Record>,
     /// Set once the store's content is no longer certain; nothing is appended after it.
     refused: Option<Fault>,
+    tell_refused: Option<watch::Sender<Option<Fault>>>,
     snapshot_at: u64,
     snapshot: Option<std::thread::JoinHandle<()>>,
 }
@@ -53,9 +54,16 @@ impl Writer {
             published,
             records,
             refused: None,
+            tell_refused: None,
             snapshot_at: known.seq,
             snapshot: None,
         }
+    }
+
+    /// Tells `whom` once nothing is appended any more.
+    pub(super) fn telling(mut self, whom: watch::Sender<Option<Fault>>) -> Self {
+        self.tell_refused = Some(whom);
+        self
     }
 
     pub(super) fn serve(mut self, mut inbox: mpsc::Receiver<Request>) {
@@ -101,6 +109,9 @@ impl Writer {
         if let Err(fault) = self.store.append(&records) {
             if fault.kind != FaultKind::Busy {
                 self.refused = Some(fault.clone());
+                if let Some(whom) = &self.tell_refused {
+                    whom.send_replace(Some(fault.clone()));
+                }
             }
             self.state = self.published.read().unwrap_or_else(PoisonError::into_inner).clone();
             for reply in replies {

@@ -10,5 +10,6 @@ mod journal;
 mod lease;
 mod model;
 mod simulation;
+mod torn;
 mod toy;
 mod triggers;

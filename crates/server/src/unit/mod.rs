@@ -35,6 +35,16 @@ pub(crate) struct Unit {
     pub(crate) looked_ms: AtomicU64,
 }
 
+/// Who executes an open attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// Whoever opened it, just now.
+    WithIt,
+    /// Somebody who found it open. A cutover that a killed controller had only opened is
+    /// withdrawn: nobody asked for it at this hour.
+    Later,
+}
+
 /// Answer of a command: exit code, sentence.
 pub(crate) type Answer = Result<(u8, String), Fault>;
 
@@ -156,16 +166,16 @@ impl Unit {
             )
             .hint("`segue status` tells what comes next"));
         }
-        self.execute(phase).await
+        self.execute(phase, Came::WithIt).await
     }
 
     /// Goes on with the open attempt after a crash.
     async fn go_on(self: &Arc<Self>, phase: Phase) -> Answer {
         let _busy = self.busy.lock().await;
-        self.execute(phase).await
+        self.execute(phase, Came::Later).await
     }
 
-    async fn execute(self: &Arc<Self>, phase: Phase) -> Answer {
+    async fn execute(self: &Arc<Self>, phase: Phase, came: Came) -> Answer {
         let active = self.activate().await?;
         let state = self.state();
         let Some(open) = state.open.clone() else {
@@ -184,7 +194,11 @@ impl Unit {
             Arc::new(Rates::new(self.lines.clone(), Arc::clone(&self.clock))),
         );
         let table = table_of(phase, &active, &state);
-        let ended = executor.execute(table, open.attempt, self.wish.subscribe()).await?;
+        let wish = self.wish.subscribe();
+        let ended = match came {
+            Came::WithIt => executor.execute(table, open.attempt, wish).await?,
+            Came::Later => executor.resume(table, wish).await?,
+        };
         self.after(&active, phase, &ended).await?;
         Ok(answer(phase, &ended, &self.state()))
     }

@@ -1,6 +1,6 @@
 //! What each command of a person does to a unit.
 
-use super::{Answer, Unit, refuse};
+use super::{Answer, Came, Unit, refuse};
 use crate::status;
 use segue_engine::Wish;
 use segue_model::event::{Actor, Event, Phase};
@@ -101,12 +101,17 @@ impl Unit {
                 let _busy = self.take_turn()?;
                 let phase = open.attempt.phase;
                 self.journal.append(Event::AttemptResumed { by }).await?;
-                self.execute(phase).await
+                self.execute(phase, Came::Later).await
             }
             Some(_) => {
                 // The controller took the attempt up when it started; wait for its end.
                 let _busy = self.busy.lock().await;
-                Ok((status::exit(&self.state()), "the open attempt has ended".into()))
+                // One that broke off, for want of a resource, is tried again.
+                let now = self.state();
+                match now.open.as_ref().filter(|open| open.stuck.is_none()) {
+                    Some(open) => self.execute(open.attempt.phase, Came::Later).await,
+                    None => Ok((status::exit(&now), "the open attempt has ended".into())),
+                }
             }
             None if state.refused.is_some() => {
                 let _busy = self.take_turn()?;

@@ -31,16 +31,26 @@ impl World {
 
     /// Kills the target's database server with SIGKILL.
     pub fn kill_target_database(&self) -> Result<()> {
-        self.keeper.run(|kept| {
-            kept.take("mariadbd-target")?.kill();
-            Ok(())
-        })
+        self.kill_database(Side::Target)
     }
 
     /// Starts the target's database server again after it was killed; returns once it answers.
     pub fn restart_target_database(&self) -> Result<()> {
-        let instance = self.databases.target.clone();
-        let server = self.description().database.target.clone();
+        self.restart_database(Side::Target)
+    }
+
+    /// Kills a side's database server with SIGKILL.
+    pub fn kill_database(&self, side: Side) -> Result<()> {
+        self.keeper.run(move |kept| {
+            kept.take(&format!("mariadbd-{side}"))?.kill();
+            Ok(())
+        })
+    }
+
+    /// Starts a side's database server again after it was killed; returns once it answers.
+    pub fn restart_database(&self, side: Side) -> Result<()> {
+        let instance = self.databases.get(side).clone();
+        let server = self.description().database.server(side).clone();
         let password = Description::secret(&server.admin_password_file)?;
         let pids = self.keeper.run(move |kept| {
             let recipe = instance.recipe(&kept.programs)?;

@@ -7,6 +7,7 @@ mod http;
 mod lifetime;
 mod practice;
 mod refused;
+mod refused_fleet;
 mod site;
 mod terminal;
 

@@ -1,12 +1,16 @@
-//! Kills the controller at every journal write of cutover and failback, under load.
+//! Kills, stops, overtakes and turns back the controller at every journal write of cutover
+//! and failback, under load.
 //!
-//! After each kill the program is started again as a person would (`segue resume`), and the
-//! world is looked at from outside: one side writable, both fronts and both name servers
-//! of one mind, nothing open. At the end the oracle judges every acknowledged write.
+//! After each fault the program is used as a person would (`segue resume`), and the world is
+//! looked at from outside: one side writable, both fronts and both name servers of one mind,
+//! nothing open. At the end the oracle judges every acknowledged write.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod control;
+mod faults;
 mod look;
 mod points;
+mod result;
 mod run;
 
 use anyhow::Result;
@@ -14,7 +18,7 @@ use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Kills the controller at every journal write and judges what is left.
+/// Disturbs the controller everywhere and judges what is left.
 #[derive(Debug, Parser)]
 #[command(name = "segue-crash")]
 struct Args {
@@ -27,13 +31,56 @@ struct Args {
     /// Take only every n-th point
     #[arg(long, default_value_t = 1)]
     every: usize,
+    /// Kill at points
+    #[arg(long)]
+    kill: bool,
+    /// Ask for a way back at points
+    #[arg(long)]
+    abort: bool,
+    /// Take over from a controller that sleeps at points
+    #[arg(long)]
+    takeover: bool,
+    /// Let the journal's disk be full for some seconds at points
+    #[arg(long)]
+    full: bool,
+    /// Kill at so many random moments
+    #[arg(long, default_value_t = 0)]
+    random: usize,
+    /// Kill the source's database while the target follows, and start it again
+    #[arg(long)]
+    restart_source: bool,
+    /// Everything: at points, 30 random moments, the source restarted
+    #[arg(long)]
+    all: bool,
     /// Requests per second meanwhile
     #[arg(long, default_value_t = 120)]
     rate: u32,
+    /// Lines that the engine's matrix told, to be part of the result
+    #[arg(long)]
+    matrix: Option<PathBuf>,
+    /// Mutants and who caught them, to be part of the result
+    #[arg(long)]
+    mutants: Option<PathBuf>,
+}
+
+impl Args {
+    /// Without any kind it is the kills.
+    fn settle(mut self) -> Self {
+        let none = !(self.abort || self.takeover || self.full || self.restart_source);
+        self.kill |= self.all || none && self.random == 0;
+        self.abort |= self.all;
+        self.takeover |= self.all;
+        self.full |= self.all;
+        self.restart_source |= self.all;
+        if self.all && self.random == 0 {
+            self.random = 30;
+        }
+        self
+    }
 }
 
 fn main() -> ExitCode {
-    match play(&Args::parse()) {
+    match play(&Args::parse().settle()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(3),
         Err(error) => {

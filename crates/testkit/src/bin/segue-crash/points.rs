@@ -3,10 +3,16 @@
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-/// Around every journal write of a step: before the intent, after it, after the effect,
-/// before the outcome, after it.
-const AROUND: [&str; 5] =
-    ["intent.before", "intent.durable", "effect.after", "outcome.before", "outcome.durable"];
+/// Around every journal write of a step: before the intent, after it, before the effect and
+/// after it, before the outcome, after it.
+const AROUND: [&str; 6] = [
+    "intent.before",
+    "intent.durable",
+    "effect.before",
+    "effect.after",
+    "outcome.before",
+    "outcome.durable",
+];
 
 /// One point: in which table, at which step, where around its journal writes.
 #[derive(Debug, Clone, PartialEq, Eq)]

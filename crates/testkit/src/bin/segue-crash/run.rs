@@ -3,27 +3,19 @@
 use crate::Args;
 use crate::look::{OneWriter, disagreements};
 use crate::points::{self, Point};
+use crate::result::Found;
 use anyhow::{Context, Result, bail};
 use segue_testkit::stage::{Segue, Visitors};
 use segue_testkit::world::{World, WorldOptions};
-use serde_json::{Value, json};
-use std::process::{Command, Stdio};
+use serde_json::Value;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Longest time from the program's restart until the run went on to its end or back.
 const RESUME_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a command may take before the run counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What was found, in words.
-#[derive(Default)]
-struct Found {
-    violations: Vec<String>,
-    covered: usize,
-    kills: usize,
-    resume_ms: Vec<u64>,
-}
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let world = World::start(WorldOptions::small(&args.dir))?;
@@ -35,11 +27,17 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     judged
 }
 
-struct Stage {
-    world: World,
-    segue: Segue,
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) segue: Segue,
     bin: std::path::PathBuf,
 }
+
+/// A fault at a point of a table.
+type AtPoint = fn(&Stage, &Point, &str, &mut Found) -> Result<bool>;
+
+/// Appends to the journal at which its disk is full: most of a cutover.
+const APPENDS: std::ops::Range<usize> = 2..30;
 
 impl Stage {
     fn play(&self, args: &Args) -> Result<bool> {
@@ -59,12 +57,7 @@ impl Stage {
 
         let one_writer = OneWriter::watch(description);
         let mut found = Found::default();
-        let chosen: Vec<&Point> = points.iter().step_by(args.every.max(1)).collect();
-        for (number, point) in chosen.iter().enumerate() {
-            print!("{:>3}/{} {:<8} {:<30} ", number + 1, chosen.len(), point.phase, point.order());
-            self.kill_at(point, &hash, &mut found)
-                .with_context(|| format!("kill at {} of {}", point.order(), point.phase))?;
-        }
+        self.all_faults(args, &points, &hash, &mut found)?;
         let (two_writers, looks) = one_writer.end()?;
         if two_writers > 0 {
             found
@@ -74,18 +67,116 @@ impl Stage {
         println!("{}", visitors.words());
         visitors.leave()?;
         let oracle = self.judge(&mut found)?;
-        write_result(args, &found, points.len(), looks, &oracle)
+        found.looks = looks;
+        found.write(args, &oracle)
     }
 
-    /// Brings the unit to where the point's table begins.
-    fn bring_to(&self, phase: &str, hash: &str) -> Result<()> {
+    fn all_faults(
+        &self,
+        args: &Args,
+        points: &[Point],
+        hash: &str,
+        found: &mut Found,
+    ) -> Result<()> {
+        let at_points: [(&'static str, bool, AtPoint); 3] = [
+            ("kill", args.kill, Self::kill_at),
+            ("takeover", args.takeover, Self::take_over_at),
+            ("abort", args.abort, Self::abort_at),
+        ];
+        for (kind, _, fault) in at_points.into_iter().filter(|(_, wanted, _)| *wanted) {
+            found.kind(kind).total = points.len();
+            for point in points.iter().step_by(args.every.max(1)) {
+                let what = format!("{} of {}", point.order(), point.phase);
+                self.one(kind, &what, found, |found| fault(self, point, hash, found))?;
+            }
+        }
+        if args.full {
+            found.kind("full").total = APPENDS.len();
+            for append in APPENDS.step_by(args.every.max(1)) {
+                let what = format!("disk full at append {append}");
+                self.one("full", &what, found, |found| self.full_at(append, hash, found))?;
+            }
+        }
+        if args.random > 0 {
+            found.kind("random").total = args.random;
+            for number in 1..=args.random {
+                let what = format!("random moment {number}");
+                self.one("random", &what, found, |found| self.kill_sometime(hash, found))?;
+            }
+        }
+        if args.restart_source {
+            found.kind("restart_source").total = 1;
+            self.one("restart_source", "source restarted", found, |_| self.restart_source(hash))?;
+        }
+        Ok(())
+    }
+
+    /// Plays one fault, then looks at the world.
+    fn one(
+        &self,
+        kind: &'static str,
+        what: &str,
+        found: &mut Found,
+        play: impl FnOnce(&mut Found) -> Result<bool>,
+    ) -> Result<()> {
+        print!("{kind:<9} {what:<40} ");
+        let began = Instant::now();
+        if !play(found).with_context(|| format!("{kind} at {what}"))? {
+            println!("not reached");
+            found.violations.push(format!("{kind}: {what} was not reached"));
+            return Ok(());
+        }
+        found.kind(kind).covered += 1;
+        let wrong = disagreements(&self.world);
         let status = self.segue.status()?;
-        let at_target = matches!(status["stage"].as_str(), Some("watching" | "confirmed"));
-        match (phase, at_target) {
+        println!(
+            "{:>6} ms, now {}{}",
+            began.elapsed().as_millis(),
+            status["stage"].as_str().unwrap_or("?"),
+            if wrong.is_empty() { String::new() } else { format!("  WRONG: {}", wrong.join("; ")) }
+        );
+        found.violations.extend(wrong.into_iter().map(|text| format!("{kind} {what}: {text}")));
+        Ok(())
+    }
+
+    /// Brings the unit to where the phase begins.
+    pub(crate) fn bring_to(&self, phase: &str, hash: &str) -> Result<()> {
+        match (phase, self.at_target()?) {
             ("cutover", true) => self.quietly(&["rollback"], &[0]),
             ("failback", false) => self.quietly(&["cutover", hash], &[0]),
             _ => Ok(()),
         }
+    }
+
+    /// The same, and leaves no controller: the next command starts one with its orders.
+    pub(crate) fn fresh_controller(&self, phase: &str, hash: &str) -> Result<()> {
+        self.bring_to(phase, hash)?;
+        self.quietly(&["stop"], &[0])
+    }
+
+    pub(crate) fn at_target(&self) -> Result<bool> {
+        let status = self.segue.status()?;
+        Ok(matches!(status["stage"].as_str(), Some("watching" | "confirmed")))
+    }
+
+    /// Waits until no attempt is open.
+    pub(crate) fn closed(&self) -> Result<()> {
+        let what = "the run goes on or has gone back";
+        self.segue.wait_for(what, PATIENCE, |status| status["open"].is_null()).map(drop)
+    }
+
+    /// Goes on as a person would, and measures it.
+    pub(crate) fn resume(&self, args: &[&str], found: &mut Found) -> Result<()> {
+        let began = Instant::now();
+        self.quietly(args, &[0, 5])?;
+        self.closed()?;
+        let took = began.elapsed();
+        found.resume_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        if took > RESUME_LIMIT {
+            let ms = took.as_millis();
+            found.violations.push(format!("{ms} ms until the run went on or back"));
+        }
+        Ok(())
     }
 
     fn quietly(&self, args: &[&str], wanted: &[i32]) -> Result<()> {
@@ -99,66 +190,6 @@ impl Stage {
                 String::from_utf8_lossy(&output.stderr)
             );
         }
-        Ok(())
-    }
-
-    fn kill_at(&self, point: &Point, hash: &str, found: &mut Found) -> Result<()> {
-        self.bring_to(&point.phase, hash)?;
-        self.quietly(&["stop"], &[0])?;
-        let args: &[&str] =
-            if point.phase == "cutover" { &["cutover", hash] } else { &["rollback"] };
-        // The command starts the controller, which inherits the order to die.
-        let mut child = self
-            .segue
-            .command(args)
-            .env("SEGUE_CRASH_AT", point.order())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let began = Instant::now();
-        let exit = loop {
-            if let Some(exit) = child.try_wait()? {
-                break exit;
-            }
-            if began.elapsed() > PATIENCE {
-                let _ = child.kill();
-                let _ = child.wait();
-                bail!("`segue {}` hangs", args.join(" "));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        if exit.success() {
-            println!("not reached");
-            found.violations.push(format!("{} of {} was not reached", point.order(), point.phase));
-            return Ok(());
-        }
-        found.kills += 1;
-        found.covered += 1;
-        let began = Instant::now();
-        self.quietly(&["resume"], &[0, 5])?;
-        let status =
-            self.segue.wait_for("the run goes on or has gone back", PATIENCE, |status| {
-                status["open"].is_null()
-            })?;
-        let took = began.elapsed();
-        found.resume_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        let wrong = disagreements(&self.world);
-        println!(
-            "{:>5} ms, now {}{}",
-            took.as_millis(),
-            status["stage"].as_str().unwrap_or("?"),
-            if wrong.is_empty() { String::new() } else { format!("  WRONG: {}", wrong.join("; ")) }
-        );
-        if took > RESUME_LIMIT {
-            found.violations.push(format!(
-                "{}: {} ms until the run went on or back",
-                point.order(),
-                took.as_millis()
-            ));
-        }
-        found.violations.extend(
-            wrong.into_iter().map(|text| format!("{} of {}: {text}", point.order(), point.phase)),
-        );
         Ok(())
     }
 
@@ -191,31 +222,4 @@ impl Stage {
         }
         Ok(oracle)
     }
-}
-
-fn write_result(
-    args: &Args,
-    found: &Found,
-    total: usize,
-    looks: u64,
-    oracle: &Value,
-) -> Result<bool> {
-    let result = json!({
-        "kills": found.kills,
-        "violations": found.violations.len(),
-        "points_covered": found.covered,
-        "points_total": total,
-        "longest_resume_ms": found.resume_ms.iter().max(),
-        "looks_for_two_writers": looks,
-        "acknowledged_writes": oracle["acknowledged_writes"],
-        "failed_requests": oracle["failed_requests"],
-        "violation_texts": found.violations,
-    });
-    if let Some(folder) = args.out.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(&args.out, serde_json::to_string_pretty(&result)? + "\n")
-        .with_context(|| format!("write `{}`", args.out.display()))?;
-    println!("{result:#}");
-    Ok(found.violations.is_empty() && found.kills > 0)
 }

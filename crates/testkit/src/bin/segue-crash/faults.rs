@@ -1,0 +1,135 @@
+//! One fault at a time, each at a point or a moment, and what must hold afterwards.
+
+use crate::control::{Controller, Waiting, wait_asleep};
+use crate::points::Point;
+use crate::result::Found;
+use crate::run::{PATIENCE, Stage};
+use anyhow::{Result, bail};
+use rand::Rng;
+use segue_testkit::world::Side;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// Seconds for which the target may need to be close again after the source came back.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
+impl Stage {
+    /// Starts the command of a phase with one order to its controller.
+    fn begin(&self, phase: &str, hash: &str, order: Option<(&str, String)>) -> Result<Child> {
+        let args: &[&str] = if phase == "cutover" { &["cutover", hash] } else { &["rollback"] };
+        let mut command = self.segue.command(args);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some((name, value)) = order {
+            command.env(name, value);
+        }
+        Ok(command.spawn()?)
+    }
+
+    fn finish(&self, mut child: Child, what: &str) -> Result<Option<i32>> {
+        let began = Instant::now();
+        loop {
+            if let Some(exit) = child.try_wait()? {
+                return Ok(exit.code());
+            }
+            if began.elapsed() > PATIENCE {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("`segue` hangs: {what}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// SIGKILL at the point.
+    pub(crate) fn kill_at(&self, point: &Point, hash: &str, found: &mut Found) -> Result<bool> {
+        self.fresh_controller(&point.phase, hash)?;
+        let child = self.begin(&point.phase, hash, Some(("SEGUE_CRASH_AT", point.order())))?;
+        if self.finish(child, "killed")? == Some(0) {
+            return Ok(false);
+        }
+        found.kind("kill").kills += 1;
+        self.resume(&["resume"], found)?;
+        Ok(true)
+    }
+
+    /// SIGSTOP at the point; another controller takes over; the first one must be gone.
+    pub(crate) fn take_over_at(
+        &self,
+        point: &Point,
+        hash: &str,
+        found: &mut Found,
+    ) -> Result<bool> {
+        self.fresh_controller(&point.phase, hash)?;
+        let mut child = self.begin(&point.phase, hash, Some(("SEGUE_STOP_AT", point.order())))?;
+        let asleep = wait_asleep(&self.segue, PATIENCE, || Ok(child.try_wait()?.is_some()))?;
+        let Some(first) = asleep else { return Ok(false) };
+        self.resume(&["resume", "--take-over"], found)?;
+        if first.lives() {
+            let _ = first.wake();
+            found.violations.push(format!("{}: the former controller lives", point.order()));
+        }
+        self.finish(child, "its view after a takeover")?;
+        Ok(true)
+    }
+
+    /// SIGSTOP at the point; a way back is asked for; SIGCONT.
+    pub(crate) fn abort_at(&self, point: &Point, hash: &str, found: &mut Found) -> Result<bool> {
+        self.fresh_controller(&point.phase, hash)?;
+        let mut child = self.begin(&point.phase, hash, Some(("SEGUE_STOP_AT", point.order())))?;
+        let asleep = wait_asleep(&self.segue, PATIENCE, || Ok(child.try_wait()?.is_some()))?;
+        let Some(controller) = asleep else { return Ok(false) };
+        let waiting = Waiting::rollback(self.segue.dir(), PATIENCE);
+        controller.wake()?;
+        let exit = waiting?.answer()?;
+        self.finish(child, "turned back")?;
+        self.closed()?;
+        if exit != 0 {
+            found.violations.push(format!("{}: `rollback` ended with {exit}", point.order()));
+        }
+        Ok(true)
+    }
+
+    /// The journal finds no space for some tries; leases lapse meanwhile.
+    pub(crate) fn full_at(&self, append: usize, hash: &str, found: &mut Found) -> Result<bool> {
+        self.fresh_controller("cutover", hash)?;
+        let order = ("SEGUE_FULL_AT", format!("{append}+12"));
+        let child = self.begin("cutover", hash, Some(order))?;
+        let exit = self.finish(child, "its disk is full")?;
+        self.closed()?;
+        if !matches!(exit, Some(0 | 5)) {
+            found.violations.push(format!("full at append {append}: ended with {exit:?}"));
+        }
+        Ok(true)
+    }
+
+    /// SIGKILL at a random moment of a cutover or failback.
+    pub(crate) fn kill_sometime(&self, hash: &str, found: &mut Found) -> Result<bool> {
+        let phase = if self.at_target()? { "failback" } else { "cutover" };
+        let child = self.begin(phase, hash, None)?;
+        std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..1_500)));
+        if let Some(controller) = Controller::of(&self.segue) {
+            controller.kill();
+            found.kind("random").kills += 1;
+        }
+        self.finish(child, "killed at a random moment")?;
+        self.resume(&["resume"], found)?;
+        Ok(true)
+    }
+
+    /// The source's database dies while the target follows, and comes back.
+    pub(crate) fn restart_source(&self, hash: &str) -> Result<bool> {
+        self.bring_to("cutover", hash)?;
+        self.world.kill_database(Side::Source)?;
+        self.world.restart_database(Side::Source)?;
+        let began = Instant::now();
+        // The gates wait for the stream; a cutover that withdraws was a safe wait.
+        loop {
+            let child = self.begin("cutover", hash, None)?;
+            match self.finish(child, "after the source came back")? {
+                Some(0) => return Ok(true),
+                Some(4 | 5) if began.elapsed() < CATCH_UP => {}
+                exit => bail!("no cutover after the source came back: {exit:?}"),
+            }
+        }
+    }
+}
