@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod data;
+mod drill;
 mod faults;
 mod http;
 mod lifetime;
 mod practice;
 mod refused;
+mod run;
 mod site;
 mod terminal;
 
