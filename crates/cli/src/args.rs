@@ -74,6 +74,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         pick: PickArgs,
     },
+    /// Hold, fence and open the live source again without switching: measures the pause
+    Drill {
+        /// Hash of the approved plan, at least eight characters
+        hash: String,
+        #[command(flatten)]
+        pick: PickArgs,
+    },
     /// Go back: withdraw an open cutover, or fail the unit back to the source
     Rollback {
         /// Why, for the journal

@@ -15,6 +15,9 @@ pub const MOST_RUNS: u32 = 5;
 /// milliseconds.
 pub const PATIENCE_MS: u64 = 10_000;
 
+/// Why a table that only measures turns round after its last step.
+pub const MEASURED: &str = "everything is measured; service goes on at the source";
+
 /// Where the operator wants the attempt to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
@@ -96,21 +99,26 @@ fn forward(shape: &TableShape, state: &AttemptState, here: Here, wish: &Wish) ->
             return Next::Withdraw { by: by.clone(), because: because.clone() };
         }
         // A hold or fence of a former process may have lapsed: what it meant is not known.
-        if here == Here::Resumed && shape.no_return().is_some() {
+        if here == Here::Resumed && shape.goes_back_whole() {
             let because = "the controller was started again before the point of no return";
             return Next::Withdraw { by: Actor::Controller, because: because.into() };
         }
     }
     let open =
         shape.steps.iter().position(|step| state.status(&step.name) != Some(&StepStatus::Done));
-    let Some(place) = open else { return Next::Complete };
+    let Some(place) = open else {
+        if shape.only_measures() {
+            return Next::Withdraw { by: Actor::Controller, because: MEASURED.into() };
+        }
+        return Next::Complete;
+    };
     match state.status(&shape.steps[place].name) {
         None | Some(StepStatus::Undone) if here == Here::GatesPassed(place) => Next::Intend(place),
         None | Some(StepStatus::Undone) => Next::Gate(place),
         Some(StepStatus::Undoing | StepStatus::UndoFailed { .. }) => Next::Undo(place),
         Some(StepStatus::Intended) if here == Here::Intended(place) => Next::Run(place),
         Some(StepStatus::Intended | StepStatus::Failed { .. } | StepStatus::Done)
-            if shape.no_return().is_some() && !state.crossed() =>
+            if shape.goes_back_whole() && !state.crossed() =>
         {
             let because = format!("step `{}` did not succeed", shape.steps[place].name);
             Next::Withdraw { by: Actor::Controller, because }
@@ -147,7 +155,7 @@ pub fn after_fault(
     if state.crossed() {
         return if endless && untouched { AfterFault::RunAgain } else { AfterFault::Recover };
     }
-    if shape.no_return().is_some() {
+    if shape.goes_back_whole() {
         return AfterFault::Withdraw;
     }
     match (endless, untouched) {

@@ -67,6 +67,7 @@ fn every_table_is_sound() {
     for table in [
         tables::sync(&families),
         tables::prepare(&families),
+        tables::drill(&families, &remembered),
         tables::cutover(&families, Way::Forward, &remembered),
         tables::cutover(&families, Way::Back, &remembered),
         tables::settle(&families, &Value::Null, None),
@@ -134,6 +135,7 @@ fn the_simulator_follows_these_very_tables() {
         tables::prepare(&families),
         tables::cutover(&families, Way::Forward, &remembered),
         tables::cutover(&families, Way::Back, &remembered),
+        tables::drill(&families, &remembered),
         tables::settle(&families, &Value::Null, None),
     ] {
         let rules = |shape: segue_model::table::TableShape| -> Vec<_> {
@@ -145,4 +147,21 @@ fn the_simulator_follows_these_very_tables() {
         let simulated = segue_engine::simulator::shape(table.phase);
         assert_eq!(rules(simulated), rules(table.shape()), "{}", table.phase.as_str());
     }
+}
+
+#[test]
+fn a_drill_is_a_cutover_up_to_its_seal_and_nothing_of_it_lasts() {
+    let families = families();
+    let drill = tables::drill(&families, &Remembered::default());
+    let cutover = tables::cutover(&families, Way::Forward, &Remembered::default());
+    let row = |step: &segue_engine::Step| {
+        let gates: Vec<String> = step.gates.iter().map(|gate| gate.name()).collect();
+        (step.name.clone(), step.time_allowed, step.pause, gates)
+    };
+    let rows: Vec<_> = drill.steps.iter().map(row).collect();
+    let of_cutover: Vec<_> = cutover.steps.iter().map(row).collect();
+    assert_eq!(rows, of_cutover[..place(&cutover, "seal_fronts")]);
+    assert!(drill.shape().goes_back_whole() && drill.shape().only_measures());
+    assert_eq!(drill.shape().no_return(), None);
+    assert_eq!(drill.budget.map(|b| b.limit_ms), cutover.budget.map(|b| b.limit_ms));
 }

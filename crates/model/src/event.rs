@@ -18,6 +18,8 @@ pub enum Phase {
     Sync,
     /// Insert fronts and lower TTLs.
     Prepare,
+    /// Hold, fence and open the live source again, to measure the pause; changes no stage.
+    Drill,
     /// Move the write side from source to target.
     Cutover,
     /// Move the write side back from target to source.
@@ -32,6 +34,7 @@ impl Phase {
         match self {
             Self::Sync => "sync",
             Self::Prepare => "prepare",
+            Self::Drill => "drill",
             Self::Cutover => "cutover",
             Self::Failback => "failback",
             Self::Settle => "settle",

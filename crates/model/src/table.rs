@@ -83,6 +83,17 @@ impl TableShape {
         self.steps.iter().position(|step| step.no_return)
     }
 
+    /// Says whether the table only measures: once its last step is done, all of them are undone.
+    pub fn only_measures(&self) -> bool {
+        self.phase == Phase::Drill
+    }
+
+    /// Says whether trouble undoes the whole table, and not its open step alone. A hold or a
+    /// fence of a former process may have lapsed, so such a table is not gone on with.
+    pub fn goes_back_whole(&self) -> bool {
+        self.no_return().is_some() || self.only_measures()
+    }
+
     /// Returns the place of the step with this part in the pause.
     pub fn pause(&self, part: Pause) -> Option<usize> {
         self.steps.iter().position(|step| step.pause == part)
@@ -129,8 +140,12 @@ impl TableShape {
         if !known.is_sorted() {
             return Err("the order is: pause begins, seal, no return, pause ends".into());
         }
-        if self.budget.is_some() && (order[0].is_none() || order[1].is_none()) {
+        let ends = order[1].is_some() || self.only_measures();
+        if self.budget.is_some() && (order[0].is_none() || !ends) {
             return Err("a budget needs a step that begins the pause and one that seals".into());
+        }
+        if self.only_measures() && (order[1].is_some() || self.no_return().is_some()) {
+            return Err("a drill neither seals nor has a point of no return".into());
         }
         Ok(())
     }

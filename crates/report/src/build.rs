@@ -59,6 +59,7 @@ fn empty(record: &Record, run: &str, unit: &str, plan_hash: &str) -> Report {
             failed_requests: None,
             longest_request_ms: None,
             write_pause_ms: None,
+            drill_pause_ms: None,
             interruption_ms: None,
         },
         not_provable: Vec::new(),
@@ -159,6 +160,8 @@ fn find<'a>(attempt: &'a mut AttemptReport, step: &str) -> Option<&'a mut StepRe
 fn outcome_after(before: RunOutcome, report: &Report, event: &Event) -> RunOutcome {
     let phase = report.attempts.last().map_or("", |attempt| attempt.phase.as_str());
     match event {
+        // A drill moves nothing.
+        Event::AttemptStarted { attempt, .. } if attempt.phase == Phase::Drill => before,
         Event::AttemptStarted { .. } | Event::AttemptResumed { .. } => RunOutcome::Running,
         Event::AttemptStuck { .. } | Event::FailbackRefused { .. } => RunOutcome::Stuck,
         Event::AttemptWithdrawn if phase == Phase::Cutover.as_str() => RunOutcome::Withdrawn,
@@ -222,11 +225,16 @@ fn summary(report: &Report) -> Summary {
         let own = report.traffic.get("probes").and_then(|own| count(own, key)).unwrap_or(0);
         count(&report.traffic, key).map(|all| all.saturating_sub(own))
     };
+    let longest = |drills: bool| {
+        let of = report.attempts.iter().filter(|a| (a.phase == Phase::Drill.as_str()) == drills);
+        of.filter_map(|attempt| attempt.pause_ms).reduce(f64::max)
+    };
     Summary {
         requests: visitors("requests"),
         failed_requests: visitors("failed"),
         longest_request_ms: number(&report.probe, "longest_ms"),
-        write_pause_ms: report.attempts.iter().filter_map(|a| a.pause_ms).reduce(f64::max),
+        write_pause_ms: longest(false),
+        drill_pause_ms: longest(true),
         interruption_ms: number(&report.probe, "longest_interruption_ms"),
     }
 }

@@ -93,6 +93,9 @@ fn cards(page: &mut String, report: &Report) {
     let ms = |value: Option<f64>| value.map(|v| format!("{} ms", figure(v)));
     card(page, "longest probe", ms(summary.longest_request_ms), "");
     card(page, "longest write pause", ms(summary.write_pause_ms), "");
+    if let Some(pause) = summary.drill_pause_ms {
+        card(page, "pause of a drill", ms(Some(pause)), "");
+    }
     card(page, "longest interruption", ms(summary.interruption_ms), "");
     page.push_str("</div>");
 }

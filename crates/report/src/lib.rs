@@ -70,6 +70,9 @@ pub struct Summary {
     pub longest_request_ms: Option<f64>,
     /// Longest pause of writes over all cutovers and failbacks, measured by the fronts, milliseconds.
     pub write_pause_ms: Option<f64>,
+    /// Longest pause of writes over all drills on the live source, milliseconds; users saw it
+    /// too, but nothing was switched.
+    pub drill_pause_ms: Option<f64>,
     /// Longest run of failed probes, milliseconds.
     pub interruption_ms: Option<f64>,
 }

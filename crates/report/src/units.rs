@@ -37,6 +37,7 @@ pub(crate) fn together(reports: Vec<(&UnitEntry, Report)>) -> Option<Report> {
         failed_requests: sum(&summaries, |s| s.failed_requests),
         longest_request_ms: longest(&summaries, |s| s.longest_request_ms),
         write_pause_ms: longest(&summaries, |s| s.write_pause_ms),
+        drill_pause_ms: longest(&summaries, |s| s.drill_pause_ms),
         interruption_ms: longest(&summaries, |s| s.interruption_ms),
     };
     all.units = units;
@@ -48,6 +49,7 @@ const NOTHING: Summary = Summary {
     failed_requests: None,
     longest_request_ms: None,
     write_pause_ms: None,
+    drill_pause_ms: None,
     interruption_ms: None,
 };
 

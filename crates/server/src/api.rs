@@ -102,6 +102,14 @@ pub enum Command {
         #[serde(default)]
         pick: Pick,
     },
+    /// Holds, fences and opens the live source again, to measure the pause.
+    Drill {
+        /// Hash of the plan, whole or its first eight characters.
+        hash: String,
+        /// Which units; a run of many wants them named.
+        #[serde(default)]
+        pick: Pick,
+    },
     /// Goes back: withdraws an open cutover or fails a promoted unit back.
     Rollback {
         /// Why, for the journal.

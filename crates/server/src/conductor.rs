@@ -217,6 +217,7 @@ impl Conductor {
             Command::Cutover { hash, prepare_only, pick } => {
                 self.cutover(&hash, prepare_only, &pick, by).await
             }
+            Command::Drill { hash, pick } => self.drill(&hash, &pick, by).await,
             Command::Rollback { because, pick } => self.rollback(because, &pick, by).await,
             Command::Confirm { pick } => self.confirm(&pick, by).await,
             Command::Settle { hash, pick } => self.settle(&hash, &pick, by).await,

@@ -1,6 +1,7 @@
 //! What the conductor knows of phases: their tables, what they remember, how they end.
 
 use crate::active::Active;
+use segue_engine::decide::MEASURED;
 use segue_engine::{Ended, Table};
 use segue_migration::tables::{self, Remembered};
 use segue_model::event::{Event, Phase};
@@ -19,6 +20,7 @@ pub(crate) fn table_of(phase: Phase, active: &Active, state: &UnitState) -> Tabl
     match phase {
         Phase::Sync => tables::sync(families),
         Phase::Prepare => tables::prepare(families),
+        Phase::Drill => tables::drill(families, &remembered(state)),
         Phase::Cutover => tables::cutover(families, Way::Forward, &remembered(state)),
         Phase::Failback => tables::cutover(families, Way::Back, &remembered(state)),
         Phase::Settle => tables::settle(
@@ -101,6 +103,7 @@ pub(crate) fn answer(phase: Phase, ended: &Ended, state: &UnitState) -> (u8, Str
                 match phase {
                     Phase::Sync => "in step: the target follows the source".to_owned(),
                     Phase::Prepare => "fronts stand and TTLs are low".to_owned(),
+                    Phase::Drill => "nothing changed".to_owned(),
                     Phase::Cutover => format!(
                         "the unit is at the {}; watched until `segue confirm`",
                         Side::Target
@@ -115,10 +118,25 @@ pub(crate) fn answer(phase: Phase, ended: &Ended, state: &UnitState) -> (u8, Str
                 },
             )
         }
+        Ended::Withdrawn { because } if phase == Phase::Drill && because == MEASURED => {
+            (0, drilled(state))
+        }
         Ended::Withdrawn { because } => (5, format!("{name} withdrawn: {because}")),
         Ended::Stuck { because, way_out } => {
             (6, format!("{name} is stuck: {because}\n{}", way_out.join("\n")))
         }
+    }
+}
+
+/// Says what the drill that just ended measured.
+fn drilled(state: &UnitState) -> String {
+    let since = state.history.last().map_or(0, |past| past.ended.seq);
+    let went_on = "service went on at the source and nothing was switched";
+    match &state.drilled {
+        Some((at, pause_ms)) if at.seq > since => {
+            format!("drill over: writes paused for {pause_ms:.0} ms on the live source; {went_on}")
+        }
+        _ => format!("drill over, but its pause is unknown: the fronts could not tell; {went_on}"),
     }
 }
 

@@ -132,6 +132,11 @@ fn of_unit(
             },
             "because": v.because,
         }))).collect::<Map<_, _>>(),
+        "drilled": state.drilled.map(|(at, pause_ms)| json!({
+            "at_ms": at.at_ms,
+            "age_s": clock.wall_ms().saturating_sub(at.at_ms) / 1_000,
+            "pause_ms": pause_ms,
+        })),
     })
 }
 
@@ -210,6 +215,11 @@ pub(crate) fn text(status: &Value) -> String {
         for line in asks["way_out"].as_array().into_iter().flatten() {
             let _ = writeln!(text, "    {}", word(line));
         }
+    }
+    if let (Some(ms), Some(age)) =
+        (status["drilled"]["pause_ms"].as_f64(), status["drilled"]["age_s"].as_u64())
+    {
+        let _ = writeln!(text, "  last drill: pause {ms:.0} ms, measured live {age} s ago");
     }
     for (what, value) in status["measured"].as_object().into_iter().flatten() {
         match value.as_f64() {

@@ -14,6 +14,7 @@ pub(crate) fn command(asked: Command) -> Result<api::Command> {
         Command::Cutover { hash, prepare_only, pick } => {
             api::Command::Cutover { hash, prepare_only, pick: picked(pick) }
         }
+        Command::Drill { hash, pick } => api::Command::Drill { hash, pick: picked(pick) },
         Command::Rollback { because, pick } => {
             api::Command::Rollback { because, pick: picked(pick) }
         }

@@ -54,6 +54,10 @@ const CUTOVER: [(&str, Act, bool, Pause, Retry); 13] = [
     ("compare", Act::Look, false, Pause::None, AGAIN),
 ];
 
+/// Steps of a cutover that a drill does not come to.
+const AFTER_A_DRILL: [&str; 7] =
+    ["seal_fronts", "seal", "promote", "route", "start_workers", "publish", "compare"];
+
 fn shape_of(name: &str, no_return: bool, pause: Pause, retry: Retry) -> StepShape {
     StepShape { name: StepName::from(name), title: String::new(), no_return, pause, retry }
 }
@@ -82,8 +86,10 @@ pub(super) fn table(phase: Phase, mutant: Option<Mutant>, units: usize) -> (Tabl
             let first = shape_of("restore_ttls", true, Pause::None, AGAIN);
             vec![(first, Act::Plain), (shape_of("end", false, Pause::None, AGAIN), Act::Plain)]
         }
-        Phase::Cutover | Phase::Failback => CUTOVER
+        // A drill is the cutover's table up to its seal; no run of the simulator holds one.
+        Phase::Drill | Phase::Cutover | Phase::Failback => CUTOVER
             .iter()
+            .filter(|(name, ..)| phase != Phase::Drill || !AFTER_A_DRILL.contains(name))
             .map(|(name, act, last, pause, retry)| (shape_of(name, *last, *pause, *retry), *act))
             .collect(),
     };

@@ -4,7 +4,7 @@ mod ready;
 mod waves;
 mod windows;
 
-pub use ready::{Missing, may_approve, missing};
+pub use ready::{Missing, may_approve, missing, missing_for_drill};
 pub use waves::{Standing, Turn, standing, turn, wave_to_run};
 pub use windows::{Opening, WindowNow, quietest_hour, window_now};
 

@@ -34,6 +34,19 @@ pub fn missing(fleet: &Fleet, state: &RunState, unit: &UnitName, now_ms: u64) ->
     all
 }
 
+/// Returns what `unit` lacks to be drilled: visitors wait in a drill as in a cutover, so it
+/// takes the same agreement and the same window, but neither roll-call nor rehearsal.
+pub fn missing_for_drill(
+    fleet: &Fleet,
+    state: &RunState,
+    unit: &UnitName,
+    now_ms: u64,
+) -> Vec<Missing> {
+    let mut all = missing(fleet, state, unit, now_ms);
+    all.retain(|missing| missing.rule == "window" || missing.rule.starts_with("approval:"));
+    all
+}
+
 fn approvals(fleet: &Fleet, state: &RunState) -> Vec<Missing> {
     let given = |role: &str| state.approvals.contains_key(role);
     let lacking = fleet.people.approvals.iter().filter(|approval| !given(&approval.role));

@@ -55,7 +55,7 @@ pub fn cutover(families: &Families, way: Way, remembered: &Remembered) -> Table 
     }
 }
 
-fn up_to_the_seal(families: &Families, way: Way, remembered: &Remembered) -> Vec<Step> {
+pub(super) fn up_to_the_seal(families: &Families, way: Way, remembered: &Remembered) -> Vec<Step> {
     let policy = &families.plan.policy;
     let workers = &families.plan.unit.workers;
     let fronts = &families.fronts;

@@ -1,11 +1,13 @@
 //! One file a phase. Each begins with its table: the order is the protocol.
 
 mod cutover;
+mod drill;
 mod prepare;
 mod settle;
 mod sync;
 
 pub use cutover::{Remembered, cutover};
+pub use drill::drill;
 pub use prepare::prepare;
 pub use settle::settle;
 pub use sync::sync;

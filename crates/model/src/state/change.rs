@@ -90,6 +90,7 @@ impl UnitState {
             self.stage = match phase {
                 Phase::Sync => Stage::Synced,
                 Phase::Prepare | Phase::Failback => Stage::Prepared,
+                Phase::Drill => self.stage,
                 Phase::Cutover => Stage::Watching,
                 Phase::Settle => Stage::Settled,
             };

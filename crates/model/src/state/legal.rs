@@ -60,6 +60,7 @@ impl UnitState {
         let fits = match (attempt.phase, self.stage) {
             (Phase::Sync, Stage::Fresh)
             | (Phase::Prepare, Stage::Synced)
+            | (Phase::Drill, Stage::Synced | Stage::Prepared)
             | (Phase::Cutover, Stage::Prepared)
             | (Phase::Failback, Stage::Watching)
             | (Phase::Settle, Stage::Confirmed) => true,
@@ -163,7 +164,7 @@ impl AttemptState {
         let place = self.place(step)?;
         let table = self.table.as_ref().ok_or("the table is not fixed")?;
         if self.direction == Direction::Forward {
-            need(table.no_return().is_none(), "the attempt is not being withdrawn")?;
+            need(!table.goes_back_whole(), "the attempt is not being withdrawn")?;
             need(self.status(step) != Some(&StepStatus::Done), "the step is done")?;
         }
         for later in &table.steps[place + 1..] {
@@ -186,6 +187,8 @@ impl AttemptState {
 
     fn may_complete(&self) -> Legal {
         self.forward()?;
+        let measures = self.table.as_ref().is_some_and(TableShape::only_measures);
+        need(!measures, "a drill ends with everything undone")?;
         let steps = self.table.iter().flat_map(|table| &table.steps);
         for step in steps {
             if self.status(&step.name) != Some(&StepStatus::Done) {

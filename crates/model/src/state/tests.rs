@@ -17,6 +17,7 @@ struct Log {
 fn shape(phase: Phase) -> TableShape {
     let names: &[&str] = match phase {
         Phase::Cutover | Phase::Failback => &["hold", "seal", "promote", "route"],
+        Phase::Drill => &["hold", "fence"],
         _ => &["claim", "seed"],
     };
     let step = |name: &&str| StepShape {
@@ -151,7 +152,8 @@ impl Log {
 #[test]
 fn stages_follow_each_other_and_nothing_else() {
     let mut log = Log::new();
-    let phases = [Phase::Sync, Phase::Prepare, Phase::Cutover, Phase::Failback, Phase::Settle];
+    let phases =
+        [Phase::Sync, Phase::Prepare, Phase::Drill, Phase::Cutover, Phase::Failback, Phase::Settle];
     let refuses_others = |log: &Log, allowed: &[Phase]| {
         for phase in phases {
             let event = start(phase, log.unit().next_attempt(phase).number);
@@ -160,9 +162,9 @@ fn stages_follow_each_other_and_nothing_else() {
     };
     refuses_others(&log, &[Phase::Sync]);
     log.complete(Phase::Sync);
-    refuses_others(&log, &[Phase::Prepare]);
+    refuses_others(&log, &[Phase::Prepare, Phase::Drill]);
     log.complete(Phase::Prepare);
-    refuses_others(&log, &[Phase::Cutover]);
+    refuses_others(&log, &[Phase::Cutover, Phase::Drill]);
     log.refuses(confirmed());
     log.complete(Phase::Cutover);
     assert_eq!(log.unit().write_side, WriteSide::At(Side::Target));
@@ -171,7 +173,7 @@ fn stages_follow_each_other_and_nothing_else() {
     log.complete(Phase::Failback);
     assert_eq!(log.unit().write_side, WriteSide::At(Side::Source));
     assert_eq!(log.unit().watching_since, None);
-    refuses_others(&log, &[Phase::Cutover]);
+    refuses_others(&log, &[Phase::Cutover, Phase::Drill]);
     log.complete(Phase::Cutover);
     log.add(confirmed());
     log.refuses(confirmed());
@@ -279,6 +281,29 @@ fn a_table_without_no_return_may_undo_only_its_open_step() {
 }
 
 #[test]
+fn a_drill_ends_with_everything_undone_and_changes_no_stage() {
+    let mut log = Log::new();
+    log.complete(Phase::Sync);
+    log.complete(Phase::Prepare);
+    log.open(Phase::Drill);
+    log.all([intend("hold"), done("hold"), intend("fence")]);
+    log.refuses(undo("fence"));
+    log.add(done("fence"));
+    log.refuses(Event::AttemptCompleted);
+    assert_eq!(log.unit().write_side, WriteSide::At(Side::Source));
+    log.all([turn_back(), undo("fence"), undone("fence"), undo("hold"), undone("hold")]);
+    log.add(Event::AttemptWithdrawn);
+    assert_eq!(log.unit().stage, Stage::Prepared);
+    assert_eq!(log.unit().write_side, WriteSide::At(Side::Source));
+    assert!(!log.unit().went_back(), "a wave does not stop for a drill");
+    let past = log.unit().history.last().unwrap();
+    assert!(past.state.steps.values().all(|step| step.output.is_some()));
+    let at = |moment: Option<super::Moment>| moment.map(|moment| moment.seq);
+    assert!(at(past.state.pause.began) < at(past.state.pause.ended));
+    log.open(Phase::Drill);
+}
+
+#[test]
 fn a_stuck_attempt_waits_for_a_person() {
     let mut log = Log::in_cutover();
     log.refuses(Event::AttemptResumed { by: Actor::Controller });
@@ -336,4 +361,7 @@ fn a_table_that_makes_no_sense_is_refused() {
         assert!(table.check().is_err(), "change {n}");
         assert!(!table.same_rules(&good) || table.budget.is_some(), "change {n}");
     }
+    let as_drill = |steps| TableShape { phase: Phase::Drill, steps, budget: None };
+    assert!(as_drill(good.steps[..2].to_vec()).check().is_err(), "a drill that seals");
+    assert!(as_drill(good.steps[2..].to_vec()).check().is_err(), "a drill that promotes");
 }

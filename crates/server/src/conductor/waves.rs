@@ -3,10 +3,10 @@
 use super::{Conductor, Run, together};
 use crate::api::Pick;
 use crate::places::Places;
-use crate::unit::{Answer, Unit};
+use crate::unit::{Answer, Unit, refuse};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use segue_migration::fleet::{Missing, Turn, missing, turn, wave_to_run};
+use segue_migration::fleet::{Missing, Turn, missing, missing_for_drill, turn, wave_to_run};
 use segue_model::event::{Actor, Event};
 use segue_model::fleet::{Fleet, Limits, Strategy};
 use segue_model::{Fault, UnitName};
@@ -60,6 +60,30 @@ impl Conductor {
             }
         });
         together(futures_util::future::join_all(all).await)
+    }
+
+    /// Drills units one after another: each pauses a live site.
+    pub(super) async fn drill(self: &Arc<Self>, hash: &str, pick: &Pick, by: Actor) -> Answer {
+        self.same_plan(hash)?;
+        let run = self.need_run()?;
+        if run.units.len() > 1 && *pick == Pick::default() {
+            return Err(refuse("drill", "the run has many units, and each drill pauses one live")
+                .hint("name them: `--unit U`, or `--wave N`; nothing was touched"));
+        }
+        let mut answers = Vec::new();
+        for unit in self.pick(pick)? {
+            let name = unit.name().clone();
+            let now_ms = self.clock.wall_ms();
+            let lacks =
+                self.journal.with(|state| missing_for_drill(&run.fleet, state, &name, now_ms));
+            let answer = if lacks.is_empty() {
+                unit.drill(by.clone()).await
+            } else {
+                Ok((WAITS, told(&lacks)))
+            };
+            answers.push((name, answer));
+        }
+        together(answers)
     }
 
     /// Returns the answer for a unit that lacks something.

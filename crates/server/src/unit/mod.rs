@@ -1,5 +1,6 @@
 //! One unit at work: its drivers, its attempts, and what persons ask of it.
 
+mod drill;
 mod orders;
 
 use crate::active::{Active, Shared};
@@ -12,6 +13,7 @@ use segue_model::plan::Plan;
 use segue_model::state::{Stage, UnitState};
 use segue_model::{Epoch, Fault, FaultKind, RunId, UnitName};
 use segue_port::Clock;
+use segue_traffic::TrafficTotals;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -223,8 +225,22 @@ impl Unit {
         if state.stage >= Stage::Synced && state.stage < Stage::Settled {
             self.follow_files(active, &state).await;
         }
+        if phase == Phase::Drill {
+            match self.traffic(active).await {
+                Ok(totals) => self.note_drilled(totals.as_ref()).await?,
+                Err(fault) => tracing::warn!(%fault, "the drill's pause is unknown"),
+            }
+        }
         self.measure().await;
         Ok(())
+    }
+
+    /// Returns what the fronts counted; none if the unit has no fronts.
+    pub(crate) async fn traffic(&self, active: &Active) -> Result<Option<TrafficTotals>, Fault> {
+        if self.plan.unit.fronts.is_empty() {
+            return Ok(None);
+        }
+        active.families.fronts.totals().await.map(Some)
     }
 
     /// Puts the present totals of fronts and probes into the journal.

@@ -84,6 +84,11 @@ impl Visitors {
         )
     }
 
+    /// Returns how many requests were sent, and how many of them failed.
+    pub fn counted(&self) -> (u64, u64) {
+        self.last.lock().map_or((0, u64::MAX), |seen| (seen.sent, seen.failed))
+    }
+
     /// Ends them: they wait for their last answers and close the ledger.
     pub fn leave(mut self) -> Result<()> {
         self.signal(Signal::TERM);

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod data;
+mod drill;
 mod faults;
 mod http;
 mod lifetime;
 mod practice;
 mod refused;
 mod refused_fleet;
+mod run;
 mod site;
 mod terminal;
 

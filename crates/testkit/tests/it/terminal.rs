@@ -2,54 +2,11 @@
 //!
 //! They need the program `segue` beside the other binaries (`cargo build` makes it).
 
-use crate::{bin, small_world};
+use crate::run::Run;
 use rustix::process::{Pid, Signal, kill_process};
-use segue_testkit::stage::{Segue, Visitors};
-use segue_testkit::world::World;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(40);
-
-/// A run that stands before its cutover. Dropping it ends controller and fronts.
-struct Run {
-    segue: Segue,
-    hash: String,
-    visitors: Option<Visitors>,
-    world: World,
-    _dir: tempfile::TempDir,
-}
-
-impl Run {
-    fn synced() -> Self {
-        let (world, dir) = small_world();
-        let description = world.description().clone();
-        std::fs::create_dir_all(&description.ledger_dir).unwrap();
-        let bin = bin();
-        let segue = Segue::new(&bin, &description.dir).unwrap();
-        std::fs::write(segue.plan_file(), world.plan_toml()).unwrap();
-        let visitors = Visitors::start(&bin, &description, 60).unwrap();
-        visitors.wait_until_busy(Duration::from_secs(15)).unwrap();
-        let hash = segue.plan().unwrap();
-        segue.must(&["sync", &hash], 0).unwrap();
-        Self { segue, hash, visitors: Some(visitors), world, _dir: dir }
-    }
-}
-
-impl Run {
-    /// Returns how often the journal says that a kind was compared in full.
-    fn compared(&self, kind: &str) -> usize {
-        let output = self.segue.command(&["--json", "journal"]).output().unwrap();
-        let wanted = format!("\"event\":\"compared\",\"what\":\"{kind}\"");
-        String::from_utf8_lossy(&output.stdout).matches(&wanted).count()
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        drop(self.visitors.take());
-        self.segue.end_everything(self.world.description());
-    }
-}
 
 #[test]
 fn a_lost_terminal_changes_nothing_and_another_one_rolls_back() {
