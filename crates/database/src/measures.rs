@@ -14,6 +14,8 @@ use tokio::sync::Mutex;
 
 /// Longest time one look may take.
 const LIMIT: Duration = Duration::from_millis(1500);
+/// How often a server's clock is looked at.
+const EVERY: Duration = Duration::from_secs(2);
 /// How often a server's clock is asked in one turn: the quickest answer counts.
 const ASKED: usize = 3;
 /// Kinds of things that are counted, in the order of the query.
@@ -26,23 +28,23 @@ pub(crate) struct ClockOffset {
     kept: Mutex<Kept>,
 }
 
-/// A session between two turns, and how long a server that is silent is left alone.
+/// How long a server that is silent is left alone.
 #[derive(Default)]
 struct Kept {
-    wire: Option<Wire>,
     backoff: Backoff,
 }
 
 impl Kept {
-    /// Takes the session out, or opens one; it is put back after a turn that went well.
+    /// Takes one of the sessions that all units share, or opens one; it is given back after a
+    /// turn that went well.
     async fn wire(&mut self, replica: &MariaReplica, side: Side, op: &str) -> Outcome<Wire> {
         if !self.backoff.is_over(Instant::now()) {
             let cause = "it did not answer in time; it is asked again after a pause";
             return Err(Fault::new("SG0203", FaultKind::Timeout, op, cause));
         }
-        match self.wire.take() {
+        match replica.link.pair.take_reader(side) {
             Some(wire) => Ok(wire),
-            None => replica.link.open_within(side, LIMIT).await,
+            None => replica.link.admin_within(side, LIMIT).await,
         }
     }
 
@@ -88,7 +90,12 @@ impl ClockOffset {
         Self { replica, side, kept: Mutex::default() }
     }
 
+    /// All units between the same servers share one look at a clock.
     async fn measure(&self, kept: &mut Kept, op: &str) -> Outcome<f64> {
+        let mut known = self.replica.link.pair.clocks.get(self.side).lock().await;
+        if let Some((_, offset)) = known.filter(|(taken, _)| taken.elapsed() < EVERY) {
+            return Ok(offset);
+        }
         let mut wire = kept.wire(&self.replica, self.side, op).await?;
         let mut answers = Vec::with_capacity(ASKED);
         for _ in 0..ASKED {
@@ -101,8 +108,11 @@ impl ClockOffset {
             let took_us = i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX / 2);
             answers.push(Answer { before_us: before, there_us, after_us: before + took_us });
         }
-        kept.wire = Some(wire);
-        offset_ms(&answers).ok_or_else(|| Fault::new("SG0212", FaultKind::Invalid, op, "no answer"))
+        self.replica.link.pair.keep_reader(wire);
+        let offset = offset_ms(&answers)
+            .ok_or_else(|| Fault::new("SG0212", FaultKind::Invalid, op, "no answer"))?;
+        *known = Some((Instant::now(), offset));
+        Ok(offset)
     }
 }
 
@@ -122,7 +132,7 @@ impl Sampler for ClockOffset {
     }
 
     fn every(&self) -> Duration {
-        Duration::from_secs(2)
+        EVERY
     }
 
     async fn sample(&self, now_boot_ms: u64) -> Outcome<Vec<Sample>> {
@@ -186,7 +196,7 @@ impl Counts {
         for (account, _) in &accounts {
             grants += logins::define(link, &mut wire, account).await?.grants().len() as u64;
         }
-        kept.wire = Some(wire);
+        link.pair.keep_reader(wire);
         let (tables, views, routines, triggers, events) = objects;
         Ok(vec![tables, views, routines, triggers, events, accounts.len() as u64, grants])
     }

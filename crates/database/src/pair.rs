@@ -12,7 +12,7 @@ use segue_port::Outcome;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 /// Sessions that read, kept at each server when nobody uses them.
@@ -33,6 +33,8 @@ pub(crate) struct Pair {
     quiet: Arc<RwLock<()>>,
     /// The measurement of the stream that begins at a server.
     pub(crate) pulses: Sides<tokio::sync::Mutex<Pulse>>,
+    /// When the clock of a server was last looked at, and its offset, milliseconds.
+    pub(crate) clocks: Sides<tokio::sync::Mutex<Option<(Instant, f64)>>>,
     /// Sessions that read, by server.
     readers: Sides<Mutex<Vec<Wire>>>,
 }
@@ -51,6 +53,7 @@ impl Pair {
             changes: Sides::from_fn(|_| Arc::default()),
             quiet: Arc::default(),
             pulses: Sides::from_fn(|_| tokio::sync::Mutex::default()),
+            clocks: Sides::from_fn(|_| tokio::sync::Mutex::default()),
             readers: Sides::from_fn(|_| Mutex::default()),
         });
         known.insert(key, Arc::downgrade(&pair));
