@@ -3,10 +3,11 @@
 # make soak           random runs of the protocol for hours: SECONDS=n, FIRST=seed
 # make lint           format, clippy and the rules of the repository
 # make crash          kill, stop, overtake the controller everywhere; writes target/crash.json
+# make fleet          a hundred accounts in four waves; one goes back
 # make bench NAME=x   one benchmark; writes target/bench/x.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks soak bench lint crash setup build
+.PHONY: help demo test checks soak fleet bench lint crash setup build
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET_DIR)/debug
@@ -41,8 +42,11 @@ checks: build
 	$(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-fleet --units 100 --dir $(SCENE) --out $(SCENE)-report
+	$(BIN)/segue-fleet --units 12 --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-crash --every 41 --kill --takeover --abort --full --random 2 --restart-source --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
+
+fleet: build
+	$(BIN)/segue-fleet --units 100
 
 soak: SECONDS ?= 14400
 soak: FIRST ?= 1

@@ -167,6 +167,12 @@ impl MariaReplica {
         Ok(if open { Side::Target } else { Side::Source })
     }
 
+    /// Ends the sessions that were kept ready for a pause: a unit at rest keeps none, or a
+    /// fleet would use up a server's connections.
+    pub async fn rest(&self) {
+        self.link.cool().await;
+    }
+
     /// Ends this process's own sessions: a fence that stands is released, snapshots are
     /// given up. Logins, claims and streams stay.
     pub async fn close(&self) {

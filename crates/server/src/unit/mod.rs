@@ -220,6 +220,9 @@ impl Unit {
                 self.journal.append(event).await?;
             }
         }
+        if let Some(database) = &active.families.database {
+            database.rest().await;
+        }
         // A table that a former controller began leaves files that nobody here follows.
         let state = self.state();
         if state.stage >= Stage::Synced && state.stage < Stage::Settled {

@@ -1,6 +1,6 @@
 //! The accounts: a schema, a login and a record set each.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use segue_testkit::stage::Segue;
@@ -8,6 +8,7 @@ use segue_testkit::world::{Description, Side};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// TTL of the accounts' records before the move, seconds.
@@ -15,6 +16,8 @@ const TTL_S: u32 = 4;
 /// Where the accounts' names point, by side.
 pub(crate) const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 51);
 pub(crate) const TARGET: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 52);
+/// How long the secondary may take to serve every account's name.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Rows that every account has at the start.
 pub(crate) const ROWS: usize = 100;
 /// Password of every account's login: the servers listen on loopback only.
@@ -27,14 +30,14 @@ separate_zones = ["example.test"]
 [policy]
 pause_budget_ms = 4000
 seal_reserve_ms = 500
-lease_ms = 2000
+lease_ms = 5000
 gate_wait_s = 120
 stable_for_s = 1
 
 [limits]
 seeds_a_server = 4
-cutovers_a_server = 4
-cutovers = 4
+cutovers_a_server = 2
+cutovers = 2
 "#;
 
 /// All of them.
@@ -78,6 +81,18 @@ impl Accounts {
         })?;
         for name in &names {
             world.point(&host(world, name), TTL_S, SOURCE)?;
+        }
+        let began = std::time::Instant::now();
+        for server in &world.zone.servers {
+            for name in &names {
+                // A secondary hears of updates at the primary's own pace.
+                while !world.address_at(*server, &host(world, name)).is_ok_and(|a| a == [SOURCE]) {
+                    if began.elapsed() > PATIENCE {
+                        bail!("{server} does not serve `{name}` within {PATIENCE:?}");
+                    }
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
         }
         Ok(Self { names })
     }
