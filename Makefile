@@ -43,7 +43,7 @@ checks: build
 	$(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
 	$(BIN)/segue-fleet --units 12 --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-crash --every 41 --kill --takeover --abort --full --random 2 --restart-source --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
+	$(BIN)/segue-crash --every 13 --kill --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
 
 fleet: build
 	$(BIN)/segue-fleet --units 100
