@@ -123,7 +123,8 @@ async fn idle_units_cost_the_servers_little() {
         assert!(writes < 30.0, "{writes} writes/s at the {side}");
     }
     for poll in polls {
-        assert!(poll.await.unwrap() > 3, "a sampler measured nothing");
+        // The slowest counts every ten seconds.
+        assert!(poll.await.unwrap() > 0, "a sampler measured nothing");
     }
 }
 
