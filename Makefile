@@ -39,11 +39,11 @@ checks: build
 	else \
 	    set -x; cargo test --locked --workspace --quiet; \
 	fi
-	$(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-fleet --units 12 --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-crash --every 13 --kill --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
+	scripts/play $(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-fleet --units 12 --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-crash --every 13 --kill --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
 
 fleet: build
 	$(BIN)/segue-fleet --units 100
