@@ -6,12 +6,16 @@ use segue_database::{MariaReplica, Settings as DatabaseSettings};
 use segue_dns::{Settings as ZoneSettings, Zone};
 use segue_engine::{Pause, Retry, Table};
 use segue_files::{TreeReplica, TreeSettings};
+use segue_model::plan::{Plan, labelled};
 use segue_model::{RunId, Way};
 use segue_traffic::{FrontSettings, Fronts};
 use serde_json::Value;
 
 fn families() -> Families {
-    let plan = segue_plan::parse(segue_plan::template(), "example.toml").unwrap();
+    of(segue_plan::parse(segue_plan::template(), "example.toml").unwrap())
+}
+
+fn of(plan: Plan) -> Families {
     let (run, unit) = (RunId::from("run-1"), plan.unit.clone());
     Families {
         run: run.clone(),
@@ -21,14 +25,19 @@ fn families() -> Families {
             run: run.clone(),
             program: "segue".into(),
         }),
-        database: unit.database.clone().map(|plan| {
-            MariaReplica::new(DatabaseSettings {
-                plan,
-                run: run.clone(),
-                unit: unit.name.clone(),
-                lease_ms: 2_000,
+        databases: unit
+            .databases
+            .iter()
+            .zip(unit.database_labels())
+            .map(|(plan, label)| {
+                MariaReplica::new(DatabaseSettings {
+                    plan: plan.clone(),
+                    run: run.clone(),
+                    unit: labelled(unit.name.as_str(), label.as_deref()).as_str().into(),
+                    lease_ms: 2_000,
+                })
             })
-        }),
+            .collect(),
         trees: unit
             .trees
             .iter()

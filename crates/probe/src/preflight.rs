@@ -3,15 +3,17 @@
 use crate::HealthProbe;
 use segue_model::plan::UnitPlan;
 use segue_model::{Finding, Side};
+use std::collections::BTreeSet;
 use std::fs::File;
+use std::path::PathBuf;
 
 /// Asks both applications and opens the source's access log; changes nothing.
 pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for side in [Side::Source, Side::Target] {
-        let Some((backend, probe)) = unit.backend(side).zip(HealthProbe::of(unit, side)) else {
-            continue;
-        };
+    let sides = [Side::Source, Side::Target];
+    for (site, side) in unit.sites.iter().flat_map(|site| sides.map(|side| (site, side))) {
+        let backend = site.backends.get(side);
+        let probe = HealthProbe::of(unit, site, side);
         if let Err(cause) = probe.ask().await {
             let text = format!(
                 "the application of the {side} at {} does not answer `{}` with 200: {cause}",
@@ -30,14 +32,16 @@ pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
             });
         }
     }
-    if let Some(log) = unit.backend(Side::Source).and_then(|web| web.access_log.as_ref())
-        && let Err(error) = File::open(log)
-    {
-        findings.push(Finding::refuse(
-            "SG0521",
-            format!("access log `{}` of the source: {error}", log.display()),
-            "let the controller read the log, or leave it out of the plan",
-        ));
+    let logs: BTreeSet<&PathBuf> =
+        unit.backends(Side::Source).filter_map(|web| web.access_log.as_ref()).collect();
+    for log in logs {
+        if let Err(error) = File::open(log) {
+            findings.push(Finding::refuse(
+                "SG0521",
+                format!("access log `{}` of the source: {error}", log.display()),
+                "let the controller read the log, or leave it out of the plan",
+            ));
+        }
     }
     findings
 }

@@ -73,7 +73,7 @@ async fn unit(plan: &Plan) -> Vec<Finding> {
         Err(fault) => return vec![Finding::refuse(&fault.code, fault.to_string(), fault.hint)],
     };
     let mut findings = Vec::new();
-    if let Some(database) = &active.database {
+    for database in &active.databases {
         findings.extend(database.preflight().await);
         database.close().await;
     }

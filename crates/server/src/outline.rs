@@ -146,12 +146,12 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
                 .into(),
         );
     }
-    if plan.unit.backend(Side::Source).is_some_and(|web| web.access_log.is_none()) {
+    if plan.unit.backends(Side::Source).any(|web| web.access_log.is_none()) {
         lines.push(
             "that every request passes a front: the source's access log is not in the plan".into(),
         );
     }
-    if plan.unit.backends.is_some() && plan.unit.probe.is_none() {
+    if plan.unit.sites.iter().any(|site| site.probe.is_none()) {
         lines.push("that users were not interrupted: the plan has no probe".into());
     }
     lines

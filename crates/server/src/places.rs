@@ -1,6 +1,6 @@
 //! How many units a server may be busy with at once.
 
-use segue_model::plan::Plan;
+use segue_model::plan::{DatabasePlan, Plan, SitePlan};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,8 +41,10 @@ impl Places {
 }
 
 fn servers(plan: &Plan) -> BTreeSet<SocketAddr> {
-    let database = plan.unit.database.iter();
-    let databases = database.flat_map(|d| [d.servers.source.address, d.servers.target.address]);
-    let backends = plan.unit.backends.iter().flat_map(|b| [b.source.address, b.target.address]);
+    let unit = &plan.unit;
+    let of_database = |d: &DatabasePlan| [d.servers.source.address, d.servers.target.address];
+    let databases = unit.databases.iter().flat_map(of_database);
+    let of_site = |s: &SitePlan| [s.backends.source.address, s.backends.target.address];
+    let backends = unit.sites.iter().flat_map(of_site);
     databases.chain(backends).collect()
 }

@@ -1,6 +1,7 @@
 //! Checks before fronts are inserted; changes nothing.
 
 use crate::fronts::Fronts;
+use crate::turns::turn;
 use segue_model::Finding;
 use std::net::TcpListener;
 
@@ -20,6 +21,8 @@ impl Fronts {
                     "give it a shorter path",
                 ));
             }
+            // Units that share the address try to bind it, one after the other.
+            let _turn = turn(&plan.control).await;
             match link.hello().await {
                 Ok(hello) => {
                     if let Some(run) = hello.claim.filter(|run| *run != self.settings.run) {

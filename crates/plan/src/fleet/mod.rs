@@ -4,8 +4,11 @@
 //! plan file --head--> unit files --units--> joined by what they share --> waves --> Fleet
 //! ```
 
+mod fronts;
+mod joined;
 mod schedule;
 mod shared;
+mod stricter;
 mod units;
 mod waves;
 

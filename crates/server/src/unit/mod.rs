@@ -220,7 +220,7 @@ impl Unit {
                 self.journal.append(event).await?;
             }
         }
-        if let Some(database) = &active.families.database {
+        for database in &active.families.databases {
             database.rest().await;
         }
         // A table that a former controller began leaves files that nobody here follows.

@@ -1,9 +1,9 @@
 //! An application, the two fronts before it, and a plain client.
 
-use segue_front::control::{Client, Mark, Request};
+use segue_front::control::{Client, Mark, Request, SiteRoute};
 use segue_front::{FrontOptions, Limits, run_until};
 use segue_model::event::{Attempt, Phase};
-use segue_model::plan::{Backend, FrontPlan, Policy, UnitPlan};
+use segue_model::plan::{Backend, FrontPlan, Policy, SitePlan, UnitPlan};
 use segue_model::{Epoch, RunId, Side, Sides, StepName, UnitName};
 use segue_port::{Authority, Call, NoProgress};
 use segue_traffic::{FrontSettings, Fronts};
@@ -129,16 +129,19 @@ fn unit(
         |address| Backend { address, health_path: "/".into(), access_log: None, concurrency: 64 };
     UnitPlan {
         name: UnitName("shop".into()),
-        hosts: vec![HOST.into()],
-        backends: Some(Sides { source: backend(reached.source), target: backend(reached.target) }),
+        sites: vec![SitePlan {
+            name: UnitName("shop".into()),
+            hosts: vec![HOST.into()],
+            backends: Sides { source: backend(reached.source), target: backend(reached.target) },
+            probe: None,
+        }],
         requests_per_day: None,
         created: None,
         fronts: vec![front(Side::Source, source_front), front(Side::Target, target_front)],
-        database: None,
+        databases: Vec::new(),
         trees: Vec::new(),
         zones: Vec::new(),
         workers: Vec::new(),
-        probe: None,
         measures: segue_model::plan::MeasurePlan::default(),
     }
 }
@@ -168,8 +171,7 @@ async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
     let route = Request::SetRoute {
         mark: Mark { run: run(), epoch: Epoch(1), generation: 1 },
         unit: UnitName("shop".into()),
-        hosts: vec![HOST.into()],
-        backends,
+        sites: vec![SiteRoute { hosts: vec![HOST.into()], backends }],
         write_side: Side::Source,
         concurrency: Sides { source: 64, target: 64 },
     };
