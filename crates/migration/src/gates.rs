@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use segue_engine::gates::BoundGate;
 use segue_engine::{Gate, GateContext};
 use segue_model::gate::{Answer, Before, GateSpec, Verdict};
-use segue_model::plan::Policy;
+use segue_model::plan::{Policy, UnitPlan};
 use segue_model::{Way, What};
 use segue_traffic::Fronts;
 use std::sync::Arc;
@@ -61,7 +61,20 @@ fn one(families: &Families, gate: &GateSpec, remembered: &Remembered) -> Arc<dyn
             wall_ms: remembered.safe_after_wall_ms,
             left_s: max,
         }),
-        _ => BoundGate::of(gate),
+        what => BoundGate::of_several(gate, parts(&families.plan.unit, what)),
+    }
+}
+
+/// Returns how many parts of a unit have samples of their own of a measure.
+fn parts(unit: &UnitPlan, what: What) -> usize {
+    match what {
+        What::DatabaseLagMs(_) | What::DatabaseReadable(_) | What::ClockOffsetMs(_) => {
+            unit.databases.len()
+        }
+        What::FilesLagMs(_) => unit.trees.len(),
+        What::ZoneServersEqual => unit.zones.len(),
+        What::BackendHealthy(_) => unit.sites.len(),
+        _ => 1,
     }
 }
 

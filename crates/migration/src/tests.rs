@@ -174,3 +174,67 @@ fn a_drill_is_a_cutover_up_to_its_seal_and_nothing_of_it_lasts() {
     assert_eq!(drill.shape().no_return(), None);
     assert_eq!(drill.budget.map(|b| b.limit_ms), cutover.budget.map(|b| b.limit_ms));
 }
+
+/// The example with another site and schema, as joining leaves it.
+fn joined() -> Families {
+    let mut plan = segue_plan::parse(segue_plan::template(), "example.toml").unwrap();
+    let (mut site, mut database) = (plan.unit.sites[0].clone(), plan.unit.databases[0].clone());
+    site.name = "other".into();
+    site.hosts = vec!["other.test".into()];
+    database.schema = "other".into();
+    plan.unit.sites.push(site);
+    plan.unit.databases.push(database);
+    of(plan)
+}
+
+#[test]
+fn a_joined_unit_has_the_same_steps_with_a_part_for_each_database() {
+    let (one, both) = (families(), joined());
+    let remembered = Remembered::default();
+    let names = |families: &Families| -> Vec<String> {
+        let table = tables::cutover(families, Way::Forward, &remembered);
+        table.steps.iter().map(|step| step.name.to_string()).collect()
+    };
+    assert_eq!(names(&one), names(&both), "one table, one intent of each step");
+    let parts = |families: &Families| -> Vec<String> {
+        families.parts(|replica| replica.promote.clone()).into_iter().map(|p| p.name).collect()
+    };
+    assert_eq!(parts(&one)[0], "database", "the only one goes by its kind alone");
+    let schema = &both.plan.unit.databases[0].schema;
+    assert_eq!(parts(&both)[..2], [format!("database:{schema}"), "database:other".to_owned()]);
+    let publish = tables::cutover(&both, Way::Forward, &remembered);
+    let told = publish.steps[place(&publish, "promote")].effect.what();
+    assert!(told.contains(schema.as_str()) && told.contains("`other`"), "{told}");
+}
+
+#[tokio::test]
+async fn a_gate_over_two_databases_takes_the_worst_and_wants_both() {
+    use segue_port::Clock;
+    let families = joined();
+    let clock = std::sync::Arc::new(segue_engine::clock::TestClock::standing(1_000_000));
+    let board = segue_engine::Board::without_samplers(clock.clone());
+    let remembered = Remembered::default();
+    let gates =
+        crate::gates::of_plan(&families, segue_model::gate::Before::Arm, Way::Forward, &remembered);
+    let gate = gates.iter().find(|gate| gate.name() == "database_lag").unwrap();
+    let context = segue_engine::GateContext {
+        board: board.clone(),
+        clock: clock.clone(),
+        facts: std::sync::Arc::default(),
+        state: std::sync::Arc::default(),
+    };
+    let lag = |from: &str, value| segue_model::Sample {
+        what: segue_model::What::DatabaseLagMs(segue_model::Side::Source),
+        value,
+        count: 1,
+        taken_at_ms: clock.boot_ms(),
+        from: from.to_owned(),
+    };
+    use segue_model::gate::Verdict;
+    board.put(lag("database-lag:source:a", 1.0));
+    assert_eq!(gate.ask(&context).await.verdict, Verdict::Unknown, "one is not measured");
+    board.put(lag("database-lag:source:b", 5_000.0));
+    assert_eq!(gate.ask(&context).await.verdict, Verdict::Wait, "the worst counts");
+    board.put(lag("database-lag:source:b", 1.0));
+    assert_eq!(gate.ask(&context).await.verdict, Verdict::Pass);
+}

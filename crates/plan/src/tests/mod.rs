@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hashes;
+mod joined;
 mod reading;
 mod refusals;
 

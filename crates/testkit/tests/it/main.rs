@@ -5,6 +5,7 @@ mod data;
 mod drill;
 mod faults;
 mod http;
+mod joint;
 mod lifetime;
 mod practice;
 mod refused;

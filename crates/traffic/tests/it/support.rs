@@ -85,11 +85,11 @@ impl Site {
     }
 }
 
-fn run() -> RunId {
+pub(crate) fn run() -> RunId {
     RunId("run-1".into())
 }
 
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         pause_budget_ms: 200,
         seal_reserve_ms: 100,
@@ -106,7 +106,7 @@ fn policy() -> Policy {
     }
 }
 
-fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -146,8 +146,8 @@ fn unit(
     }
 }
 
-/// Starts a front in this process, claims it and routes the unit to the source.
-async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
+/// Starts a front in this process and waits until it answers.
+pub(crate) async fn serve(plan: &FrontPlan, default_backend: SocketAddr) -> Client {
     let options = FrontOptions {
         name: plan.name.clone(),
         side: plan.side,
@@ -156,17 +156,22 @@ async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
         egress: None,
         control: plan.control.clone(),
         state: plan.state.clone(),
-        default_backend: backends.source,
+        default_backend,
     };
     tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
     let began = Instant::now();
-    let client = loop {
+    loop {
         match Client::connect(&plan.control).await {
-            Ok(client) => break client,
+            Ok(client) => return client,
             Err(fault) => assert!(began.elapsed() < DEADLINE, "front does not start: {fault}"),
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    }
+}
+
+/// Starts a front in this process, claims it and routes the unit to the source.
+async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
+    let client = serve(plan, backends.source).await;
     client.call(&Request::Claim { run: run(), epoch: Epoch(1) }).await.unwrap();
     let route = Request::SetRoute {
         mark: Mark { run: run(), epoch: Epoch(1), generation: 1 },
@@ -205,7 +210,7 @@ async fn application(slow: Arc<AtomicUsize>) -> SocketAddr {
 }
 
 /// Reads one head without a body; none at the end of the connection.
-async fn head(stream: &mut TcpStream) -> Option<String> {
+pub(crate) async fn head(stream: &mut TcpStream) -> Option<String> {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
         text.push(stream.read_u8().await.ok()?);
