@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hashes;
+mod many;
 mod reading;
 mod refusals;
 
