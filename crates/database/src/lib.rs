@@ -36,6 +36,7 @@ mod way_back;
 
 pub use delta::{DatabaseDelta, TableDelta};
 pub use digest::{Comparison, Difference, TableDigest};
+pub use pair::{Carried, carried};
 pub use replica::MariaReplica;
 pub use settings::Settings;
 pub use way_back::WayBack;

@@ -3,6 +3,7 @@
 use crate::ids::UnitName;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Everything that one run moves.
@@ -173,6 +174,12 @@ impl Fleet {
     /// Returns the plan of a unit.
     pub fn unit(&self, name: &UnitName) -> Option<&Arc<Plan>> {
         self.units.iter().find(|plan| plan.unit.name == *name)
+    }
+
+    /// Returns the place of every unit's wave, from 1: for whoever asks for many of them.
+    pub fn wave_places(&self) -> HashMap<&UnitName, u32> {
+        let waves = (1..).zip(&self.waves);
+        waves.flat_map(|(place, wave)| wave.units.iter().map(move |unit| (unit, place))).collect()
     }
 
     /// Returns the place of a unit's wave, from 1; 0 if it is in none.

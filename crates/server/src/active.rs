@@ -19,8 +19,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+/// Time between two turns of a sampler while the unit sleeps: as good as none.
+const ASLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often the fronts are looked after.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
@@ -41,7 +44,8 @@ pub(crate) struct Active {
     verdicts: Mutex<Vec<Judged>>,
     /// Since when they count, by the wall clock: one controller's counts from another's.
     since_ms: u64,
-    tending: AbortHandle,
+    awake: watch::Sender<bool>,
+    tending: Option<AbortHandle>,
 }
 
 impl Active {
@@ -123,16 +127,26 @@ impl Active {
         let since_ms = clock.wall_ms();
         let samples = shared.samples.of(&plan.unit.name);
         let board = Board::start(samplers(&families, &probes, run), clock, samples);
+        let (awake, waking) = watch::channel(true);
         let fronts = Arc::clone(&families.fronts);
-        let tending = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(TEND_EVERY).await;
-                fronts.tend().await;
-            }
-        })
-        .abort_handle();
+        let has_fronts = !plan.unit.fronts.is_empty();
+        let tending = has_fronts.then(|| tokio::spawn(tend(fronts, waking)).abort_handle());
         let verdicts = Mutex::default();
-        Ok(Arc::new(Self { families, board, probes, verdicts, since_ms, tending }))
+        Ok(Arc::new(Self { families, board, probes, verdicts, since_ms, awake, tending }))
+    }
+
+    /// Lets everything of the unit be measured again, and its fronts be looked after.
+    pub(crate) fn wake(&self) {
+        self.awake.send_replace(true);
+        self.board.set_pace(Duration::ZERO);
+    }
+
+    /// Lets nothing be measured until it is woken: what is known grows old, and is unknown
+    /// then. Only for a unit that rests; see [`crate::rest`].
+    pub(crate) fn sleep(&self) {
+        self.awake.send_replace(false);
+        self.board.set_pace(ASLEEP);
+        self.judged(Vec::new());
     }
 
     /// Starts the probes; they ask the fronts, so they begin once those stand.
@@ -177,7 +191,9 @@ impl Active {
 
     /// Ends what this process runs for the plan; fronts and replication go on.
     pub(crate) async fn close(&self) {
-        self.tending.abort();
+        if let Some(tending) = &self.tending {
+            tending.abort();
+        }
         self.families.fronts.close();
         for probe in &self.probes {
             probe.stop().await;
@@ -188,6 +204,14 @@ impl Active {
         for database in &self.families.databases {
             database.close().await;
         }
+    }
+}
+
+/// Looks after the fronts while the unit is awake.
+async fn tend(fronts: Arc<Fronts>, mut awake: watch::Receiver<bool>) {
+    while awake.wait_for(|awake| *awake).await.is_ok() {
+        tokio::time::sleep(TEND_EVERY).await;
+        fronts.tend().await;
     }
 }
 

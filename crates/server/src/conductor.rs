@@ -8,12 +8,12 @@ mod waves;
 use crate::active::Shared;
 use crate::api::{Command, Line, Pick, Request};
 use crate::unit::{Answer, Unit, refuse};
-use crate::{plans, status, watch};
+use crate::{plans, rest, status, watch};
 use segue_engine::Journal;
 use segue_engine::board::SampleStore;
 use segue_model::event::Actor;
 use segue_model::fleet::Fleet;
-use segue_model::state::{RunState, Stage};
+use segue_model::state::{RunState, Stage, UnitState};
 use segue_model::{Epoch, Fault, FaultKind, RunId, UnitName};
 use segue_port::Clock;
 use serde_json::Value;
@@ -100,8 +100,9 @@ impl Conductor {
         let Some((run, hash)) = known else { return Ok(()) };
         let (_, fleet) = plans::load(&self.dir, &hash)?;
         let run = self.set_run(fleet, &run);
+        let many = run.units.len() > rest::AWAKE;
         for unit in run.units.values() {
-            unit.take_up().await?;
+            unit.take_up(many).await?;
         }
         Ok(())
     }
@@ -145,6 +146,18 @@ impl Conductor {
             units.filter_map(|(name, _)| run.units.get(name).cloned()).collect()
         };
         self.journal.with(fitting)
+    }
+
+    /// Returns every unit with its state, in order of the names.
+    pub(crate) fn units(&self) -> Vec<(Arc<Unit>, Arc<UnitState>)> {
+        let Some(run) = self.run() else { return Vec::new() };
+        // Both are maps over the same names.
+        let pairs = |state: &RunState| {
+            let known = run.units.iter().zip(&state.units);
+            let same = known.filter(|((name, _), (of, _))| name == of);
+            same.map(|((_, unit), (_, state))| (Arc::clone(unit), Arc::clone(state))).collect()
+        };
+        self.journal.with(pairs)
     }
 
     /// Returns the other units of a unit's wave that are watched.

@@ -15,6 +15,7 @@ mod conductor;
 mod phases;
 mod places;
 mod progress;
+mod rest;
 mod series;
 mod socket;
 mod status;

@@ -10,6 +10,7 @@ use segue_port::Clock;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// Values older than this are shown as unknown, milliseconds.
 const FRESH_MS: u64 = 3_000;
@@ -56,7 +57,11 @@ pub(crate) async fn status(state: &RunState, run: Option<&Run>, clock: &dyn Cloc
         return all;
     }
     let now_ms = clock.wall_ms();
-    all["units"] = state.units.iter().map(|(name, unit)| brief(run, name, unit, now_ms)).collect();
+    let waves = run.fleet.wave_places();
+    let brief = |(name, unit): (&UnitName, &Arc<UnitState>)| {
+        brief(waves.get(name).copied().unwrap_or(0), name, unit, now_ms)
+    };
+    all["units"] = state.units.iter().map(brief).collect();
     all["waves"] = (1..)
         .zip(&run.fleet.waves)
         .map(|(number, wave)| {
@@ -75,10 +80,10 @@ pub(crate) async fn status(state: &RunState, run: Option<&Run>, clock: &dyn Cloc
 }
 
 /// What a table of many units says of one.
-fn brief(run: &Run, name: &UnitName, unit: &UnitState, now_ms: u64) -> Value {
+fn brief(wave: u32, name: &UnitName, unit: &UnitState, now_ms: u64) -> Value {
     json!({
         "unit": name,
-        "wave": run.fleet.wave_of(name),
+        "wave": wave,
         "stage": unit.stage,
         "write_side": unit.write_side,
         "standing": format!("{:?}", standing(unit, now_ms)),

@@ -6,6 +6,7 @@
 use crate::active::Active;
 use crate::commit_timer;
 use crate::conductor::Conductor;
+use crate::rest::{Rest, Round};
 use crate::unit::Unit;
 use futures_util::future::join_all;
 use segue_database::MariaReplica;
@@ -35,10 +36,16 @@ pub(crate) fn start(conductor: &Arc<Conductor>) {
     let conductor = Arc::clone(conductor);
     tokio::spawn(async move {
         let mut watches: BTreeMap<UnitName, Watch> = BTreeMap::new();
+        let mut rest = Rest::default();
         for turn in 0_u64.. {
             conductor.clock.sleep(EVERY).await;
             let units = if turn % FOLLOWED_EVERY == 0 {
-                conductor.at_stage(|stage| (Stage::Synced..Stage::Settled).contains(&stage))
+                let Round { awake, asleep } = rest.round(&conductor);
+                for unit in &asleep {
+                    // Its next turn counts from its own beginning.
+                    watches.entry(unit.clone()).or_default().since = None;
+                }
+                awake
             } else {
                 conductor.at_stage(|stage| stage == Stage::Watching)
             };

@@ -120,23 +120,26 @@ impl Writer {
     }
 
     fn serve(mut self, inbox: &Receiver<Batch>) {
-        while let Ok(Batch { rows, written }) = inbox.recv() {
-            let result = self.write(&rows);
+        while let Ok(first) = inbox.recv() {
+            // Boards hand over every second: what waits meanwhile shares a transaction.
+            let batches: Vec<Batch> = std::iter::once(first).chain(inbox.try_iter()).collect();
+            let result = self.write(&batches);
             if let Err(error) = &result {
-                tracing::error!(%error, lost = rows.len(), "roll-ups not written");
+                let lost: usize = batches.iter().map(|batch| batch.rows.len()).sum();
+                tracing::error!(%error, lost, "roll-ups not written");
             }
-            if let Some(written) = written {
+            for written in batches.into_iter().filter_map(|batch| batch.written) {
                 // Who asked may have gone.
                 let _ = written.send(result.is_ok());
             }
         }
     }
 
-    fn write(&mut self, batch: &[RollUp]) -> rusqlite::Result<()> {
+    fn write(&mut self, batches: &[Batch]) -> rusqlite::Result<()> {
         let transaction = self.0.transaction()?;
         {
             let mut insert = transaction.prepare_cached(INSERT)?;
-            for row in batch {
+            for row in batches.iter().flat_map(|batch| &batch.rows) {
                 insert.execute(params![
                     row.at_ms as i64,
                     row.boot_ms as i64,

@@ -10,6 +10,7 @@ mod journal;
 mod lease;
 mod model;
 mod simulation;
+mod size;
 mod torn;
 mod toy;
 mod triggers;

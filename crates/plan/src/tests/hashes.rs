@@ -1,5 +1,5 @@
 use super::example;
-use crate::{canonical, hash, schema, short};
+use crate::{Hashes, canonical, hash, schema, short};
 use serde_json::Value;
 
 #[test]
@@ -20,6 +20,18 @@ fn hash_is_the_same_after_a_way_through_the_journal() {
     assert_eq!(hash(&restored), hash(&example()));
     assert_eq!(hash(&restored).len(), 32);
     assert_eq!(short(&hash(&restored)).len(), 8);
+}
+
+#[test]
+fn hash_is_that_of_the_canonical_form_whether_of_one_plan_or_of_many() {
+    let (one, mut other) = (example(), example());
+    other.unit.name = "other".into();
+    let mut hashes = Hashes::default();
+    for plan in [&one, &other, &one] {
+        let text = canonical(plan).to_string();
+        assert_eq!(hash(plan), blake3::hash(text.as_bytes()).to_hex()[..32]);
+        assert_eq!(hashes.of(plan), hash(plan));
+    }
 }
 
 #[test]

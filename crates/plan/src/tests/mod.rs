@@ -2,6 +2,7 @@
 
 mod hashes;
 mod joined;
+mod many;
 mod reading;
 mod refusals;
 

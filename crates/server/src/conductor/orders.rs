@@ -59,10 +59,11 @@ impl Conductor {
             prove_triggers(plan)?;
         }
         let run = RunId(uuid::Uuid::now_v7().to_string());
+        let waves = fleet.wave_places();
         let entry = |plan: &Arc<segue_model::plan::Plan>| UnitEntry {
             unit: plan.unit.name.clone(),
             plan_hash: segue_plan::hash(plan),
-            wave: fleet.wave_of(&plan.unit.name),
+            wave: waves.get(&plan.unit.name).copied().unwrap_or(0),
         };
         self.journal
             .append(Event::RunStarted {

@@ -7,6 +7,7 @@ use crate::active::{Active, Shared};
 use crate::api::Line;
 use crate::phases::{answer, compared, comparisons, table_of};
 use crate::progress::Rates;
+use crate::rest;
 use segue_engine::{Ended, Executor, UnitJournal, Wish};
 use segue_model::event::{Actor, Event, Phase, WriteSide};
 use segue_model::plan::Plan;
@@ -87,14 +88,18 @@ impl Unit {
         self.journal.state()
     }
 
-    /// Goes on with what the journal holds, if it holds something of this unit.
+    /// Goes on with what the journal holds, if it holds something of this unit. One of `many`
+    /// that rests is left asleep: its turn comes.
     ///
     /// # Errors
     /// If a resource refuses this controller's lease.
-    pub(crate) async fn take_up(self: &Arc<Self>) -> Result<(), Fault> {
+    pub(crate) async fn take_up(self: &Arc<Self>, many: bool) -> Result<(), Fault> {
         let state = self.state();
         let idle = state.stage == Stage::Fresh && state.open.is_none();
         if idle || state.stage == Stage::Settled && state.open.is_none() {
+            return Ok(());
+        }
+        if many && rest::sleeps_at_start(&self.plan, &state) {
             return Ok(());
         }
         let active = self.activate().await?;
@@ -145,6 +150,23 @@ impl Unit {
         self.active.read().await.clone()
     }
 
+    /// Puts a unit that rests to work for its turn.
+    pub(crate) async fn wake(&self) {
+        match self.activate().await {
+            Ok(active) => active.wake(),
+            Err(fault) => tracing::warn!(unit = %self.name(), %fault, "the unit is not measured"),
+        }
+    }
+
+    /// Ends its turn. A table that began meanwhile keeps it awake.
+    pub(crate) async fn sleep(&self) {
+        let Some(active) = self.active().await else { return };
+        active.sleep();
+        if !rest::rests(&self.plan, &self.state()) {
+            active.wake();
+        }
+    }
+
     /// Ends everything this process runs for the unit.
     pub(crate) async fn close(&self) {
         if let Some(active) = self.active().await {
@@ -179,6 +201,7 @@ impl Unit {
 
     async fn execute(self: &Arc<Self>, phase: Phase, came: Came) -> Answer {
         let active = self.activate().await?;
+        active.wake();
         let state = self.state();
         let Some(open) = state.open.clone() else {
             return Err(refuse("execute a table", "no attempt is open"));
@@ -263,9 +286,7 @@ impl Unit {
     /// Compares both sides in full while they are in use: a cutover wants a comparison that
     /// is fresh.
     async fn compare_again(&self) -> Answer {
-        let Some(active) = self.active().await else {
-            return Err(refuse("compare", "the unit is not followed"));
-        };
+        let active = self.activate().await?;
         let progress = Arc::new(Rates::new(self.lines.clone(), Arc::clone(&self.clock)));
         let parts = segue_migration::compare_live(&active.families, progress).await?;
         let mut said = Vec::new();
