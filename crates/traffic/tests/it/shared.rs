@@ -159,7 +159,8 @@ async fn each_unit_at_one_front_is_held_and_routed_by_itself() {
     let (one, two) = (place.unit("one", &["a.test"]).await, place.unit("two", &["b.test"]).await);
     let (insert, other) = (call("one", Phase::Prepare), call("two", Phase::Prepare));
     // At once, as in a wave.
-    let both = tokio::join!(one.insert().run(&insert), async { two.insert().run(&other).await });
+    let (first, second) = (one.insert(), two.insert());
+    let both = tokio::join!(first.run(&insert), second.run(&other));
     both.0.unwrap();
     both.1.unwrap();
     let front = place.address(Side::Source);
