@@ -1,6 +1,8 @@
 //! The gates of the tables: those of the plan, and those that ask more than samples. Each
 //! answers with its numbers; no data is Unknown.
 
+mod zone;
+
 use crate::families::Families;
 use crate::tables::Remembered;
 use async_trait::async_trait;
@@ -26,6 +28,7 @@ pub(crate) fn of_plan(
     let mut all: Vec<Arc<dyn Gate>> =
         asked.map(|gate| one(families, &on_the_way(gate, way), remembered)).collect();
     if before == Before::Arm && way == Way::Forward {
+        all.extend(families.zones.iter().map(|zone| zone::untouched(zone)));
         let web = families.plan.unit.backend(Side::Source);
         if web.is_some_and(|web| web.access_log.is_none()) {
             // Nobody shall think that it was looked at.

@@ -1,9 +1,15 @@
 //! What is looked at before anything is touched.
 
 use crate::HealthProbe;
+use crate::client::{Failure, Line};
 use segue_model::plan::UnitPlan;
 use segue_model::{Finding, Side};
 use std::fs::File;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest wait for the page that the probe will ask for.
+const PAGE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks both applications and opens the source's access log; changes nothing.
 pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
@@ -39,5 +45,34 @@ pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
             "let the controller read the log, or leave it out of the plan",
         ));
     }
+    findings.extend(page(unit).await);
     findings
+}
+
+/// The probe's page must show its marker before the move: one that never did would take the
+/// unit back for nothing.
+async fn page(unit: &UnitPlan) -> Option<Finding> {
+    let (probe, backend) = unit.probe.as_ref().zip(unit.backend(Side::Source))?;
+    let front = unit.fronts.iter().find(|front| front.side == Side::Source);
+    let host = unit.hosts.first()?;
+    let asked = async {
+        let mut line = Line::open(backend.address, front.and_then(|front| front.egress)).await?;
+        let answer = line.get(host, &probe.path, None, true).await?;
+        let marker = probe.marker.as_bytes();
+        match answer.status {
+            200 if answer.body.windows(marker.len()).any(|part| part == marker) => Ok(()),
+            200 => Err(Failure::Marker),
+            status => Err(Failure::Status(status)),
+        }
+    };
+    let failure = timeout(PAGE_LIMIT, asked).await.unwrap_or(Err(Failure::Timeout)).err()?;
+    let cause = match failure {
+        Failure::Marker => format!("the page does not show `{}`", probe.marker),
+        other => other.to_string(),
+    };
+    Some(Finding::refuse(
+        "SG0528",
+        format!("the probe's page `{}` of the source at {}: {cause}", probe.path, backend.address),
+        "name a page that answers 200, and a marker that stands in it",
+    ))
 }

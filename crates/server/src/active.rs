@@ -181,6 +181,9 @@ impl Active {
         if let Some(database) = &self.families.database {
             database.close().await;
         }
+        if let Err(fault) = self.board.flush().await {
+            tracing::warn!(%fault, "the last samples are not kept");
+        }
     }
 }
 

@@ -1,14 +1,13 @@
 //! Claims about the world and the shop, on real daemons.
 #![allow(clippy::unwrap_used)]
 
+mod bad;
 mod data;
 mod drill;
 mod faults;
 mod http;
 mod lifetime;
 mod practice;
-mod refused;
-mod refused_fleet;
 mod run;
 mod site;
 mod terminal;
