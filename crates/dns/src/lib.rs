@@ -11,6 +11,7 @@ mod change;
 mod codes;
 mod effects;
 mod exchange;
+mod kept;
 mod message;
 mod preflight;
 mod resolvers;
@@ -20,6 +21,7 @@ mod zone;
 
 pub use audit::{Audit, SetAudit};
 pub use effects::safe_after_gate_value;
+pub use kept::Departure;
 pub use resolvers::ResolverSampler;
 pub use sets::{RecordSet, SetKey};
 pub use zone::{Contents, Settings, Zone};

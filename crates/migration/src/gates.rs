@@ -1,6 +1,8 @@
 //! The gates of the tables: those of the plan, and those that ask more than samples. Each
 //! answers with its numbers; no data is Unknown.
 
+mod zone;
+
 use crate::families::Families;
 use crate::tables::Remembered;
 use async_trait::async_trait;
@@ -26,6 +28,7 @@ pub(crate) fn of_plan(
     let mut all: Vec<Arc<dyn Gate>> =
         asked.map(|gate| one(families, &on_the_way(gate, way), remembered)).collect();
     if before == Before::Arm && way == Way::Forward {
+        all.extend(families.zones.iter().map(|zone| zone::untouched(zone)));
         let unit = &families.plan.unit;
         let unread = unit.sites.iter().filter(|site| site.backends.source.access_log.is_none());
         let unread: Vec<&str> = unread.flat_map(|site| &site.hosts).map(String::as_str).collect();

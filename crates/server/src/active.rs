@@ -204,6 +204,9 @@ impl Active {
         for database in &self.families.databases {
             database.close().await;
         }
+        if let Err(fault) = self.board.flush().await {
+            tracing::warn!(%fault, "the last samples are not kept");
+        }
     }
 }
 

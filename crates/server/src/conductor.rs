@@ -1,6 +1,7 @@
 //! The conductor: takes commands and hands them to the units they are about.
 
 mod delta;
+mod end;
 mod orders;
 mod people;
 mod waves;
@@ -195,28 +196,10 @@ impl Conductor {
         self.lines.subscribe()
     }
 
-    /// Returns once somebody asked for the controller's end.
-    pub(crate) async fn told_to_stop(&self) {
-        self.stop.notified().await;
-    }
-
-    /// Ends everything this process runs.
-    pub(crate) async fn close(&self) {
-        let units = self.run().map(|run| run.units.values().cloned().collect::<Vec<_>>());
-        let closing = units.into_iter().flatten().map(|unit| async move { unit.close().await });
-        futures_util::future::join_all(closing).await;
-    }
-
     /// Returns the state for people and machines.
     pub(crate) async fn status(&self) -> Value {
         let state = self.journal.state();
         status::status(&state, self.run().as_deref(), self.clock.as_ref()).await
-    }
-
-    /// Ends the controller. Called once the answer to the command is on its way: the
-    /// process does not wait for its views.
-    pub(crate) fn stop(&self) {
-        self.stop.notify_one();
     }
 
     /// Carries out one command and returns the line that ends it.
@@ -245,7 +228,7 @@ impl Conductor {
                     result: status,
                 };
             }
-            Command::Stop => Ok((0, "the controller ends; fronts and replication go on".into())),
+            Command::Stop => Ok((0, self.ready_to_stop().await)),
             Command::Hello | Command::Watch | Command::ExportDelta { .. } => Ok((0, String::new())),
         };
         let result = self.status().await;

@@ -26,10 +26,11 @@ pub use series::series;
 
 use conductor::Conductor;
 use segue_engine::{Journal, Lease, SystemClock};
-use segue_model::Fault;
+use segue_model::{Fault, FaultKind};
 use segue_port::Clock;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a controller comes to its run directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,24 @@ pub enum Come {
 /// Returns the process that holds, or last held, the run directory.
 pub fn holder(dir: &Path) -> Option<u32> {
     Lease::holder(dir).map(|holder| holder.pid)
+}
+
+/// Waits until the controller that was told to stop has ended.
+///
+/// # Errors
+/// `SG0840` if it still runs after `limit`.
+pub async fn wait_until_ended(dir: &Path, limit: Duration) -> Result<(), Fault> {
+    let gone = async {
+        while Lease::holder_runs(dir) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(limit, gone).await.map_err(|_| {
+        let op = format!("stop the controller of `{}`", dir.display());
+        let cause = format!("it still runs after {} s", limit.as_secs());
+        Fault::new("SG0840", FaultKind::Timeout, op, cause)
+            .hint("its log says what it waits for; `segue resume --take-over` ends it and goes on")
+    })
 }
 
 /// Runs the controller of `dir` until it is told to stop.

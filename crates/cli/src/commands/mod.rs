@@ -32,7 +32,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         }
         Command::Status => wait(status::run(&dir, json)),
         Command::Watch => wait(drive::follow(&dir, json, api::Command::Watch)),
-        Command::Stop => wait(drive::follow(&dir, json, api::Command::Stop)),
+        Command::Stop => wait(drive::stop(&dir, json)),
         Command::Report { out } => wait(report::run(&dir, &out, json)),
         Command::Journal { after } => journal::run(&dir, after, json),
         Command::Front(front) => wait(front::run(front)),

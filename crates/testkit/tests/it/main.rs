@@ -1,6 +1,7 @@
 //! Claims about the world and the shop, on real daemons.
 #![allow(clippy::unwrap_used)]
 
+mod bad;
 mod data;
 mod drill;
 mod faults;
@@ -8,8 +9,6 @@ mod http;
 mod joint;
 mod lifetime;
 mod practice;
-mod refused;
-mod refused_fleet;
 mod run;
 mod site;
 mod terminal;
