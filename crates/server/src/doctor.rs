@@ -46,7 +46,9 @@ pub fn plan(fleet: &Fleet) -> Vec<Finding> {
             problem
         })
     });
-    problems.map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy)).collect()
+    let refused =
+        problems.map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy));
+    refused.chain(segue_migration::timeline::check(fleet)).collect()
 }
 
 /// Looks at every server, folder and command of the plan; changes nothing.

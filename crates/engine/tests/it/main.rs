@@ -10,6 +10,7 @@ mod journal;
 mod lease;
 mod model;
 mod simulation;
+mod together;
 mod torn;
 mod toy;
 mod triggers;

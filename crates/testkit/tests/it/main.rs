@@ -6,6 +6,7 @@ mod drill;
 mod faults;
 mod http;
 mod lifetime;
+mod maintenance;
 mod practice;
 mod refused;
 mod refused_fleet;
