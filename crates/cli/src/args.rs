@@ -106,6 +106,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         pick: PickArgs,
     },
+    /// Show what is due when, whose duty it is and how it stands
+    Timeline {
+        /// Hash of a stored plan, before a run of it begins
+        hash: Option<String>,
+    },
     /// Agree to the plan in a role that it asks for
     Approve {
         /// The role

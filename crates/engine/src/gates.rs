@@ -33,6 +33,12 @@ pub trait Gate: Send + Sync {
         self.name()
     }
 
+    /// Says whether waiting for it is worth the visitors' time: inside the pause any other gate
+    /// that does not pass turns its table round. The budget bounds such waiting.
+    fn waits_in_pause(&self) -> bool {
+        false
+    }
+
     /// Answers with the numbers the verdict rests on.
     async fn ask(&self, context: &GateContext) -> Answer;
 }

@@ -1,6 +1,7 @@
 //! Claims about the order of the tables: the protocol itself.
 
 use crate::Families;
+use crate::fleet::Meeting;
 use crate::tables::{self, Remembered};
 use segue_database::{MariaReplica, Settings as DatabaseSettings};
 use segue_dns::{Settings as ZoneSettings, Zone};
@@ -79,6 +80,7 @@ fn every_table_is_sound() {
         tables::drill(&families, &remembered),
         tables::cutover(&families, Way::Forward, &remembered),
         tables::cutover(&families, Way::Back, &remembered),
+        tables::window(&families, &remembered, &Meeting::nobody()),
         tables::settle(&families, &Value::Null, None),
     ] {
         assert_eq!(table.shape().check(), Ok(()), "{}", table.phase.as_str());
@@ -237,4 +239,43 @@ async fn a_gate_over_two_databases_takes_the_worst_and_wants_both() {
     assert_eq!(gate.ask(&context).await.verdict, Verdict::Wait, "the worst counts");
     board.put(lag("database-lag:source:b", 1.0));
     assert_eq!(gate.ask(&context).await.verdict, Verdict::Pass);
+}
+
+#[test]
+fn a_maintenance_window_compares_before_the_seal_and_meets_before_what_must_not_be_alone() {
+    let mut families = families();
+    std::sync::Arc::make_mut(&mut families.plan.policy).maintenance_budget_ms = Some(60_000);
+    let table = tables::window(&families, &Remembered::default(), &Meeting::nobody());
+    let order = [
+        "arm",
+        "stop_workers",
+        "hold",
+        "fence",
+        "drain",
+        "verify",
+        "compare",
+        "seal_fronts",
+        "seal",
+        "promote",
+        "route",
+        "start_workers",
+        "publish",
+    ];
+    let names: Vec<&str> = table.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, order);
+    let budget = table.budget.unwrap();
+    assert_eq!(budget.limit_ms, 60_000);
+    let waits = |name: &str| {
+        let gates = &table.steps[place(&table, name)].gates;
+        gates
+            .iter()
+            .filter(|gate| gate.waits_in_pause())
+            .map(|gate| gate.asks())
+            .collect::<Vec<_>>()
+    };
+    let meets: Vec<&str> = names.iter().copied().filter(|name| !waits(name).is_empty()).collect();
+    assert_eq!(meets, ["stop_workers", "hold", "seal_fronts", "promote"]);
+    assert!(waits("seal_fronts")[0].contains("`compare`"));
+    assert!(waits("promote")[0].contains("`seal`"));
+    assert_eq!(table.steps[place(&table, "fence")].time_allowed.as_millis(), 60_000);
 }

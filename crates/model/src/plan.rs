@@ -361,6 +361,10 @@ pub struct Policy {
     pub commit_timer_s: u64,
     /// How long the unit must be stable after confirm before settle, seconds.
     pub stable_for_s: u64,
+    /// Longest pause of a maintenance window, milliseconds; only a run with that strategy has
+    /// one, and its cutovers then go the way of a maintenance window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_budget_ms: Option<u64>,
     /// Conditions that start an action while the unit is watched.
     pub triggers: Vec<Trigger>,
     /// Questions before the steps.

@@ -22,8 +22,10 @@ use std::sync::Arc;
 /// `SG0701` if the text is not a plan file, `SG0702` with every [`Problem`] found if
 /// [`check`] refuses what it says.
 pub fn parse(text: &str, name: &str) -> Result<Plan, PlanError> {
-    let (plan, mut problems) = read(text, name)?;
+    let (mut plan, mut problems) = read(text, name)?;
     problems.extend(check(&plan));
+    // Only a plan of many units has the strategy that this is for.
+    Arc::make_mut(&mut plan.policy).maintenance_budget_ms = None;
     if problems.is_empty() {
         Ok(plan)
     } else {
@@ -233,6 +235,7 @@ fn policy(file: PolicyFile) -> Policy {
         gate_wait_s: file.gate_wait_s.unwrap_or(silent.gate_wait_s),
         commit_timer_s: file.commit_timer_s.unwrap_or(silent.commit_timer_s),
         stable_for_s: file.stable_for_s.unwrap_or(silent.stable_for_s),
+        maintenance_budget_ms: file.maintenance_budget_s.map(|s| s.saturating_mul(1_000)),
         triggers: silent.triggers,
         gates: silent.gates,
     }

@@ -6,6 +6,7 @@ use segue_engine::Board;
 use segue_engine::board::SampleStore;
 use segue_files::{TreeReplica, TreeSettings};
 use segue_migration::Families;
+use segue_migration::fleet::Meeting;
 use segue_model::gate::Judged;
 use segue_model::plan::{Plan, UnitPlan, labelled};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
@@ -17,7 +18,7 @@ use segue_probe::{
 use segue_traffic::{FrontSettings, Fronts};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -33,6 +34,20 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     /// Where every board's samples are kept.
     pub(crate) samples: SampleStore,
+    /// The units that switch together, in a run whose strategy is a maintenance window.
+    pub(crate) meeting: RwLock<Arc<Meeting>>,
+}
+
+impl Shared {
+    /// Returns the present meeting.
+    pub(crate) fn meeting(&self) -> Arc<Meeting> {
+        Arc::clone(&self.meeting.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets units meet from now on.
+    pub(crate) fn meet(&self, meeting: Arc<Meeting>) {
+        *self.meeting.write().unwrap_or_else(PoisonError::into_inner) = meeting;
+    }
 }
 
 /// A plan's drivers at work: samplers poll, probes ask, fronts are looked after.

@@ -149,6 +149,8 @@ pub enum Command {
         #[serde(default)]
         pick: Pick,
     },
+    /// Shows the timeline.
+    Timeline,
     /// Asks whether somebody is there.
     Hello,
     /// Asks for the state once.

@@ -1,9 +1,11 @@
 //! The conductor: takes commands and hands them to the units they are about.
 
+mod all;
 mod delta;
 mod end;
 mod orders;
 mod people;
+mod timeline;
 mod waves;
 
 use crate::active::Shared;
@@ -12,6 +14,7 @@ use crate::unit::{Answer, Unit, refuse};
 use crate::{plans, rest, status, watch};
 use segue_engine::Journal;
 use segue_engine::board::SampleStore;
+use segue_migration::fleet::Meeting;
 use segue_model::event::Actor;
 use segue_model::fleet::Fleet;
 use segue_model::state::{RunState, Stage, UnitState};
@@ -59,12 +62,13 @@ impl Conductor {
     ) -> Result<Arc<Self>, Fault> {
         let (lines, _) = broadcast::channel(LINES_KEPT);
         let samples = SampleStore::open(dir)?;
+        let meeting = RwLock::new(Meeting::found(&journal));
         let conductor = Arc::new(Self {
             dir: dir.to_owned(),
             clock,
             journal,
             epoch,
-            shared: Arc::new(Shared { dir: dir.to_owned(), samples }),
+            shared: Arc::new(Shared { dir: dir.to_owned(), samples, meeting }),
             lines,
             run: RwLock::new(None),
             turn: Mutex::new(()),
@@ -199,14 +203,21 @@ impl Conductor {
     /// Returns the state for people and machines.
     pub(crate) async fn status(&self) -> Value {
         let state = self.journal.state();
-        status::status(&state, self.run().as_deref(), self.clock.as_ref()).await
+        let run = self.run();
+        let mut told = status::status(&state, run.as_deref(), self.clock.as_ref()).await;
+        if let Some(run) = run {
+            told["overdue"] = self.overdue(&run, &state).await.into();
+        }
+        told
     }
 
     /// Carries out one command and returns the line that ends it.
     pub(crate) async fn command(self: Arc<Self>, request: Request) -> Line {
         let by = Actor::Person(request.by);
-        if let Command::ExportDelta { pick } = &request.command {
-            return self.export_delta(pick).await;
+        match &request.command {
+            Command::ExportDelta { pick } => return self.export_delta(pick).await,
+            Command::Timeline => return self.timeline().await,
+            _ => {}
         }
         let answer = match request.command {
             Command::Sync { hash, pick } => self.sync(&hash, &pick, by).await,
@@ -229,7 +240,9 @@ impl Conductor {
                 };
             }
             Command::Stop => Ok((0, self.ready_to_stop().await)),
-            Command::Hello | Command::Watch | Command::ExportDelta { .. } => Ok((0, String::new())),
+            Command::Hello | Command::Watch | Command::Timeline | Command::ExportDelta { .. } => {
+                Ok((0, String::new()))
+            }
         };
         let result = self.status().await;
         match answer {

@@ -60,10 +60,10 @@ pub fn plan(fleet: &Fleet) -> Vec<Finding> {
             })
             .collect()
     });
-    problems
+    let refused = problems
         .into_iter()
-        .map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy))
-        .collect()
+        .map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy));
+    refused.chain(segue_migration::timeline::check(fleet)).collect()
 }
 
 /// Looks at every server, folder and command of the plan; changes nothing.

@@ -8,6 +8,8 @@ pub mod client;
 pub mod doctor;
 pub mod outline;
 pub mod plans;
+pub mod quiet;
+pub mod timeline;
 
 mod active;
 mod commit_timer;

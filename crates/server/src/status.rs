@@ -193,6 +193,13 @@ fn triggers(text: &mut String, verdicts: &Value) {
     }
 }
 
+/// Adds how many items of the timeline are overdue.
+fn overdue(text: &mut String, status: &Value) {
+    if let Some(late @ 1..) = status["overdue"].as_u64() {
+        let _ = writeln!(text, "  {late} items of the timeline are overdue: segue timeline");
+    }
+}
+
 /// Returns the status as text.
 pub(crate) fn text(status: &Value) -> String {
     if status["run"].is_null() {
@@ -237,6 +244,7 @@ pub(crate) fn text(status: &Value) -> String {
         }
     }
     triggers(&mut text, &status["triggers"]);
+    overdue(&mut text, status);
     let _ = write!(text, "next: {}", next(status["stage"].as_str()));
     text
 }
@@ -274,6 +282,7 @@ fn fleet_text(status: &Value) -> String {
         let (name, stage) = (word(&unit["unit"]), word(&unit["stage"]));
         let _ = writeln!(text, "  {name:<30} {stage:<10} {}", word(&unit["standing"]));
     }
+    overdue(&mut text, status);
     text.push_str("next: segue cutover HASH for the next wave, segue report");
     text
 }

@@ -11,6 +11,7 @@ mod journal;
 mod plan;
 mod report;
 mod status;
+mod timeline;
 
 use crate::args::{Args, Command};
 use crate::drive;
@@ -31,6 +32,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
             wait(plan::run(&dir, &file, json, plan::Wish { sheet, offline, schema }))
         }
         Command::Status => wait(status::run(&dir, json)),
+        Command::Timeline { hash } => wait(timeline::run(&dir, hash.as_deref(), json)),
         Command::Watch => wait(drive::follow(&dir, json, api::Command::Watch)),
         Command::Stop => wait(drive::stop(&dir, json)),
         Command::Report { out } => wait(report::run(&dir, &out, json)),

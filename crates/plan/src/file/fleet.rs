@@ -1,6 +1,6 @@
 //! A plan of many units, as it is written.
 
-use super::{GateFile, PolicyFile, TriggerFile};
+use super::{GateFile, PolicyFile, TimelineFile, TriggerFile};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -57,6 +57,9 @@ pub struct FleetFile {
     /// When the first cutover is meant to begin, as `2026-12-01T02:00:00+01:00`. Default: not
     /// set, and then the timeline has no dates.
     pub begins_at: Option<String>,
+    /// Items of the timeline besides those that follow from the plan. Default: none.
+    #[serde(default)]
+    pub timeline: Vec<TimelineFile>,
 }
 
 /// How units follow each other.

@@ -1,8 +1,8 @@
 //! Windows, freezes, limits: when and how many.
 
-use super::problem;
+use super::{problem, timeline};
 use crate::Problem;
-use crate::file::{FreezeFile, LimitsFile, RehearsalFile, StrategyFile, WindowFile};
+use crate::file::{FreezeFile, LimitsFile, RehearsalFile, StrategyFile, TimelineFile, WindowFile};
 use jiff::tz::TimeZone;
 use segue_model::fleet::{Freeze, Limits, RehearsalRule, Schedule, Strategy, Window};
 
@@ -17,6 +17,7 @@ pub(super) struct Said<'a> {
     pub(super) limits: &'a LimitsFile,
     pub(super) rehearsal: &'a RehearsalFile,
     pub(super) begins_at: Option<&'a str>,
+    pub(super) timeline: &'a [TimelineFile],
 }
 
 /// Checks and converts it.
@@ -58,6 +59,7 @@ pub(super) fn schedule(said: &Said<'_>, problems: &mut Vec<Problem>) -> Schedule
             within_s: said.rehearsal.within_days.unwrap_or(14) * DAY_S,
         },
         begins_at_ms,
+        timeline: timeline::read(said.timeline, problems),
     }
 }
 

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod fleet;
 mod hashes;
 mod joined;
 mod many;

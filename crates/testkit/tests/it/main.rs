@@ -8,6 +8,7 @@ mod faults;
 mod http;
 mod joint;
 mod lifetime;
+mod maintenance;
 mod practice;
 mod run;
 mod site;

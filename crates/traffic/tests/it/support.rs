@@ -101,6 +101,7 @@ pub(crate) fn policy() -> Policy {
         gate_wait_s: 10,
         commit_timer_s: 0,
         stable_for_s: 1,
+        maintenance_budget_ms: None,
         triggers: Vec::new(),
         gates: Vec::new(),
     }
