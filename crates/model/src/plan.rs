@@ -56,6 +56,10 @@ pub struct UnitPlan {
     /// What is measured besides, for gates and triggers.
     #[serde(default, skip_serializing_if = "MeasurePlan::is_empty")]
     pub measures: MeasurePlan,
+    /// Commands that start the real application in the room of a rehearsal; none for Segue's
+    /// own stand-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal_site: Option<Sides<Vec<String>>>,
 }
 
 impl UnitPlan {

@@ -53,6 +53,15 @@ pub(crate) struct Common {
 
 /// Makes a plan of a unit's file; `common` stands in for what the file does not say.
 pub(crate) fn plan(file: PlanFile, common: Option<&Common>, problems: &mut Vec<Problem>) -> Plan {
+    let rule = &file.rehearsal;
+    if common.is_some() && (rule.needed.is_some() || rule.within_days.is_some()) {
+        problems.push(Problem {
+            code: "SG0749",
+            key: format!("unit `{}`: rehearsal", file.unit.name),
+            text: "what must have been rehearsed is said for all units together".into(),
+            remedy: "write `needed` and `within_days` into the plan that names this file".into(),
+        });
+    }
     let unit = UnitPlan {
         name: UnitName(file.unit.name),
         hosts: file.unit.hosts,
@@ -88,6 +97,10 @@ pub(crate) fn plan(file: PlanFile, common: Option<&Common>, problems: &mut Vec<P
             per_second: probe.per_second,
         }),
         measures: measures::measures(file.measure, problems),
+        rehearsal_site: file
+            .rehearsal
+            .site
+            .map(|site| Sides { source: site.source, target: site.target }),
     };
     let of_file = file.trigger.or_else(|| common.and_then(|common| common.triggers.clone()));
     let triggers = match of_file {

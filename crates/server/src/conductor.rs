@@ -3,10 +3,12 @@
 mod delta;
 mod orders;
 mod people;
+mod rehearse;
 mod waves;
 
 use crate::active::Shared;
 use crate::api::{Command, Line, Pick, Request};
+use crate::rehearsal::Asked;
 use crate::unit::{Answer, Unit, refuse};
 use crate::{plans, status, watch};
 use segue_engine::Journal;
@@ -42,6 +44,8 @@ pub(crate) struct Conductor {
     run: RwLock<Option<Arc<Run>>>,
     /// Held by whoever begins the run or starts units of a wave.
     turn: Mutex<()>,
+    /// Held by a rehearsal.
+    rehearsing: Mutex<()>,
     stop: Notify,
 }
 
@@ -55,6 +59,7 @@ impl Conductor {
         clock: Arc<dyn Clock>,
         journal: Journal,
         epoch: Epoch,
+        readings: Option<PathBuf>,
     ) -> Result<Arc<Self>, Fault> {
         let (lines, _) = broadcast::channel(LINES_KEPT);
         let samples = SampleStore::open(dir)?;
@@ -63,10 +68,11 @@ impl Conductor {
             clock,
             journal,
             epoch,
-            shared: Arc::new(Shared { dir: dir.to_owned(), samples }),
+            shared: Arc::new(Shared { dir: dir.to_owned(), samples, readings }),
             lines,
             run: RwLock::new(None),
             turn: Mutex::new(()),
+            rehearsing: Mutex::new(()),
             stop: Notify::new(),
         });
         conductor.relay_records();
@@ -218,6 +224,10 @@ impl Conductor {
                 self.cutover(&hash, prepare_only, &pick, by).await
             }
             Command::Drill { hash, pick } => self.drill(&hash, &pick, by).await,
+            Command::Rehearse { hash, pick, faults, keep } => {
+                let asked = Asked { faults, keep };
+                self.rehearse(&hash, &pick, &asked, by).await
+            }
             Command::Rollback { because, pick } => self.rollback(because, &pick, by).await,
             Command::Confirm { pick } => self.confirm(&pick, by).await,
             Command::Settle { hash, pick } => self.settle(&hash, &pick, by).await,

@@ -8,6 +8,7 @@ pub mod client;
 pub mod doctor;
 pub mod outline;
 pub mod plans;
+pub mod rehearsal;
 
 mod active;
 mod commit_timer;
@@ -27,7 +28,7 @@ use conductor::Conductor;
 use segue_engine::{Journal, Lease, SystemClock};
 use segue_model::Fault;
 use segue_port::Clock;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How a controller comes to its run directory.
@@ -52,6 +53,18 @@ pub fn holder(dir: &Path) -> Option<u32> {
 /// # Errors
 /// If another controller has the run, or journal, samples or socket cannot be used.
 pub async fn run(dir: &Path, come: Come) -> Result<(), Fault> {
+    run_with(dir, come, None).await
+}
+
+/// Runs the controller of a room, whose readings stand in `readings`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_in_room(dir: &Path, readings: &Path) -> Result<(), Fault> {
+    run_with(dir, Come::IfFree, Some(readings.to_owned())).await
+}
+
+async fn run_with(dir: &Path, come: Come, readings: Option<PathBuf>) -> Result<(), Fault> {
     plans::create_dir(dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let lease = match come {
@@ -60,7 +73,7 @@ pub async fn run(dir: &Path, come: Come) -> Result<(), Fault> {
     };
     let journal = Journal::open(dir, Arc::clone(&clock))?;
     let epoch = lease.take_epoch(&journal).await?;
-    let conductor = Conductor::new(dir, clock, journal, epoch)?;
+    let conductor = Conductor::new(dir, clock, journal, epoch, readings)?;
     let listener = socket::bind(dir)?;
     conductor.take_up().await?;
     let ended = socket::serve(listener, Arc::clone(&conductor)).await;

@@ -13,7 +13,8 @@ mod unit;
 
 pub use fleet::{
     ApprovalFile, DutyFile, FleetFile, FreezeFile, JointFile, LimitsFile, PeopleFile,
-    RehearsalFile, StrategyFile, TrafficFile, WaveFile, WindowFile,
+    RehearsalFile, RehearsalSiteFile, StrategyFile, TrafficFile, UnitRehearsalFile, WaveFile,
+    WindowFile,
 };
 pub use gate::{
     ActionFile, AgainstFile, BeforeFile, GateFile, GateNoDataFile, Measure, NoDataFile, ScopeFile,
@@ -69,6 +70,9 @@ pub struct PlanFile {
     /// What the operator allows. Default: that of the plan that names this file among its
     /// `units`, else every field has its own.
     pub policy: Option<PolicyFile>,
+    /// How it is rehearsed.
+    #[serde(default)]
+    pub rehearsal: UnitRehearsalFile,
     /// Questions before the steps. Default: those of the plan that names this file among its
     /// `units`, else the set that `segue init` writes into a new plan, as far as the plan has
     /// what they measure; what is written here changes one of them by its name, or adds one.

@@ -9,18 +9,18 @@ mod shared;
 mod units;
 mod waves;
 
-use crate::file::FleetFile;
+use crate::file::{FleetFile, PlanFile};
 use crate::read::{Common, unreadable};
 use crate::{PlanError, Problem, parse};
 use segue_model::Fleet;
-use segue_model::fleet::{Approval, Duty, People};
+use segue_model::fleet::{Approval, Duty, People, RehearsalRule};
 use segue_model::plan::Plan;
 use std::path::{Path, PathBuf};
 
 /// What a plan file is.
 pub enum PlanText {
-    /// The plan of one unit.
-    One(Box<Plan>),
+    /// The plan of one unit, and whether it must have been rehearsed.
+    One(Box<Plan>, RehearsalRule),
     /// A plan of many; its units stand in other files.
     Many(FleetHead),
 }
@@ -47,7 +47,10 @@ pub struct FleetHead {
 pub fn read_plan(text: &str, name: &str) -> Result<PlanText, PlanError> {
     let table: toml::Table = toml::from_str(text).map_err(|e| unreadable(&e, text, name))?;
     if !table.contains_key("units") {
-        return parse(text, name).map(|plan| PlanText::One(Box::new(plan)));
+        let plan = parse(text, name)?;
+        let file: PlanFile = toml::from_str(text).map_err(|e| unreadable(&e, text, name))?;
+        let rule = schedule::rehearsal(file.rehearsal.needed, file.rehearsal.within_days);
+        return Ok(PlanText::One(Box::new(plan), rule));
     }
     let file: FleetFile = toml::from_str(text).map_err(|e| unreadable(&e, text, name))?;
     Ok(PlanText::Many(FleetHead { name: name.to_owned(), file }))

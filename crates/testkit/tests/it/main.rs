@@ -9,6 +9,7 @@ mod lifetime;
 mod practice;
 mod refused;
 mod refused_fleet;
+mod rehearse;
 mod run;
 mod site;
 mod terminal;

@@ -140,6 +140,7 @@ fn unit(
         workers: Vec::new(),
         probe: None,
         measures: segue_model::plan::MeasurePlan::default(),
+        rehearsal_site: None,
     }
 }
 
