@@ -1,6 +1,7 @@
 //! What was acknowledged, and whether it is there: exactly once, at the writing side.
 
 use segue_doors::sql::{Ident, Session};
+use segue_model::Side;
 use segue_port::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,20 @@ pub async fn make_table(session: &mut Session, schema: &str) -> Outcome<()> {
         ))
         .await
         .map_err(|e| crate::fault(format!("make table {table} in the stand-in"), e))
+}
+
+/// Stores one write.
+///
+/// # Errors
+/// `SG0852` if the server refuses.
+pub async fn write(session: &mut Session, schema: &str, side: Side, id: u64) -> Outcome<()> {
+    let table = format!("{}.{}", Ident::new(schema), Ident::new(TABLE));
+    session
+        .run(format!(
+            "INSERT INTO {table} (id, side, body) VALUES ({id}, '{side}', REPEAT('x', 120))"
+        ))
+        .await
+        .map_err(|e| crate::fault(format!("write to table {table} of the stand-in"), e))
 }
 
 /// Looks for every acknowledged write in the database and the tree of the writing side.

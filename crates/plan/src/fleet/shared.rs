@@ -226,6 +226,7 @@ fn add(into: &mut Plan, from: Plan, problems: &mut Vec<Problem>) {
     unit.backends = unit.backends.take().or(from.unit.backends);
     unit.database = unit.database.take().or(from.unit.database);
     unit.probe = unit.probe.take().or(from.unit.probe);
+    unit.rehearsal_site = unit.rehearsal_site.take().or(from.unit.rehearsal_site);
     unit.fronts.extend(from.unit.fronts);
     unit.workers.extend(from.unit.workers);
     unit.trees.extend(from.unit.trees.into_iter().map(|mut tree| {

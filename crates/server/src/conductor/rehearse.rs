@@ -53,7 +53,7 @@ impl Conductor {
         let mut tell = |said: Said| {
             let line = match said {
                 Said::Step { what, number, of } => Line::Progress {
-                    what: format!("rehearsal of {name}: {what}, step"),
+                    what: format!("rehearsal of {name}: {what}"),
                     done: number,
                     total: of,
                     unit: "steps".to_owned(),

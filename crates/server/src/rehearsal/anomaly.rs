@@ -7,8 +7,9 @@ use segue_model::plan::Plan;
 use segue_model::{Side, What};
 use std::fmt;
 
-/// Where readings of two sides come from, if the room gives both.
-const FROM: &str = "rehearsal";
+/// As whose the fronts' measures are given. Another origin would go on to be waited for by the
+/// gates when the fault is over.
+const FRONTS: &str = "fronts";
 
 /// An anomaly.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,9 +62,10 @@ impl fmt::Display for Anomaly {
             Self::RowChanged => "in the world: a row is changed at the source alone",
             Self::FileChanged => "in the world: a file is changed at the source alone",
             Self::Samples { planted, given } => {
-                let values = planted.iter().map(|one| format!("{} = {}", one.what, one.value));
-                let given = given.iter().map(|one| format!("{} = {}", one.what, one.value));
-                let all: Vec<String> = values.chain(given).collect();
+                let values = planted.iter().map(|one| format!("{} = {:.2}", one.what, one.value));
+                let given = given.iter().map(|one| format!("{} = {:.2}", one.what, one.value));
+                let mut all: Vec<String> = values.chain(given).collect();
+                all.dedup();
                 return write!(f, "in the samples: {}", all.join(", "));
             }
         };
@@ -74,7 +76,7 @@ impl fmt::Display for Anomaly {
 /// Returns how the anomaly of a trigger is planted.
 pub(super) fn anomaly(trigger: &Trigger, plan: &Plan) -> Anomaly {
     let own_site = plan.unit.backends.is_some() && plan.unit.rehearsal_site.is_none();
-    in_world(trigger, plan, own_site).unwrap_or_else(|| in_samples(trigger))
+    in_world(trigger, plan, own_site).unwrap_or_else(|| in_samples(trigger, plan))
 }
 
 fn in_world(trigger: &Trigger, plan: &Plan, own_site: bool) -> Option<Anomaly> {
@@ -132,16 +134,25 @@ fn first(trigger: &Trigger, plan: &Plan) -> bool {
     plan.policy.triggers.iter().filter(moves).all(|other| trigger.for_ms < other.for_ms)
 }
 
-fn in_samples(trigger: &Trigger) -> Anomaly {
+fn in_samples(trigger: &Trigger, plan: &Plan) -> Anomaly {
     let bound = &trigger.bound;
     let Some(against) = trigger.against else {
-        let planted = Planted { what: bound.what, from: bound.from.clone(), value: beyond(bound) };
-        return Anomaly::Samples { planted: vec![planted], given: Vec::new() };
+        let (what, value) = (bound.what, beyond(bound));
+        let planted = vec![Planted { what, from: bound.from.clone(), value }];
+        // After a cutover nothing measures how far the copies at the target are behind.
+        let tree = plan.unit.trees.first().map(|tree| format!("files:{}", tree.name));
+        let from = match what {
+            What::DatabaseLagMs(side) => Some(segue_port::from_side("database-lag", side)),
+            What::FilesLagMs(_) => tree,
+            _ => None,
+        };
+        let given = from.map(|from| Reading { what, from, value }).into_iter().collect();
+        return Anomaly::Samples { planted, given };
     };
     let most = bound.what.most();
     match (against.with, bound.what.of_other_side()) {
         (Reference::OtherSide, Some(other)) => {
-            let one = |what, value| Reading { what, from: FROM.to_owned(), value };
+            let one = |what, value| Reading { what, from: FRONTS.to_owned(), value };
             let (here, there) = if bound.max.is_some() { (900.0, 10.0) } else { (0.0, 900.0) };
             let mut given = vec![one(bound.what, f64::min(here, most)), one(other, there)];
             for side in [Side::Source, Side::Target] {

@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 /// An alert must be there so long after the time for which its trigger waits, at the latest.
 const IN_TIME: Duration = Duration::from_secs(45);
 /// What it starts may take so long.
-const FOLLOWS: Duration = Duration::from_secs(180);
+const FOLLOWS: Duration = Duration::from_secs(75);
 const LOOK: Duration = Duration::from_millis(150);
+/// So often a cutover after a fault is tried.
+const FORWARD: u32 = 3;
 
 /// Returns the word for an action.
 pub(super) fn word(action: TriggerAction) -> &'static str {
@@ -106,7 +108,7 @@ async fn one(guide: &mut Guide<'_>, trigger: &Trigger, anomaly: &Anomaly) -> Out
     if fired(guide, seq, &trigger.name)? {
         result.fired_ms = Some(ms(began));
         let since = Instant::now();
-        follow(guide, trigger, anomaly, &mut result).await?;
+        follow(guide, trigger, anomaly, seq, &mut result).await?;
         result.followed_ms = Some(ms(since));
     }
     mend(guide, anomaly).await?;
@@ -154,6 +156,7 @@ async fn follow(
     guide: &Guide<'_>,
     trigger: &Trigger,
     anomaly: &Anomaly,
+    seq: u64,
     result: &mut FaultResult,
 ) -> Outcome<()> {
     let asked = |status: &Value| !status["asks"].is_null();
@@ -172,7 +175,7 @@ async fn follow(
             result.followed = if result.right {
                 "failed back: the unit was at the source again".to_owned()
             } else {
-                "it fired, and the unit did not come back".to_owned()
+                not_back(guide, seq)?
             };
         }
         // Going back without the target's last writes would lose them: a person is asked.
@@ -188,6 +191,21 @@ async fn follow(
     Ok(())
 }
 
+/// Says why a unit did not come back.
+fn not_back(guide: &Guide<'_>, seq: u64) -> Outcome<String> {
+    let records = guide.records()?;
+    let since = records.iter().filter(|record| record.seq > seq);
+    let why: Vec<&str> = since
+        .filter_map(|record| match &record.event {
+            Event::WithdrawalStarted { because, .. } => Some(because.as_str()),
+            _ => None,
+        })
+        .collect();
+    let last = why.last().map(|text| text.chars().take(120).collect::<String>());
+    let last = last.unwrap_or_else(|| "it never began".to_owned());
+    Ok(format!("it fired, and the way back withdrew {} times, at last: {last}", why.len()))
+}
+
 async fn until(guide: &Guide<'_>, fits: impl Fn(&Value) -> bool) -> Outcome<bool> {
     let began = Instant::now();
     while began.elapsed() < FOLLOWS {
@@ -197,6 +215,31 @@ async fn until(guide: &Guide<'_>, fits: impl Fn(&Value) -> bool) -> Outcome<bool
         tokio::time::sleep(LOOK).await;
     }
     Ok(false)
+}
+
+/// Waits until what the fault still moves has ended, and its trigger is quiet.
+async fn settled(guide: &Guide<'_>, name: &str) -> Outcome<()> {
+    until(guide, |status| {
+        let verdict = &status["triggers"][name]["verdict"];
+        status["open"].is_null() && verdict != "fired" && verdict != "violating"
+    })
+    .await
+    .map(drop)
+}
+
+/// Cuts over once more. It may withdraw, as any cutover: that is not what is asked here.
+async fn forward(guide: &mut Guide<'_>, name: &str) -> Outcome<()> {
+    for try_ in 1..=FORWARD {
+        let hash = guide.world.hash.clone();
+        let cutover = Command::Cutover { hash, prepare_only: false, pick: Pick::default() };
+        let (exit, text) = guide.command(cutover).await?;
+        if exit == 0 {
+            return Ok(());
+        }
+        tracing::warn!(try_, exit, text, "the cutover after a fault withdrew");
+    }
+    guide.problem(format!("after fault `{name}` the cutover withdrew {FORWARD} times"));
+    Ok(())
 }
 
 /// Brings the unit to the target again, for the next fault.
@@ -223,14 +266,14 @@ async fn forward_again(
         }
         result.followed += "; then it went back without loss";
     }
-    // One that ended in the wrong place is seen by the caller.
+    settled(guide, &trigger.name).await?;
     let at_source = guide.status().await?["write_side"]["at"] == "source";
     if at_source && trigger.action != TriggerAction::Alert {
         let whole = guide.kept(Side::Source, &format!("source after `{}`", trigger.name)).await?;
         result.right &= whole;
     }
     if at_source {
-        guide.cut_over(&format!("the cutover after fault `{}`", trigger.name)).await?;
+        forward(guide, &trigger.name).await?;
     }
     Ok(())
 }

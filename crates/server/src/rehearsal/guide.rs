@@ -10,7 +10,7 @@ use segue_model::event::Record;
 use segue_model::plan::Plan;
 use segue_model::{Fault, Side};
 use segue_port::Outcome;
-use segue_standins::ledger::{self, Kept};
+use segue_standins::ledger::{self, Acknowledged, Kept};
 use segue_standins::load::Load;
 use segue_standins::named;
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 pub(super) const STEPS: u64 = 8;
 /// How long visitors use a side before the next step.
 const IN_USE: Duration = Duration::from_secs(3);
+/// So many rows are written before each way, where no visitor comes.
+const DIRECT: u64 = 100;
 /// Time between two looks at what the name leads to.
 const LOOKED_UP: Duration = Duration::from_millis(300);
 
@@ -48,6 +50,8 @@ pub(super) struct Guide<'a> {
     pub(super) world: &'a mut World,
     pub(super) tell: Tell<'a>,
     pub(super) load: Option<Arc<Load>>,
+    /// Writes that came without a visitor, for a unit that has no site.
+    direct: Vec<Acknowledged>,
     /// Follows the name for visitors who look it up.
     looking_up: Option<JoinHandle<()>>,
     pub(super) result: RoomResult,
@@ -58,8 +62,9 @@ pub(super) struct Guide<'a> {
 /// # Errors
 /// If something of the rehearsal itself breaks.
 pub(super) async fn rehearse(world: &mut World, tell: Tell<'_>) -> Outcome<RoomResult> {
-    let mut guide =
-        Guide { world, tell, load: None, looking_up: None, result: RoomResult::default() };
+    let result = RoomResult::default();
+    let direct = Vec::new();
+    let mut guide = Guide { world, tell, load: None, direct, looking_up: None, result };
     let through = guide.there_and_back().await?;
     if through {
         fault::all(&mut guide).await?;
@@ -96,6 +101,7 @@ impl Guide<'_> {
         if !early {
             self.let_in();
         }
+        self.write_directly(Side::Source).await?;
         self.step(4, "cutover");
         if !self.cut_over("the cutover").await? {
             return Ok(false);
@@ -106,6 +112,7 @@ impl Guide<'_> {
         if !self.compare().await? || !self.kept(Side::Target, "target").await? {
             return Ok(false);
         }
+        self.write_directly(Side::Target).await?;
         self.step(6, "back to the source");
         if !self.go_back().await? || !self.kept(Side::Source, "source").await? {
             return Ok(false);
@@ -223,12 +230,16 @@ impl Guide<'_> {
     /// Looks for every acknowledged write at the side that is written to. Visitors wait outside
     /// meanwhile, so that none is on its way.
     pub(super) async fn kept(&mut self, side: Side, when: &str) -> Outcome<bool> {
-        let Some(load) = self.load.clone() else { return Ok(true) };
-        load.stay_away(true);
-        load.idle().await;
-        let kept = self.look_for(&load, side).await;
-        load.stay_away(false);
-        let kept = kept?;
+        let kept = match self.load.clone() {
+            Some(load) => {
+                load.stay_away(true);
+                load.idle().await;
+                let kept = self.look_for(&load.acknowledged(), side).await;
+                load.stay_away(false);
+                kept?
+            }
+            None => self.look_for(&self.direct, side).await?,
+        };
         if !kept.whole() {
             self.problem(format!(
                 "at the {side} {} writes are lost, {} doubled, {} files lost, of {}",
@@ -240,19 +251,38 @@ impl Guide<'_> {
         Ok(whole)
     }
 
-    async fn look_for(&self, load: &Load, side: Side) -> Outcome<Kept> {
+    /// Writes some rows as a client without a front does; only where no visitor comes.
+    async fn write_directly(&mut self, side: Side) -> Outcome<()> {
+        let spec = &self.world.spec;
+        let servers = spec.databases.as_ref();
+        let (Some(server), Some(of), Some(database), None) =
+            (servers.map(|s| s.get(side)), spec.server(side), &spec.plan.unit.database, &self.load)
+        else {
+            return Ok(());
+        };
+        let password = segue_doors::secrets::read(&of.password)?;
+        let mut session = server.session(&password).await?;
+        let first = self.direct.len() as u64 + 1;
+        for id in first..first + DIRECT {
+            ledger::write(&mut session, &database.schema, side, id).await?;
+            self.direct.push(Acknowledged { id, file: false });
+        }
+        session.close().await;
+        Ok(())
+    }
+
+    async fn look_for(&self, acknowledged: &[Acknowledged], side: Side) -> Outcome<Kept> {
         let unit = &self.world.spec.plan.unit;
         let tree = unit.trees.first().map(|tree| tree.roots.get(side).as_path());
-        let acknowledged = load.acknowledged();
         let servers = self.world.spec.databases.as_ref();
         let (Some(server), Some(of), Some(database)) =
             (servers.map(|s| s.get(side)), self.world.spec.server(side), &unit.database)
         else {
-            return ledger::check(&acknowledged, None, tree).await;
+            return ledger::check(acknowledged, None, tree).await;
         };
         let password = segue_doors::secrets::read(&of.password)?;
         let mut session = server.session(&password).await?;
-        let kept = ledger::check(&acknowledged, Some((&mut session, &database.schema)), tree).await;
+        let kept = ledger::check(acknowledged, Some((&mut session, &database.schema)), tree).await;
         session.close().await;
         kept
     }

@@ -235,7 +235,9 @@ pub(super) async fn visitors(plan: &Plan, real: bool) -> Outcome<(Option<Visitor
     let visits = log.as_deref().and_then(|log| replay::read(log).ok());
     let known = visits.is_some();
     let Visits { mut gets, gets_per_second, posts_per_second } = visits.unwrap_or_default();
-    gets.retain(|path| !path.starts_with(site::WRITE));
+    let health = unit.backend(Side::Source).map_or("", |backend| backend.health_path.as_str());
+    // Others' health checks are no visitors.
+    gets.retain(|path| !path.starts_with(site::WRITE) && path.split('?').next() != Some(health));
     let marker = unit.probe.as_ref().map(|probe| (probe.path.clone(), probe.marker.clone()));
     if gets.is_empty() {
         gets.extend(unit.probe.as_ref().map(|probe| probe.path.clone()));

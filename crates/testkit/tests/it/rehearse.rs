@@ -105,7 +105,8 @@ impl Stage {
         let description = world.description().clone();
         std::fs::create_dir_all(&description.ledger_dir).unwrap();
         let segue = Segue::new(&bin(), &description.dir).unwrap();
-        let plan = format!("{}\n{MORE}\n[rehearsal]\nneeded = true\n", world.plan_toml());
+        let plan = world.plan_toml().replace("needed = false", "needed = true");
+        let plan = format!("{plan}\n{MORE}");
         std::fs::write(segue.plan_file(), plan).unwrap();
         let visitors = Visitors::start(&bin(), &description, 60).unwrap();
         visitors.wait_until_busy(Duration::from_secs(15)).unwrap();
