@@ -4,6 +4,7 @@
 //! **Invariant.** No other crate of the product opens a database connection, starts
 //! a process or resolves a secret.
 
+pub mod daemon;
 pub mod detached;
 pub mod process;
 pub mod secrets;

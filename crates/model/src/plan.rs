@@ -101,6 +101,10 @@ pub struct SitePlan {
     pub backends: Sides<Backend>,
     /// What the probes ask for.
     pub probe: Option<ProbePlan>,
+    /// Commands that start the real application of each side in the room of a rehearsal; none
+    /// for Segue's own stand-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Sides<Vec<String>>>,
 }
 
 /// A web server behind the fronts.

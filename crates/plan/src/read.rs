@@ -6,7 +6,7 @@ mod measures;
 use crate::check::without_web_server;
 use crate::file::{
     BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, GateFile, PlanFile,
-    PolicyFile, ProbeFile, ServerFile, SideFile, TriggerFile, ZoneFile,
+    PolicyFile, ProbeFile, RehearsalSiteFile, ServerFile, SideFile, TriggerFile, ZoneFile,
 };
 use crate::{PlanError, Problem, check, defaults};
 use segue_model::plan::{
@@ -60,6 +60,7 @@ pub(crate) fn plan(file: PlanFile, common: Option<&Common>, problems: &mut Vec<P
     let unit = UnitPlan {
         name: name.clone(),
         sites: site(&name, file.unit.hosts, file.backend, file.probe, problems)
+            .map(|site| SitePlan { rehearsal: stand_in(file.rehearsal.site), ..site })
             .into_iter()
             .collect(),
         requests_per_day: file.unit.requests_per_day,
@@ -155,7 +156,12 @@ fn site(
             marker: probe.marker,
             per_second: probe.per_second,
         }),
+        rehearsal: None,
     })
+}
+
+fn stand_in(file: Option<RehearsalSiteFile>) -> Option<Sides<Vec<String>>> {
+    file.map(|site| Sides { source: site.source, target: site.target })
 }
 
 fn backend(file: BackendFile) -> Backend {

@@ -1,5 +1,6 @@
 //! The registry of drivers: everything that acts and measures for one plan.
 
+use crate::rehearsal::{self, Bent};
 use segue_database::{MariaReplica, Settings as DatabaseSettings};
 use segue_dns::{ResolverSampler, Settings as ZoneSettings, Zone};
 use segue_engine::Board;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     /// Where every board's samples are kept.
     pub(crate) samples: SampleStore,
+    /// Where the readings of a room stand; only the controller of one has them.
+    pub(crate) readings: Option<PathBuf>,
     /// The units that switch together, in a run whose strategy is a maintenance window.
     pub(crate) meeting: RwLock<Arc<Meeting>>,
 }
@@ -141,7 +144,12 @@ impl Active {
         let probes = probes(plan, run);
         let since_ms = clock.wall_ms();
         let samples = shared.samples.of(&plan.unit.name);
-        let board = Board::start(samplers(&families, &probes, run), clock, samples);
+        let mut measured = samplers(&families, &probes, run);
+        if let Some(file) = &shared.readings {
+            measured = measured.into_iter().map(|one| Bent::wrap(one, file)).collect();
+            measured.push(rehearsal::given(file));
+        }
+        let board = Board::start(measured, clock, samples);
         let (awake, waking) = watch::channel(true);
         let fronts = Arc::clone(&families.fronts);
         let has_fronts = !plan.unit.fronts.is_empty();

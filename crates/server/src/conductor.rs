@@ -5,11 +5,13 @@ mod delta;
 mod end;
 mod orders;
 mod people;
+mod rehearse;
 mod timeline;
 mod waves;
 
 use crate::active::Shared;
 use crate::api::{Command, Line, Pick, Request};
+use crate::rehearsal::Asked;
 use crate::unit::{Answer, Unit, refuse};
 use crate::{plans, rest, status, watch};
 use segue_engine::Journal;
@@ -46,6 +48,8 @@ pub(crate) struct Conductor {
     run: RwLock<Option<Arc<Run>>>,
     /// Held by whoever begins the run or starts units of a wave.
     turn: Mutex<()>,
+    /// Held by a rehearsal.
+    rehearsing: Mutex<()>,
     stop: Notify,
 }
 
@@ -59,6 +63,7 @@ impl Conductor {
         clock: Arc<dyn Clock>,
         journal: Journal,
         epoch: Epoch,
+        readings: Option<PathBuf>,
     ) -> Result<Arc<Self>, Fault> {
         let (lines, _) = broadcast::channel(LINES_KEPT);
         let samples = SampleStore::open(dir)?;
@@ -68,10 +73,11 @@ impl Conductor {
             clock,
             journal,
             epoch,
-            shared: Arc::new(Shared { dir: dir.to_owned(), samples, meeting }),
+            shared: Arc::new(Shared { dir: dir.to_owned(), samples, meeting, readings }),
             lines,
             run: RwLock::new(None),
             turn: Mutex::new(()),
+            rehearsing: Mutex::new(()),
             stop: Notify::new(),
         });
         conductor.relay_records();
@@ -225,6 +231,10 @@ impl Conductor {
                 self.cutover(&hash, prepare_only, &pick, by).await
             }
             Command::Drill { hash, pick } => self.drill(&hash, &pick, by).await,
+            Command::Rehearse { hash, pick, faults, keep } => {
+                let asked = Asked { faults, keep };
+                self.rehearse(&hash, &pick, &asked, by).await
+            }
             Command::Rollback { because, pick } => self.rollback(because, &pick, by).await,
             Command::Confirm { pick } => self.confirm(&pick, by).await,
             Command::Settle { hash, pick } => self.settle(&hash, &pick, by).await,

@@ -137,6 +137,14 @@ fn of_unit(
             },
             "because": v.because,
         }))).collect::<Map<_, _>>(),
+        "rehearsed": state.rehearsed.as_ref().map(|done| json!({
+            "at_ms": done.ended.at_ms,
+            "age_s": clock.wall_ms().saturating_sub(done.ended.at_ms) / 1_000,
+            "passed": done.passed,
+            "this_plan": done.plan_hash == state.plan_hash,
+            "forecast_pause_ms": done.pause_ms,
+            "forecast_took_ms": done.took_ms,
+        })),
         "drilled": state.drilled.map(|(at, pause_ms)| json!({
             "at_ms": at.at_ms,
             "age_s": clock.wall_ms().saturating_sub(at.at_ms) / 1_000,
@@ -233,6 +241,7 @@ pub(crate) fn text(status: &Value) -> String {
     {
         let _ = writeln!(text, "  last drill: pause {ms:.0} ms, measured live {age} s ago");
     }
+    rehearsed(&mut text, &status["rehearsed"]);
     for (what, value) in status["measured"].as_object().into_iter().flatten() {
         match value.as_f64() {
             Some(value) => {
@@ -247,6 +256,25 @@ pub(crate) fn text(status: &Value) -> String {
     overdue(&mut text, status);
     let _ = write!(text, "next: {}", next(status["stage"].as_str()));
     text
+}
+
+/// Adds what the last rehearsal says: a forecast.
+fn rehearsed(text: &mut String, status: &Value) {
+    let Some(age_s) = status["age_s"].as_u64() else { return };
+    let how = match (status["passed"] == true, status["this_plan"] == true) {
+        (true, true) => "passed",
+        (true, false) => "passed with another plan",
+        (false, _) => "DID NOT PASS",
+    };
+    let forecast = |key: &str| {
+        status[key].as_f64().map_or_else(|| "unknown".to_owned(), |ms| format!("{ms:.0} ms"))
+    };
+    let _ = writeln!(
+        text,
+        "  rehearsal {how} {age_s} s ago; forecast: pause {}, cutover {}",
+        forecast("forecast_pause_ms"),
+        forecast("forecast_took_ms")
+    );
 }
 
 /// So many units are named one by one.

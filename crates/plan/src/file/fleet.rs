@@ -201,6 +201,30 @@ pub struct DutyFile {
     pub person: String,
 }
 
+/// How a unit is rehearsed. What must have been rehearsed is said by the plan alone, not by a
+/// file that another plan names among its `units`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UnitRehearsalFile {
+    /// Whether the unit must have passed a rehearsal of its very plan. Default: false.
+    pub needed: Option<bool>,
+    /// Oldest rehearsal that counts, days. Default: 14.
+    pub within_days: Option<u64>,
+    /// Commands that start the real application in the rehearsal's closed room, at its usual
+    /// address; they stay in the foreground. Default: a small application of Segue's own.
+    pub site: Option<RehearsalSiteFile>,
+}
+
+/// Commands that start the application of each side.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RehearsalSiteFile {
+    /// At the source, program first.
+    pub source: Vec<String>,
+    /// At the target, program first.
+    pub target: Vec<String>,
+}
+
 /// What must have been rehearsed before a cutover.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -14,7 +14,8 @@ mod unit;
 
 pub use fleet::{
     ApprovalFile, DutyFile, FleetFile, FreezeFile, JointFile, LimitsFile, PeopleFile,
-    RehearsalFile, StrategyFile, TrafficFile, WaveFile, WindowFile,
+    RehearsalFile, RehearsalSiteFile, StrategyFile, TrafficFile, UnitRehearsalFile, WaveFile,
+    WindowFile,
 };
 pub use gate::{
     ActionFile, AgainstFile, BeforeFile, GateFile, GateNoDataFile, Measure, NoDataFile, ScopeFile,
@@ -89,9 +90,10 @@ pub struct PlanFile {
     /// Who has a say.
     #[serde(default)]
     pub people: PeopleFile,
-    /// What must have been rehearsed.
+    /// How it is rehearsed. In a file that another plan names among its `units` only `site`
+    /// may stand here.
     #[serde(default)]
-    pub rehearsal: RehearsalFile,
+    pub rehearsal: UnitRehearsalFile,
     /// When the cutover is meant to begin, as `2026-12-01T02:00:00+01:00`. Default: not set,
     /// and then the timeline has no dates.
     pub begins_at: Option<String>,

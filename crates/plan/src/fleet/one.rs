@@ -2,7 +2,7 @@
 
 use super::schedule::{Said, schedule};
 use super::{people, problem, strategy};
-use crate::file::{LimitsFile, PlanFile, RehearsalFile, StrategyFile};
+use crate::file::{LimitsFile, PlanFile, RehearsalFile, StrategyFile, UnitRehearsalFile};
 use crate::read::{plan, unreadable};
 use crate::{PlanError, Problem, check};
 use segue_model::Fleet;
@@ -19,11 +19,14 @@ pub(super) fn read(text: &str, name: &str) -> Result<Fleet, PlanError> {
         windows: &take(&mut file.window),
         freezes: &take(&mut file.freeze),
         limits: &LimitsFile::default(),
-        rehearsal: &take(&mut file.rehearsal),
+        rehearsal: &RehearsalFile {
+            needed: file.rehearsal.needed,
+            within_days: file.rehearsal.within_days,
+        },
         begins_at: begins_at.as_deref(),
         timeline: &take(&mut file.timeline),
     };
-    let silent = is_silent(said.rehearsal);
+    let silent = is_silent(&file.rehearsal);
     let mut schedule = schedule(&said, &mut problems);
     if silent {
         // A plan that asks for nothing is the same whatever the age would be.
@@ -40,7 +43,8 @@ pub(super) fn read(text: &str, name: &str) -> Result<Fleet, PlanError> {
     Err(PlanError::Refused { name: name.to_owned(), problems })
 }
 
-fn is_silent(rehearsal: &RehearsalFile) -> bool {
+/// Says whether nothing is asked for; how the site is started asks for nothing.
+fn is_silent(rehearsal: &UnitRehearsalFile) -> bool {
     rehearsal.needed.is_none() && rehearsal.within_days.is_none()
 }
 

@@ -20,6 +20,11 @@ pub(super) struct Said<'a> {
     pub(super) timeline: &'a [TimelineFile],
 }
 
+/// Returns what must have been rehearsed.
+pub(super) fn rehearsal(needed: Option<bool>, within_days: Option<u64>) -> RehearsalRule {
+    RehearsalRule { needed: needed.unwrap_or(false), within_s: within_days.unwrap_or(14) * DAY_S }
+}
+
 /// Checks and converts it.
 pub(super) fn schedule(said: &Said<'_>, problems: &mut Vec<Problem>) -> Schedule {
     let windows = said.windows.iter().filter_map(|file| window(file, problems)).collect();
@@ -54,10 +59,7 @@ pub(super) fn schedule(said: &Said<'_>, problems: &mut Vec<Problem>) -> Schedule
         windows,
         freezes,
         limits,
-        rehearsal: RehearsalRule {
-            needed: said.rehearsal.needed.unwrap_or(false),
-            within_s: said.rehearsal.within_days.unwrap_or(14) * DAY_S,
-        },
+        rehearsal: rehearsal(said.rehearsal.needed, said.rehearsal.within_days),
         begins_at_ms,
         timeline: timeline::read(said.timeline, problems),
     }

@@ -10,6 +10,7 @@ mod joint;
 mod lifetime;
 mod maintenance;
 mod practice;
+mod rehearse;
 mod run;
 mod site;
 mod terminal;

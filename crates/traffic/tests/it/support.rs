@@ -135,6 +135,7 @@ fn unit(
             hosts: vec![HOST.into()],
             backends: Sides { source: backend(reached.source), target: backend(reached.target) },
             probe: None,
+            rehearsal: None,
         }],
         requests_per_day: None,
         created: None,
