@@ -244,9 +244,7 @@ fn same_moment(a: &Sample, b: &Sample) -> bool {
 /// Says whether two origins are the two sides of one thing: `app-log:source:shop` and
 /// `app-log:target:shop`.
 fn same_part(one: &str, other: &str) -> bool {
-    let words = |from| {
-        str::split(from, ':').filter(|word| *word != "source" && *word != "target")
-    };
+    let words = |from| str::split(from, ':').filter(|word| *word != "source" && *word != "target");
     words(one).eq(words(other))
 }
 
