@@ -252,13 +252,14 @@ fn stopped_stream(scene: &mut Scene) -> Result<String> {
 fn rogue_row(scene: &mut Scene) -> Result<String> {
     // Out of the binary log: through it the way back would carry the row to the source.
     let quietly = "SET sql_log_bin = 0";
-    let change = "UPDATE shop.products SET name = CONCAT(name, '!') WHERE id = 7";
+    let change = "UPDATE shop.products SET name = CONCAT(name, '!'), updated_at = updated_at \
+                  WHERE id = 7";
     scene.sql(Side::Target, &[quietly, change])?;
     let seen = scene.compare(3)?;
     let refused = scene.cutover(5, "verified")?;
     scene.sql(
         Side::Target,
-        &[quietly, "UPDATE shop.products SET name = TRIM(TRAILING '!' FROM name) WHERE id = 7"],
+        &[quietly, "UPDATE shop.products SET name = TRIM(TRAILING '!' FROM name), updated_at = updated_at WHERE id = 7"],
     )?;
     scene.compare(0)?;
     Ok(format!("{seen}; cutover {refused}"))
