@@ -3,6 +3,7 @@
 use super::certificate::TlsServer;
 use super::change::Said;
 use super::directories::edit_plan;
+use super::records::{edited_neighbour, edited_record, held, raised_ttl};
 use super::scene::{Moment, Scene};
 use super::table::Row;
 use anyhow::{Context, Result, ensure};
@@ -251,13 +252,14 @@ fn stopped_stream(scene: &mut Scene) -> Result<String> {
 fn rogue_row(scene: &mut Scene) -> Result<String> {
     // Out of the binary log: through it the way back would carry the row to the source.
     let quietly = "SET sql_log_bin = 0";
-    let change = "UPDATE shop.products SET name = CONCAT(name, '!') WHERE id = 7";
+    let change = "UPDATE shop.products SET name = CONCAT(name, '!'), updated_at = updated_at \
+                  WHERE id = 7";
     scene.sql(Side::Target, &[quietly, change])?;
     let seen = scene.compare(3)?;
     let refused = scene.cutover(5, "verified")?;
     scene.sql(
         Side::Target,
-        &[quietly, "UPDATE shop.products SET name = TRIM(TRAILING '!' FROM name) WHERE id = 7"],
+        &[quietly, "UPDATE shop.products SET name = TRIM(TRAILING '!' FROM name), updated_at = updated_at WHERE id = 7"],
     )?;
     scene.compare(0)?;
     Ok(format!("{seen}; cutover {refused}"))
@@ -299,48 +301,6 @@ fn hanging_database(scene: &mut Scene) -> Result<String> {
 
 fn hanging_names(scene: &mut Scene) -> Result<String> {
     asleep(scene, "named-primary", "zone_untouched")
-}
-
-fn edited_record(scene: &mut Scene) -> Result<String> {
-    let world = scene.description();
-    // At the target's address a front serves, so no visitor is misled.
-    world.point(&world.host, 2, [127, 0, 0, 12].into())?;
-    let seen = scene.cutover(5, "SG0309");
-    world.point(&world.host, 2, [127, 0, 0, 11].into())?;
-    let seen = seen?;
-    ensure!(held(scene)? == 0, "something was held");
-    Ok(seen)
-}
-
-/// How often the journal tells of an intent to hold.
-fn held(scene: &Scene) -> Result<usize> {
-    let records = scene.run.journal();
-    let intent = |record: &&serde_json::Value| {
-        record["event"]["event"] == "step_intended" && record["event"]["step"] == "hold"
-    };
-    Ok(records.iter().filter(intent).count())
-}
-
-fn raised_ttl(scene: &mut Scene) -> Result<String> {
-    let world = scene.description();
-    world.point(&world.host, 30, [127, 0, 0, 11].into())?;
-    let seen = scene.cutover(5, "raised a TTL");
-    world.point(&world.host, 2, [127, 0, 0, 11].into())?;
-    let seen = seen?;
-    ensure!(held(scene)? == 0, "something was held");
-    Ok(seen)
-}
-
-fn edited_neighbour(scene: &mut Scene) -> Result<String> {
-    let world = scene.description();
-    let tenant = format!("tenant.{}", world.zone.name);
-    world.point(&tenant, 300, [127, 0, 0, 44].into())?;
-    let seen = scene.cutover(0, "the unit is at the target")?;
-    let kept = world.address_at(world.zone.primary, &tenant)?;
-    ensure!(kept == [std::net::Ipv4Addr::new(127, 0, 0, 44)], "the neighbour's record: {kept:?}");
-    scene.back()?;
-    world.point(&tenant, 300, [127, 0, 0, 41].into())?;
-    Ok(seen)
 }
 
 fn read_only_target(scene: &mut Scene) -> Result<String> {

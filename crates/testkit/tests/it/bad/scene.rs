@@ -164,14 +164,27 @@ impl Scene {
         self.says(&["cutover", &self.run.hash], exit, words)
     }
 
-    /// Compares both sides again.
+    /// Compares both sides again; on a busy machine the copy may be late for one comparison.
     pub(super) fn compare(&self, exit: i32) -> Result<String> {
-        self.says(&["sync", &self.run.hash], exit, "compared again")
+        let args = ["sync", &self.run.hash];
+        for _ in 1..TRIES {
+            let seen = self.says(&args, exit, "compared again");
+            if !seen.as_ref().is_err_and(|error| format!("{error:#}").starts_with("exit 1:")) {
+                return seen;
+            }
+        }
+        self.says(&args, exit, "compared again")
     }
 
-    /// Takes the unit back to the source.
+    /// Takes the unit back to the source; on a busy machine a failback may withdraw first.
     pub(super) fn back(&self) -> Result<()> {
-        self.says(&["rollback", "--because", "the moment is over"], 0, "").map(drop)
+        let args = ["rollback", "--because", "the moment is over"];
+        for _ in 1..TRIES {
+            if self.say(&args).exit == 0 {
+                return Ok(());
+            }
+        }
+        self.says(&args, 0, "").map(drop)
     }
 
     /// Runs statements at a side as its administrator.
