@@ -1,6 +1,8 @@
 //! The plan's hash: what was approved is compared with what runs.
 
+use crate::fleet::schedule;
 use segue_model::Fleet;
+use segue_model::fleet::Schedule;
 use segue_model::plan::Plan;
 use serde_json::{Map, Value};
 
@@ -20,9 +22,11 @@ pub fn hash(plan: &Plan) -> String {
 }
 
 /// Returns the hash of a whole plan, of the form that [`hash`] gives: what its units have in
-/// common and, unit by unit, their own hashes. The plan of one unit has that unit's hash.
+/// common and, unit by unit, their own hashes. The plan of one unit that says nothing besides
+/// has that unit's hash.
 pub fn fleet_hash(fleet: &Fleet, units: &[String]) -> String {
-    if let [only] = units {
+    let silent = Schedule { rehearsal: schedule::rehearsal(None, None), ..Schedule::default() };
+    if let ([only], true) = (units, fleet.schedule == silent) {
         return only.clone();
     }
     let common = serde_json::json!({

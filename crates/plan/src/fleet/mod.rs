@@ -4,7 +4,7 @@
 //! plan file --head--> unit files --units--> joined by what they share --> waves --> Fleet
 //! ```
 
-mod schedule;
+pub(crate) mod schedule;
 mod shared;
 mod units;
 mod waves;
