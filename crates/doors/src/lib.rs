@@ -6,6 +6,7 @@
 
 pub mod daemon;
 pub mod detached;
+pub mod first;
 pub mod process;
 pub mod secrets;
 pub mod sql;

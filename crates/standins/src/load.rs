@@ -199,7 +199,8 @@ impl Shared {
         };
         let right = (200..400).contains(&answered.status);
         if !right {
-            return Err(format!("GET {path} at {front}: {}", answered.status));
+            let said = answered.body.lines().next().unwrap_or_default();
+            return Err(format!("GET {path} at {front}: {} {said}", answered.status));
         }
         match marker.filter(|marker| !answered.body.contains(marker.as_str())) {
             Some(_) => Err(format!("GET {path} at {front}: the marker is missing")),

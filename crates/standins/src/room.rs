@@ -1,7 +1,8 @@
 //! The closed room: how it is opened from outside, and what is done first inside.
 
 use crate::mounts;
-use rustix::process::{WaitOptions, geteuid};
+use rustix::process::geteuid;
+use segue_doors::first;
 use segue_doors::process::{Finished, Invocation, find_program};
 use segue_model::{Fault, FaultKind};
 use segue_port::Outcome;
@@ -9,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// Programs that a room and its stand-ins need, with the Debian package of each.
@@ -109,13 +109,7 @@ pub fn close(walls: &Walls) -> Outcome<()> {
         return Err(refused(op, "this process is not the first one of a room"));
     }
     mounts::close(walls).map_err(|e| refused(op, e))?;
-    let ip = |args: &[&str]| -> Result<(), String> {
-        let done = Command::new("ip").args(args).output().map_err(|e| format!("run `ip`: {e}"))?;
-        if done.status.success() {
-            return Ok(());
-        }
-        Err(format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr).trim()))
-    };
+    let ip = |args: &[&str]| first::run("ip", args);
     ip(&["link", "set", "lo", "up"]).map_err(|e| refused(op, e))?;
     for address in &walls.addresses {
         let one = match address {
@@ -150,21 +144,6 @@ fn only_loopback() -> Result<(), String> {
     match others.iter().find(|name| up(name)) {
         Some(name) => Err(format!("interface `{name}` leads out of it")),
         None => Ok(()),
-    }
-}
-
-/// Waits for `child`, taking the end of every process that lost its parent meanwhile: the
-/// first process of a room inherits them all. Returns the child's exit code.
-pub fn reap_until(child: std::process::Child) -> u8 {
-    let wanted = i32::try_from(child.id()).ok();
-    loop {
-        match rustix::process::wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if Some(pid.as_raw_nonzero().get()) == wanted => {
-                return status.exit_status().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-            }
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return 1,
-        }
     }
 }
 

@@ -23,13 +23,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 /// Where a page writes.
 pub const WRITE: &str = "/segue-rehearsal/write";
 /// What every page of a stand-in contains.
 pub const MARKER: &str = "segue stand-in";
-/// Sessions kept for the next page.
-const KEPT: usize = 16;
+/// Pages that use the database at once, as with a pool of workers; others wait. A burst after a
+/// hold would else take more sessions than the server gives.
+const WORKERS: usize = 32;
 const CONNECTING: Duration = Duration::from_secs(5);
 /// Longest body that is read.
 const BODY_MAX: usize = 1 << 20;
@@ -71,6 +73,7 @@ struct Site {
     password: SecretString,
     log: Mutex<File>,
     idle: Mutex<Vec<Session>>,
+    workers: Semaphore,
 }
 
 /// Serves until the process ends.
@@ -82,7 +85,13 @@ pub async fn run(plan: SitePlan, password: SecretString) -> Outcome<()> {
     let log = OpenOptions::new().create(true).append(true).open(&plan.access_log);
     let log = Mutex::new(log.map_err(|e| crate::fault(&op, e))?);
     let listener = TcpListener::bind(plan.listen).await.map_err(|e| crate::fault(&op, e))?;
-    let site = Arc::new(Site { plan, password, log, idle: Mutex::default() });
+    let site = Arc::new(Site {
+        plan,
+        password,
+        log,
+        idle: Mutex::default(),
+        workers: Semaphore::new(WORKERS),
+    });
     loop {
         let Ok((stream, peer)) = listener.accept().await else { continue };
         // Whether an answer is sent at once is all that matters on a loopback.
@@ -157,6 +166,8 @@ impl Site {
             Ident::new(database.schema.as_str()),
             Ident::new(TABLE)
         );
+        // It is never closed.
+        let _worker = self.workers.acquire().await;
         let mut session = self.take(database).await?;
         let newest = session.one(sql).await?;
         self.give_back(session);
@@ -185,6 +196,7 @@ impl Site {
             Ident::new(TABLE),
             self.plan.side
         );
+        let _worker = self.workers.acquire().await;
         let mut session = self.take(database).await?;
         session.run(sql).await?;
         self.give_back(session);
@@ -219,8 +231,6 @@ impl Site {
 
     fn give_back(&self, session: Session) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < KEPT {
-            idle.push(session);
-        }
+        idle.push(session);
     }
 }

@@ -206,7 +206,7 @@ pub struct DutyFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UnitRehearsalFile {
-    /// Whether the unit must have passed a rehearsal of its very plan. Default: false.
+    /// Whether the unit must have passed a rehearsal of its very plan. Default: true.
     pub needed: Option<bool>,
     /// Oldest rehearsal that counts, days. Default: 14.
     pub within_days: Option<u64>,
@@ -229,7 +229,7 @@ pub struct RehearsalSiteFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RehearsalFile {
-    /// Whether every unit must have passed a rehearsal of its very plan. Default: false.
+    /// Whether every unit must have passed a rehearsal of its very plan. Default: true.
     pub needed: Option<bool>,
     /// Oldest rehearsal that counts, days. Default: 14.
     pub within_days: Option<u64>,

@@ -7,7 +7,7 @@
 mod fronts;
 mod joined;
 mod one;
-mod schedule;
+pub(crate) mod schedule;
 mod shared;
 mod strategy;
 mod stricter;

@@ -6,7 +6,6 @@ use crate::file::{LimitsFile, PlanFile, RehearsalFile, StrategyFile, UnitRehears
 use crate::read::{plan, unreadable};
 use crate::{PlanError, Problem, check};
 use segue_model::Fleet;
-use segue_model::fleet::RehearsalRule;
 use std::mem::take;
 
 /// Reads and checks the plan of one unit.
@@ -26,12 +25,7 @@ pub(super) fn read(text: &str, name: &str) -> Result<Fleet, PlanError> {
         begins_at: begins_at.as_deref(),
         timeline: &take(&mut file.timeline),
     };
-    let silent = is_silent(&file.rehearsal);
-    let mut schedule = schedule(&said, &mut problems);
-    if silent {
-        // A plan that asks for nothing is the same whatever the age would be.
-        schedule.rehearsal = RehearsalRule::default();
-    }
+    let schedule = schedule(&said, &mut problems);
     let people = people(take(&mut file.people));
     let plan = plan(file, None, &mut problems);
     problems.extend(check(&plan));

@@ -20,9 +20,9 @@ pub(super) struct Said<'a> {
     pub(super) timeline: &'a [TimelineFile],
 }
 
-/// Returns what must have been rehearsed.
-pub(super) fn rehearsal(needed: Option<bool>, within_days: Option<u64>) -> RehearsalRule {
-    RehearsalRule { needed: needed.unwrap_or(false), within_s: within_days.unwrap_or(14) * DAY_S }
+/// Returns what must have been rehearsed: by default everything, within two weeks.
+pub(crate) fn rehearsal(needed: Option<bool>, within_days: Option<u64>) -> RehearsalRule {
+    RehearsalRule { needed: needed.unwrap_or(true), within_s: within_days.unwrap_or(14) * DAY_S }
 }
 
 /// Checks and converts it.

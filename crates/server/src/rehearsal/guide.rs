@@ -6,7 +6,7 @@ use super::spec::{RoomResult, Said};
 use crate::api::{Command, Line, Pick};
 use crate::client;
 use segue_engine::Journal;
-use segue_model::event::Record;
+use segue_model::event::{Event, Record};
 use segue_model::plan::Plan;
 use segue_model::{Fault, Side};
 use segue_port::Outcome;
@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 pub(super) const STEPS: u64 = 8;
 /// How long visitors use a side before the next step.
 const IN_USE: Duration = Duration::from_secs(3);
+/// How long a way back may take that a trigger began.
+const BACK: Duration = Duration::from_secs(60);
 /// So many rows are written before each way, where no visitor comes.
 const DIRECT: u64 = 100;
 /// Time between two looks at what the name leads to.
@@ -119,7 +121,13 @@ impl Guide<'_> {
         }
         tokio::time::sleep(IN_USE).await;
         self.step(7, "cutover again");
-        self.cut_over("the second cutover").await
+        let there = self.cut_over("the second cutover").await?;
+        for record in self.records()? {
+            if let Event::TriggerFired { trigger, because } = record.event {
+                self.problem(format!("trigger `{trigger}` fired by itself: {because}"));
+            }
+        }
+        Ok(there)
     }
 
     fn step(&mut self, number: u64, what: &str) {
@@ -175,7 +183,23 @@ impl Guide<'_> {
     /// Fails the unit back, as a person would.
     pub(super) async fn go_back(&mut self) -> Outcome<bool> {
         let because = "the rehearsal goes back".to_owned();
-        self.done(Command::Rollback { because, pick: Pick::default() }, "the way back").await
+        let back = Command::Rollback { because, pick: Pick::default() };
+        if !self.done(back, "the way back").await? {
+            return Ok(false);
+        }
+        // A trigger may have begun it already: then nobody waited for its end.
+        let began = Instant::now();
+        loop {
+            let status = self.status().await?;
+            if status["open"].is_null() && status["write_side"]["at"] == "source" {
+                return Ok(true);
+            }
+            if began.elapsed() > BACK {
+                self.problem(format!("the way back has no end: {}", status["open"]));
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOKED_UP).await;
+        }
     }
 
     /// Compares both sides in full.

@@ -6,6 +6,7 @@ use crate::plans;
 use futures_util::future::{join_all, try_join_all};
 use secrecy::{ExposeSecret, SecretString};
 use segue_doors::daemon::{Daemon, Signal};
+use segue_doors::first;
 use segue_doors::process::find_program;
 use segue_model::{Fault, FaultKind, Fleet, Side};
 use segue_port::Outcome;
@@ -40,17 +41,11 @@ pub fn first(home: &Path) -> Outcome<u8> {
         let spec = orders(home)?;
         room::close(&spec.walls)?;
         let program = std::env::current_exe().map_err(|e| broken("find this program", e))?;
-        let mut second = std::process::Command::new(program);
-        second.args(["room", "second", "--home"]).arg(home).current_dir(home);
-        second.spawn().map_err(|e| broken("start the rehearsal", e))
+        let mut args: Vec<OsString> = ["room", "second", "--home"].map(Into::into).into();
+        args.push(home.into());
+        first::run_and_reap(&program, &args, home).map_err(|e| broken("rehearse in the room", e))
     };
-    match began() {
-        Ok(child) => Ok(room::reap_until(child)),
-        Err(fault) => {
-            write_result(home, &fault);
-            Err(fault)
-        }
-    }
+    began().inspect_err(|fault| write_result(home, fault))
 }
 
 fn write_result(home: &Path, result: &impl serde::Serialize) {

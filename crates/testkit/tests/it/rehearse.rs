@@ -202,7 +202,8 @@ async fn a_rehearsal_opens_the_lock_of_its_very_plan_and_touches_nothing_live() 
 
     // The lock is open, for this plan.
     stage.segue.must(&["sync", &hash], 0).unwrap();
-    stage.segue.must(&["cutover", &hash], 0).unwrap();
+    let exit = stage.segue.show(&["cutover", &hash]).unwrap();
+    assert!(matches!(exit, 0 | 5), "{exit}");
     let (sent, failed) = stage.visitors.as_ref().unwrap().counted();
     assert_eq!(failed, 0, "failed requests of {sent}");
 }
@@ -221,7 +222,9 @@ async fn a_cutover_is_locked_until_its_plan_was_rehearsed_or_somebody_says_why_n
         .segue
         .must(&["waive", "rehearsal", "--because", "a test shows that it can be said"], 0)
         .unwrap();
-    stage.segue.must(&["cutover", &hash], 0).unwrap();
+    // It may withdraw over its budget where much else runs; the lock is open.
+    let exit = stage.segue.show(&["cutover", &hash]).unwrap();
+    assert!(matches!(exit, 0 | 5), "{exit}");
     let report = stage.report();
     let told = report["timeline"].to_string();
     assert!(told.contains("a test shows that it can be said"), "{told}");
