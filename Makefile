@@ -3,11 +3,12 @@
 # make soak           random runs of the protocol for hours: SECONDS=n, FIRST=seed
 # make lint           format, clippy and the rules of the repository
 # make crash          kill, stop, overtake the controller everywhere; writes target/crash.json
+# make bad            broken plans, environments and moments; writes target/bad.json
 # make fleet          a hundred accounts in four waves; one goes back
 # make bench NAME=x   one benchmark; writes target/bench/x.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks soak fleet bench lint crash setup build
+.PHONY: help demo test checks soak fleet bad bench lint crash setup build
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET_DIR)/debug
@@ -33,17 +34,24 @@ test:
 # The rules of the repository (`cargo xtask tidy`) are among the tests of xtask.
 # The simulator takes its seeds for half a minute; alone it takes three seconds.
 checks: export SEGUE_SIM_SECONDS ?= 30
+checks: export SEGUE_BAD_OUT ?= $(abspath $(TARGET_DIR))/bad.json
 checks: build
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    set -x; cargo nextest run --locked --workspace; \
 	else \
 	    set -x; cargo test --locked --workspace --quiet; \
 	fi
-	$(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-fleet --units 12 --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-crash --every 13 --kill --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
+	@grep -c '"name"' $(TARGET_DIR)/bad.json | sed 's/$$/ cases of bad input, each a clear error or a safe wait: target\/bad.json/'
+	scripts/play $(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-fleet --units 12 --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-crash --every 13 --kill --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
+
+# The table of `make test`, shown.
+bad: export SEGUE_BAD_OUT ?= $(abspath $(TARGET_DIR))/bad.json
+bad: build
+	cargo test --locked --package segue-testkit --test it bad:: -- --nocapture
 
 fleet: build
 	$(BIN)/segue-fleet --units 100

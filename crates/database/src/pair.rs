@@ -30,6 +30,9 @@ static PAIRS: Mutex<Option<Known>> = Mutex::new(None);
 pub(crate) struct Pair {
     /// Held while the stream that a server reads is changed.
     pub(crate) changes: Sides<Arc<tokio::sync::Mutex<()>>>,
+    /// Held while logins are made or removed at the target: databases of one unit may have
+    /// the same ones.
+    pub(crate) logins: tokio::sync::Mutex<()>,
     /// Held together by the units that are in a cutover, alone by whoever makes a stream
     /// stand: a pause must not wait for another unit's copy.
     quiet: Arc<RwLock<()>>,
@@ -83,6 +86,7 @@ impl Pair {
         }
         let pair = Arc::new(Self {
             changes: Sides::from_fn(|_| Arc::default()),
+            logins: tokio::sync::Mutex::default(),
             quiet: Arc::default(),
             pulses: Sides::from_fn(|_| tokio::sync::Mutex::default()),
             clocks: Sides::from_fn(|_| tokio::sync::Mutex::default()),

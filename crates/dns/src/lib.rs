@@ -8,9 +8,11 @@
 
 mod audit;
 mod change;
+mod clone;
 mod codes;
 mod effects;
 mod exchange;
+mod kept;
 mod message;
 mod preflight;
 mod resolvers;
@@ -19,7 +21,9 @@ mod sets;
 mod zone;
 
 pub use audit::{Audit, SetAudit};
+pub use clone::ZoneText;
 pub use effects::safe_after_gate_value;
+pub use kept::Departure;
 pub use resolvers::ResolverSampler;
 pub use sets::{RecordSet, SetKey};
 pub use zone::{Contents, Settings, Zone};

@@ -32,9 +32,12 @@ const INBOX: usize = 1024;
 /// Makes the next record's subject and payload of the state right before it.
 type Make = Box<dyn FnOnce(&RunState) -> Option<(Option<UnitName>, Event)> + Send>;
 
-struct Request {
-    make: Make,
-    reply: oneshot::Sender<Outcome<Option<Record>>>,
+/// What the writer is asked.
+enum Request {
+    /// Append what `make` returns.
+    Append { make: Make, reply: oneshot::Sender<Outcome<Option<Record>>> },
+    /// Take nothing more, close the store, and say so.
+    Close(oneshot::Sender<()>),
 }
 
 /// The state after the newest durable record.
@@ -161,9 +164,19 @@ impl Journal {
         }
     }
 
+    /// Closes the store: whatever was asked for before is durable, everything stands in
+    /// `journal.db` itself, and later appends are refused. Every clone is closed with it.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.requests.send(Request::Close(reply)).await.is_ok() {
+            // A writer that ended by itself has closed the store as well.
+            let _ = closed.await;
+        }
+    }
+
     async fn request(&self, make: Make) -> Outcome<Option<Record>> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { make, reply }).await.map_err(|_| closed())?;
+        self.requests.send(Request::Append { make, reply }).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 }

@@ -102,6 +102,11 @@ impl Lease {
         File::open(dir.join(NAME)).ok().as_ref().and_then(read_holder)
     }
 
+    /// Says whether the process that last held the lease of `dir` still runs.
+    pub fn holder_runs(dir: &Path) -> bool {
+        Self::holder(dir).is_some_and(|holder| holder.is_alive() && !is_dead(holder.pid))
+    }
+
     fn write(path: &Path, file: File) -> Outcome<Self> {
         let me = Holder::me().map_err(|error| unusable(path, &error))?;
         let text = serde_json::to_vec(&me).map_err(|error| unusable(path, &error))?;
@@ -156,6 +161,12 @@ fn read_holder(file: &File) -> Option<Holder> {
 
 fn boot_id() -> std::io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// Says whether the process has ended and only waits for its parent, proc(5).
+fn is_dead(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
 }
 
 /// Field 22 of `/proc/<pid>/stat`, proc(5); the name before it may hold anything.

@@ -1,6 +1,8 @@
 //! The plan's hash: what was approved is compared with what runs.
 
+use crate::fleet::schedule;
 use segue_model::Fleet;
+use segue_model::fleet::{People, Schedule};
 use segue_model::plan::{Plan, Policy};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -58,9 +60,12 @@ fn text(part: &impl Serialize) -> String {
 }
 
 /// Returns the hash of a whole plan, of the form that [`hash`] gives: what its units have in
-/// common and, unit by unit, their own hashes. The plan of one unit has that unit's hash.
+/// common and, unit by unit, their own hashes. The plan of one unit that says nothing of times,
+/// people and rehearsals has that unit's hash.
 pub fn fleet_hash(fleet: &Fleet, units: &[String]) -> String {
-    if let [only] = units {
+    let silent = Schedule { rehearsal: schedule::rehearsal(None, None), ..Schedule::default() };
+    let silent = fleet.schedule == silent && fleet.people == People::default();
+    if let ([only], true) = (units, silent) {
         return only.clone();
     }
     let common = serde_json::json!({

@@ -1,16 +1,22 @@
 //! The conductor: takes commands and hands them to the units they are about.
 
+mod all;
 mod delta;
+mod end;
 mod orders;
 mod people;
+mod rehearse;
+mod timeline;
 mod waves;
 
 use crate::active::Shared;
 use crate::api::{Command, Line, Pick, Request};
+use crate::rehearsal::Asked;
 use crate::unit::{Answer, Unit, refuse};
 use crate::{plans, rest, status, watch};
 use segue_engine::Journal;
 use segue_engine::board::SampleStore;
+use segue_migration::fleet::Meeting;
 use segue_model::event::Actor;
 use segue_model::fleet::Fleet;
 use segue_model::state::{RunState, Stage, UnitState};
@@ -42,6 +48,8 @@ pub(crate) struct Conductor {
     run: RwLock<Option<Arc<Run>>>,
     /// Held by whoever begins the run or starts units of a wave.
     turn: Mutex<()>,
+    /// Held by a rehearsal.
+    rehearsing: Mutex<()>,
     stop: Notify,
 }
 
@@ -55,18 +63,21 @@ impl Conductor {
         clock: Arc<dyn Clock>,
         journal: Journal,
         epoch: Epoch,
+        readings: Option<PathBuf>,
     ) -> Result<Arc<Self>, Fault> {
         let (lines, _) = broadcast::channel(LINES_KEPT);
         let samples = SampleStore::open(dir)?;
+        let meeting = RwLock::new(Meeting::found(&journal));
         let conductor = Arc::new(Self {
             dir: dir.to_owned(),
             clock,
             journal,
             epoch,
-            shared: Arc::new(Shared { dir: dir.to_owned(), samples }),
+            shared: Arc::new(Shared { dir: dir.to_owned(), samples, meeting, readings }),
             lines,
             run: RwLock::new(None),
             turn: Mutex::new(()),
+            rehearsing: Mutex::new(()),
             stop: Notify::new(),
         });
         conductor.relay_records();
@@ -195,35 +206,24 @@ impl Conductor {
         self.lines.subscribe()
     }
 
-    /// Returns once somebody asked for the controller's end.
-    pub(crate) async fn told_to_stop(&self) {
-        self.stop.notified().await;
-    }
-
-    /// Ends everything this process runs.
-    pub(crate) async fn close(&self) {
-        let units = self.run().map(|run| run.units.values().cloned().collect::<Vec<_>>());
-        let closing = units.into_iter().flatten().map(|unit| async move { unit.close().await });
-        futures_util::future::join_all(closing).await;
-    }
-
     /// Returns the state for people and machines.
     pub(crate) async fn status(&self) -> Value {
         let state = self.journal.state();
-        status::status(&state, self.run().as_deref(), self.clock.as_ref()).await
-    }
-
-    /// Ends the controller. Called once the answer to the command is on its way: the
-    /// process does not wait for its views.
-    pub(crate) fn stop(&self) {
-        self.stop.notify_one();
+        let run = self.run();
+        let mut told = status::status(&state, run.as_deref(), self.clock.as_ref()).await;
+        if let Some(run) = run {
+            told["overdue"] = self.overdue(&run, &state).await.into();
+        }
+        told
     }
 
     /// Carries out one command and returns the line that ends it.
     pub(crate) async fn command(self: Arc<Self>, request: Request) -> Line {
         let by = Actor::Person(request.by);
-        if let Command::ExportDelta { pick } = &request.command {
-            return self.export_delta(pick).await;
+        match &request.command {
+            Command::ExportDelta { pick } => return self.export_delta(pick).await,
+            Command::Timeline => return self.timeline().await,
+            _ => {}
         }
         let answer = match request.command {
             Command::Sync { hash, pick } => self.sync(&hash, &pick, by).await,
@@ -231,6 +231,10 @@ impl Conductor {
                 self.cutover(&hash, prepare_only, &pick, by).await
             }
             Command::Drill { hash, pick } => self.drill(&hash, &pick, by).await,
+            Command::Rehearse { hash, pick, faults, keep } => {
+                let asked = Asked { faults, keep };
+                self.rehearse(&hash, &pick, &asked, by).await
+            }
             Command::Rollback { because, pick } => self.rollback(because, &pick, by).await,
             Command::Confirm { pick } => self.confirm(&pick, by).await,
             Command::Settle { hash, pick } => self.settle(&hash, &pick, by).await,
@@ -245,8 +249,10 @@ impl Conductor {
                     result: status,
                 };
             }
-            Command::Stop => Ok((0, "the controller ends; fronts and replication go on".into())),
-            Command::Hello | Command::Watch | Command::ExportDelta { .. } => Ok((0, String::new())),
+            Command::Stop => Ok((0, self.ready_to_stop().await)),
+            Command::Hello | Command::Watch | Command::Timeline | Command::ExportDelta { .. } => {
+                Ok((0, String::new()))
+            }
         };
         let result = self.status().await;
         match answer {

@@ -73,10 +73,10 @@ fn check(units: &[Arc<Plan>], many: bool) -> Vec<Finding> {
             })
             .collect()
     });
-    problems
+    let refused = problems
         .into_iter()
-        .map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy))
-        .collect()
+        .map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy));
+    refused.chain(segue_migration::timeline::check(fleet)).collect()
 }
 
 /// Looks at every server, folder and command of the plan; changes nothing.
@@ -103,7 +103,7 @@ async fn unit(plan: &Plan) -> Vec<Finding> {
         Err(fault) => return vec![Finding::refuse(&fault.code, fault.to_string(), fault.hint)],
     };
     let mut findings = Vec::new();
-    if let Some(database) = &active.database {
+    for database in &active.databases {
         findings.extend(database.preflight().await);
         database.close().await;
     }

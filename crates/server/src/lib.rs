@@ -8,6 +8,9 @@ pub mod client;
 pub mod doctor;
 pub mod outline;
 pub mod plans;
+pub mod quiet;
+pub mod rehearsal;
+pub mod timeline;
 
 mod active;
 mod commit_timer;
@@ -26,10 +29,11 @@ pub use series::series;
 
 use conductor::Conductor;
 use segue_engine::{Journal, Lease, SystemClock};
-use segue_model::Fault;
+use segue_model::{Fault, FaultKind};
 use segue_port::Clock;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a controller comes to its run directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,24 @@ pub fn holder(dir: &Path) -> Option<u32> {
     Lease::holder(dir).map(|holder| holder.pid)
 }
 
+/// Waits until the controller that was told to stop has ended.
+///
+/// # Errors
+/// `SG0840` if it still runs after `limit`.
+pub async fn wait_until_ended(dir: &Path, limit: Duration) -> Result<(), Fault> {
+    let gone = async {
+        while Lease::holder_runs(dir) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(limit, gone).await.map_err(|_| {
+        let op = format!("stop the controller of `{}`", dir.display());
+        let cause = format!("it still runs after {} s", limit.as_secs());
+        Fault::new("SG0840", FaultKind::Timeout, op, cause)
+            .hint("its log says what it waits for; `segue resume --take-over` ends it and goes on")
+    })
+}
+
 /// Runs the controller of `dir` until it is told to stop.
 ///
 /// An attempt that a former controller left open is taken up at once: what it had sent
@@ -53,6 +75,18 @@ pub fn holder(dir: &Path) -> Option<u32> {
 /// # Errors
 /// If another controller has the run, or journal, samples or socket cannot be used.
 pub async fn run(dir: &Path, come: Come) -> Result<(), Fault> {
+    run_with(dir, come, None).await
+}
+
+/// Runs the controller of a room, whose readings stand in `readings`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_in_room(dir: &Path, readings: &Path) -> Result<(), Fault> {
+    run_with(dir, Come::IfFree, Some(readings.to_owned())).await
+}
+
+async fn run_with(dir: &Path, come: Come, readings: Option<PathBuf>) -> Result<(), Fault> {
     plans::create_dir(dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let lease = match come {
@@ -61,7 +95,7 @@ pub async fn run(dir: &Path, come: Come) -> Result<(), Fault> {
     };
     let journal = Journal::open(dir, Arc::clone(&clock))?;
     let epoch = lease.take_epoch(&journal).await?;
-    let conductor = Conductor::new(dir, clock, journal, epoch)?;
+    let conductor = Conductor::new(dir, clock, journal, epoch, readings)?;
     let listener = socket::bind(dir)?;
     conductor.take_up().await?;
     let ended = socket::serve(listener, Arc::clone(&conductor)).await;

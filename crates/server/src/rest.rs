@@ -26,7 +26,8 @@ use turns::{Change, Turns};
 
 /// Says whether a unit may sleep: nothing of it stands before live traffic.
 pub(crate) fn rests(plan: &Plan, state: &UnitState) -> bool {
-    let no_front = plan.unit.fronts.is_empty() && plan.unit.probe.is_none();
+    let probed = plan.unit.sites.iter().any(|site| site.probe.is_some());
+    let no_front = plan.unit.fronts.is_empty() && !probed;
     let still = state.stage == Stage::Synced || state.stage == Stage::Prepared && no_front;
     still && state.open.is_none() && state.refused.is_none()
 }
@@ -105,8 +106,7 @@ impl Left {
     /// others than at the last call: who is left out changes what a stream carries.
     fn out(&mut self, resting: &[Arc<Unit>]) -> Option<Vec<UnitName>> {
         let mut pairs = HashMap::new();
-        for unit in resting {
-            let Some(database) = &unit.plan.unit.database else { continue };
+        for database in resting.iter().flat_map(|unit| &unit.plan.unit.databases) {
             let servers = &database.servers;
             let key = (servers.source.address, servers.target.address);
             pairs.entry(key).or_insert_with(|| segue_database::carried(database));
@@ -117,7 +117,7 @@ impl Left {
         }
         self.seen = seen;
         let lacks = |unit: &&Arc<Unit>| {
-            unit.plan.unit.database.as_ref().is_some_and(|database| {
+            unit.plan.unit.databases.iter().any(|database| {
                 let servers = &database.servers;
                 let carried = pairs.get(&(servers.source.address, servers.target.address));
                 carried.is_some_and(|carried| carried.lacks(&database.schema))

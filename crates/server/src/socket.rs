@@ -43,8 +43,8 @@ pub(crate) async fn serve(listener: UnixListener, conductor: Arc<Conductor>) -> 
     let mut hangup = signal(SignalKind::hangup()).map_err(fault)?;
     loop {
         tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = term.recv() => stop_when_ready(&conductor),
+            _ = interrupt.recv() => stop_when_ready(&conductor),
             _ = hangup.recv() => tracing::info!("terminal lost: the run goes on"),
             () = conductor.told_to_stop() => return Ok(()),
             fault = conductor.journal.refused() => {
@@ -64,6 +64,16 @@ pub(crate) async fn serve(listener: UnixListener, conductor: Arc<Conductor>) -> 
             },
         }
     }
+}
+
+/// Ends the controller as soon as no user waits; commands are taken until then.
+fn stop_when_ready(conductor: &Arc<Conductor>) {
+    let conductor = Arc::clone(conductor);
+    tokio::spawn(async move {
+        let left = conductor.ready_to_stop().await;
+        tracing::info!("told to end by a signal: {left}");
+        conductor.stop();
+    });
 }
 
 async fn talk(stream: UnixStream, conductor: Arc<Conductor>) -> std::io::Result<()> {

@@ -1,8 +1,11 @@
 //! Checks before fronts are inserted; changes nothing.
 
 use crate::fronts::Fronts;
+use crate::turns::turn;
 use segue_model::Finding;
+use segue_model::plan::FrontPlan;
 use std::net::TcpListener;
+use std::path::Path;
 
 /// Longest path a Unix socket may have, bytes (`sun_path`, unix(7)).
 const SOCKET_PATH_MAX: usize = 107;
@@ -20,6 +23,10 @@ impl Fronts {
                     "give it a shorter path",
                 ));
             }
+            // Units that share the address try to bind it, one after the other.
+            let _turn = turn(&plan.control).await;
+            findings.extend(folders(plan));
+            findings.extend(egress(plan));
             match link.hello().await {
                 Ok(hello) => {
                     if let Some(run) = hello.claim.filter(|run| *run != self.settings.run) {
@@ -42,8 +49,42 @@ impl Fronts {
     }
 }
 
+/// Socket and state file are made by the front itself, in folders that must be there.
+fn folders(plan: &FrontPlan) -> Vec<Finding> {
+    let folder = |path: &Path| path.parent().map(Path::to_owned).unwrap_or_default();
+    let mut folders = vec![folder(&plan.control), folder(&plan.state)];
+    folders.dedup();
+    let refuse = |folder: &Path, why: &dyn std::fmt::Display| {
+        Finding::refuse(
+            "SG0161",
+            format!("front `{}` cannot use folder `{}`: {why}", plan.name, folder.display()),
+            "create the folder for the user who runs the fronts, or name another one",
+        )
+    };
+    let check = |folder: &Path| match std::fs::metadata(folder) {
+        Err(error) => Some(refuse(folder, &error)),
+        Ok(about) if !about.is_dir() => Some(refuse(folder, &"it is no folder")),
+        Ok(_) => {
+            let writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK);
+            writable.err().map(|error| refuse(folder, &error))
+        }
+    };
+    folders.iter().filter_map(|folder| check(folder)).collect()
+}
+
+/// The address from which the front reaches the server behind the port it takes over.
+fn egress(plan: &FrontPlan) -> Option<Finding> {
+    let egress = plan.egress?;
+    let error = TcpListener::bind((egress, 0)).err()?;
+    Some(Finding::refuse(
+        "SG0160",
+        format!("front `{}` cannot connect from its egress address {egress}: {error}", plan.name),
+        "add the address to this machine (ip address add), or name one that it has",
+    ))
+}
+
 /// A port to be taken over must have a server; any other must be free.
-fn address(plan: &segue_model::plan::FrontPlan) -> Option<Finding> {
+fn address(plan: &FrontPlan) -> Option<Finding> {
     let bound = TcpListener::bind(plan.listen);
     match (bound, plan.take_over) {
         (Ok(_), true) => Some(Finding::refuse(

@@ -2,6 +2,7 @@
 
 use super::BOTH;
 use crate::fault::{Deadline, Explain};
+use crate::link::Wire;
 use crate::replica::MariaReplica;
 use crate::{epoch, own, stream};
 use async_trait::async_trait;
@@ -13,6 +14,17 @@ use std::time::{Duration, Instant};
 
 /// Sends a marker from the side that will be promoted to the one that will be fenced.
 pub(crate) struct Arm(pub(crate) Arc<MariaReplica>);
+
+/// Segue's own login may write to a server that refuses everybody else's writes, so the
+/// marker alone would not show it.
+async fn writable(wire: &mut Wire, op: &str) -> Outcome<()> {
+    let read_only: u64 = wire.one("SELECT @@GLOBAL.read_only").await.reading(op)?;
+    if read_only == 0 {
+        return Ok(());
+    }
+    let cause = format!("`read_only` is on at the {}: the unit could not write there", wire.side());
+    Err(Fault::new("SG0237", FaultKind::Denied, op, cause).hint("SET GLOBAL read_only = OFF"))
+}
 
 #[async_trait]
 impl Effect for Arm {
@@ -35,6 +47,7 @@ impl Effect for Arm {
         let mut there = link.open(to).await?;
         let mut here = link.open(from).await?;
         own::travelling(&mut there).await?;
+        writable(&mut there, &op).await?;
         stream::need_running(link, &mut here, &op).await?;
         let token = format!(
             "{}-{}-{:016x}",

@@ -173,9 +173,14 @@ impl Effect for Follow {
 
     async fn undo(&self, _call: &Call) -> Outcome<()> {
         self.replica.armed.lock().await.take();
-        let mut wire = self.replica.link.open(self.side).await?;
-        stream::remove(&self.replica.link, &mut wire).await?;
-        wire.close().await;
+        let link = &self.replica.link;
+        // The epoch's session proves that this controller still acts. The administrator's takes
+        // the connection away with its last unit: that wants RELOAD, which no epoch login has.
+        let epoch = link.open(self.side).await?;
+        let mut admin = link.admin(self.side).await?;
+        stream::remove(link, &mut admin).await?;
+        admin.close().await;
+        epoch.close().await;
         Ok(())
     }
 

@@ -129,17 +129,25 @@ fn done_name(attempt: Attempt) -> Literal {
     Literal::new(format!("{} {}", attempt.phase.as_str(), attempt.number))
 }
 
+/// A pattern of the schema's name before the dot of a qualified name, for `REGEXP`.
+fn qualified(schema: &str) -> Literal {
+    Literal::new(format!("(^|[^[:alnum:]_$])`?\\Q{schema}\\E`?[[:space:]]*[.]"))
+}
+
 /// Ends the sessions of the logins, and whoever waits at the fence: it would write as
-/// soon as the tables are unlocked.
+/// soon as the tables are unlocked. Who waits there has the schema as its default or names
+/// it in the statement; a neighbour who waits for a lock of its own does neither.
 async fn end_writers(link: &Link, wire: &mut Wire, closed: &Closed, op: &str) -> Outcome<u64> {
     let mut users = link.settings.plan.logins.clone();
     users.extend(logins::users(&closed.accounts));
     let own_login = link.epoch().map(|epoch| link.names.login(epoch)).unwrap_or_default();
     let waiting = format!(
         "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() \
-         AND USER NOT IN ('system user', {}) AND DB = {} AND STATE LIKE 'Waiting for table%lock%'",
+         AND USER NOT IN ('system user', {}) AND (DB = {} OR INFO REGEXP {}) \
+         AND STATE LIKE 'Waiting for table%lock%'",
         Literal::new(own_login),
-        link.names.schema_literal()
+        link.names.schema_literal(),
+        qualified(&link.names.schema)
     );
     let names: Vec<String> =
         users.iter().map(|user| Literal::new(user.as_str()).to_string()).collect();

@@ -61,9 +61,16 @@ pub(super) struct Batch {
     pub(super) written: Option<oneshot::Sender<bool>>,
 }
 
+/// What the thread is asked.
+enum Request {
+    Write(Batch),
+    /// Close the file, and say so.
+    Close(oneshot::Sender<()>),
+}
+
 /// The thread of `samples.db` in a run directory. Clones share it.
 #[derive(Clone)]
-pub struct SampleStore(mpsc::Sender<Batch>);
+pub struct SampleStore(mpsc::Sender<Request>);
 
 impl SampleStore {
     /// Opens `samples.db` in `dir`, creates it if there is none.
@@ -72,14 +79,24 @@ impl SampleStore {
     /// `SG0630` if it cannot be opened.
     pub fn open(dir: &Path) -> Outcome<Self> {
         let writer = Writer::open(dir)?;
-        let (batches, inbox) = mpsc::channel();
+        let (requests, inbox) = mpsc::channel();
         std::thread::Builder::new()
             .name("samples".into())
             .spawn(move || writer.serve(&inbox))
             .map_err(|error| {
                 Fault::new("SG0630", FaultKind::Bug, "start the thread of `samples.db`", error)
             })?;
-        Ok(Self(batches))
+        Ok(Self(requests))
+    }
+
+    /// Closes the file: what was handed over before stands in it, and what comes later is
+    /// lost. Every clone is closed with it.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.0.send(Request::Close(reply)).is_ok() {
+            // A thread that ended by itself has closed the file as well.
+            let _ = closed.await;
+        }
     }
 
     /// Returns where samples of one unit are kept.
@@ -98,7 +115,7 @@ pub struct UnitSamples {
 
 impl UnitSamples {
     pub(super) fn send(&self, batch: Batch) -> bool {
-        self.store.0.send(batch).is_ok()
+        self.store.0.send(Request::Write(batch)).is_ok()
     }
 }
 
@@ -119,10 +136,22 @@ impl Writer {
         Ok(Self(connection))
     }
 
-    fn serve(mut self, inbox: &Receiver<Batch>) {
-        while let Ok(first) = inbox.recv() {
+    fn serve(mut self, inbox: &Receiver<Request>) {
+        let mut closing = None;
+        while closing.is_none()
+            && let Ok(first) = inbox.recv()
+        {
             // Boards hand over every second: what waits meanwhile shares a transaction.
-            let batches: Vec<Batch> = std::iter::once(first).chain(inbox.try_iter()).collect();
+            let mut batches: Vec<Batch> = Vec::new();
+            for request in std::iter::once(first).chain(inbox.try_iter()) {
+                match request {
+                    Request::Write(batch) => batches.push(batch),
+                    Request::Close(told) => {
+                        closing = Some(told);
+                        break;
+                    }
+                }
+            }
             let result = self.write(&batches);
             if let Err(error) = &result {
                 let lost: usize = batches.iter().map(|batch| batch.rows.len()).sum();
@@ -132,6 +161,14 @@ impl Writer {
                 // Who asked may have gone.
                 let _ = written.send(result.is_ok());
             }
+        }
+        let truncated = self.0.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        drop(self);
+        if let Err(error) = truncated {
+            tracing::warn!(%error, "`samples.db` is left with its log beside it");
+        }
+        if let Some(told) = closing {
+            let _ = told.send(());
         }
     }
 

@@ -96,6 +96,13 @@ impl Store {
         self.head
     }
 
+    /// Moves everything into `journal.db` itself, and closes it. A reader that comes last
+    /// cannot do that: it may not write.
+    pub(super) fn close(self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        self.connection.close().map_err(|(_, error)| error)
+    }
+
     /// Writes records durably, all of them or none.
     ///
     /// `Busy` means that nothing was written and a later try may succeed (no space); after

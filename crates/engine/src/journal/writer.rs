@@ -68,18 +68,33 @@ impl Writer {
 
     pub(super) fn serve(mut self, mut inbox: mpsc::Receiver<Request>) {
         let mut group = Vec::new();
-        while let Some(first) = inbox.blocking_recv() {
-            group.push(first);
-            while group.len() < GROUP_MOST
-                && let Ok(more) = inbox.try_recv()
-            {
-                group.push(more);
+        let mut closing = None;
+        while closing.is_none()
+            && let Some(first) = inbox.blocking_recv()
+        {
+            let mut next = Some(first);
+            while let Some(request) = next {
+                match request {
+                    Request::Append { make, reply } => group.push((make, reply)),
+                    Request::Close(told) => closing = Some(told),
+                }
+                let more = closing.is_none() && group.len() < GROUP_MOST;
+                next = if more { inbox.try_recv().ok() } else { None };
             }
             self.commit(group.drain(..));
             if self.state.last_seq - self.snapshot_at >= SNAPSHOT_EVERY {
                 self.write_snapshot();
             }
         }
+        self.end();
+        if let Some(told) = closing {
+            // Who asked may have gone.
+            let _ = told.send(());
+        }
+    }
+
+    /// Writes the last snapshot and closes the store.
+    fn end(mut self) {
         if self.state.last_seq - self.snapshot_at >= SNAPSHOT_AT_END {
             self.write_snapshot();
         }
@@ -87,12 +102,16 @@ impl Writer {
             // It only saves time at the next start.
             let _ = snapshot.join();
         }
+        if let Err(error) = self.store.close() {
+            // The records are durable: the next controller reads them from the log beside it.
+            tracing::warn!(%error, "the journal is left with its log beside it");
+        }
     }
 
     /// Makes, writes and publishes the records of a group; answers every request.
-    fn commit(&mut self, group: impl Iterator<Item = Request>) {
+    fn commit(&mut self, group: impl Iterator<Item = (super::Make, Reply)>) {
         let mut made: Vec<(Record, Reply)> = Vec::new();
-        for Request { make, reply } in group {
+        for (make, reply) in group {
             match self.make(make) {
                 Ok(Some(record)) => made.push((record, reply)),
                 // Who asked may have gone.

@@ -11,6 +11,7 @@ mod lease;
 mod model;
 mod simulation;
 mod size;
+mod together;
 mod torn;
 mod toy;
 mod triggers;

@@ -1,6 +1,6 @@
 //! The units of a plan, read from their files by all cores.
 
-use super::{UnitText, problem};
+use super::{UnitText, one, problem};
 use crate::file::PlanFile;
 use crate::read::{Common, plan, unreadable};
 use crate::{PlanError, Problem, check};
@@ -108,6 +108,7 @@ fn one(piece: &Piece<'_>, common: &Common) -> Parsed {
         }
     };
     let mut problems = Vec::new();
+    one::belongs_elsewhere(&file, &mut problems);
     let plan = plan(file, Some(common), &mut problems);
     problems.extend(check(&plan));
     let unit = plan.unit.name.to_string();

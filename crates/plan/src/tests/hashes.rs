@@ -1,5 +1,6 @@
 use super::example;
-use crate::{Hashes, canonical, hash, schema, short};
+use crate::{Hashes, PlanText, canonical, fleet_hash, hash, read_plan, schema, short};
+use segue_model::Fleet;
 use serde_json::Value;
 
 #[test]
@@ -11,6 +12,25 @@ fn hash_changes_with_every_value() {
     other = example();
     other.unit.zones[0].records[0].data.target[0] = "203.0.113.21".into();
     assert_ne!(hash(&other), base);
+}
+
+#[test]
+fn a_lock_that_is_switched_off_is_part_of_what_is_approved() {
+    let fleet = |lines: &str| {
+        let text = crate::template().replace("[rehearsal]\n", &format!("[rehearsal]\n{lines}"));
+        let Ok(PlanText::One(plan, rule)) = read_plan(&text, "shop.toml") else {
+            panic!("refused")
+        };
+        let mut fleet = Fleet::of_one(*plan);
+        fleet.schedule.rehearsal = rule;
+        fleet
+    };
+    let (silent, off) = (fleet(""), fleet("needed = false\n"));
+    assert!(silent.schedule.rehearsal.needed && !off.schedule.rehearsal.needed);
+    let own = hash(&silent.units[0]);
+    assert_eq!(fleet_hash(&silent, &[own.clone()]), own);
+    assert_eq!(hash(&off.units[0]), own, "the unit's own plan is the same");
+    assert_ne!(fleet_hash(&off, &[own.clone()]), own);
 }
 
 #[test]

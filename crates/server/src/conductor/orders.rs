@@ -37,7 +37,7 @@ impl Conductor {
         together(join_all(all).await)
     }
 
-    async fn begin_run(&self, hash: &str, fleet: Fleet, by: Actor) -> Result<(), Fault> {
+    pub(super) async fn begin_run(&self, hash: &str, fleet: Fleet, by: Actor) -> Result<(), Fault> {
         let mut findings = crate::doctor::machine();
         findings.extend(crate::doctor::plan(&fleet));
         findings.extend(crate::doctor::world(&fleet).await);

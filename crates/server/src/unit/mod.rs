@@ -209,7 +209,11 @@ impl Unit {
         if state.stage >= Stage::Prepared {
             active.start_probes();
         }
-        self.wish.send_replace(Wish::Forward);
+        let meeting = self.shared.meeting();
+        let meets = phase == Phase::Cutover && self.plan.policy.maintenance_budget_ms.is_some();
+        // Of units that switch together none stays behind once one of them was promoted.
+        let through = came == Came::Later && meets && meeting.decided();
+        self.wish.send_replace(if through { Wish::Through } else { Wish::Forward });
         let executor = Executor::new(
             self.journal.clone(),
             active.board.clone(),
@@ -218,7 +222,7 @@ impl Unit {
             self.run.clone(),
             Arc::new(Rates::new(self.lines.clone(), Arc::clone(&self.clock))),
         );
-        let table = table_of(phase, &active, &state);
+        let table = table_of(phase, &active, &state, &meeting);
         let wish = self.wish.subscribe();
         let ended = match came {
             Came::WithIt => executor.execute(table, open.attempt, wish).await?,
@@ -243,7 +247,7 @@ impl Unit {
                 self.journal.append(event).await?;
             }
         }
-        if let Some(database) = &active.families.database {
+        for database in &active.families.databases {
             database.rest().await;
         }
         // A table that a former controller began leaves files that nobody here follows.

@@ -30,6 +30,17 @@ impl Segue {
         Ok(Self { program, dir, plan_file: world.join("segue.toml") })
     }
 
+    /// Returns the same program with a run directory of its own.
+    pub fn beside(&self, dir: &Path) -> Self {
+        let (program, plan_file) = (self.program.clone(), self.plan_file.clone());
+        Self { program, dir: dir.to_owned(), plan_file }
+    }
+
+    /// Returns the program's file.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Returns the run directory.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -49,11 +49,18 @@ impl World {
 
     /// Starts a side's database server again after it was killed; returns once it answers.
     pub fn restart_database(&self, side: Side) -> Result<()> {
+        self.restart_database_with(side, "")
+    }
+
+    /// The same with further lines of configuration, until the next start.
+    pub fn restart_database_with(&self, side: Side, lines: &str) -> Result<()> {
+        let lines = lines.to_owned();
         let instance = self.databases.get(side).clone();
         let server = self.description().database.server(side).clone();
         let password = Description::secret(&server.admin_password_file)?;
         let pids = self.keeper.run(move |kept| {
             let recipe = instance.recipe(&kept.programs)?;
+            instance.configure_further(&lines)?;
             kept.start(&recipe)?;
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
             loop {

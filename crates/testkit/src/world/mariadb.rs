@@ -64,6 +64,13 @@ impl Instance {
         })
     }
 
+    /// Adds lines to the configuration that [`Self::recipe`] wrote.
+    pub(crate) fn configure_further(&self, lines: &str) -> Result<()> {
+        let file = self.home.join("mariadb.cnf");
+        let text = std::fs::read_to_string(&file)? + lines + "\n";
+        std::fs::write(&file, text).with_context(|| format!("write `{}`", file.display()))
+    }
+
     /// Debian's configuration, plus what a source of replication needs and a buffer
     /// pool that holds the data.
     fn config(&self, tmp: &Path) -> String {

@@ -1,14 +1,16 @@
 //! Claims about the world and the shop, on real daemons.
 #![allow(clippy::unwrap_used)]
 
+mod bad;
 mod data;
 mod drill;
 mod faults;
 mod http;
+mod joint;
 mod lifetime;
+mod maintenance;
 mod practice;
-mod refused;
-mod refused_fleet;
+mod rehearse;
 mod run;
 mod site;
 mod terminal;

@@ -1,11 +1,11 @@
 //! One fault at a time, each at a point or a moment, and what must hold afterwards.
 
-use crate::control::{Controller, Waiting, wait_asleep};
 use crate::points::Point;
 use crate::result::Found;
 use crate::run::{PATIENCE, Stage};
 use anyhow::{Result, bail};
 use rand::Rng;
+use segue_testkit::stage::{Controller, Waiting, wait_asleep};
 use segue_testkit::world::Side;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};

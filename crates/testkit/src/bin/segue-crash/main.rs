@@ -6,7 +6,6 @@
 //! nothing open. At the end the oracle judges every acknowledged write.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod control;
 mod faults;
 mod look;
 mod points;
