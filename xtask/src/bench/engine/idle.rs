@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const UNITS: usize = 2_000;
+const UNITS: usize = 10_000;
 const MEASURED: Duration = Duration::from_secs(30);
 /// How long the controller has to take the run up and the stream to carry every unit.
 const PATIENCE: Duration = Duration::from_secs(120);

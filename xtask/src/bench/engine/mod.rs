@@ -21,9 +21,6 @@ pub(super) fn run(target: &Path) -> Result<Vec<Row>> {
     let binary = target.join("release/segue");
     ensure!(binary.exists(), "`{}` is missing: cargo build --release", binary.display());
     let scratch = Scratch::new(target, "engine")?;
-    if std::env::var_os("TMP_IDLE").is_some() {
-        return idle::measure(&binary, &scratch.0);
-    }
     let mut rows = plan::measure(&binary, &scratch.0)?;
     let engine = program("segue-engine", "engine", &[&scratch.0.display().to_string()])?;
     let of = |name: &str| {
@@ -80,11 +77,6 @@ struct Told {
 ///
 /// It is built together with `segue`, so that what both depend on is compiled once.
 fn program(package: &str, bench: &str, arguments: &[&str]) -> Result<BTreeMap<String, f64>> {
-    if let Some(tmp) = std::env::var_os("TMP_FLEET") {
-        let output = Command::new(tmp).args(arguments).stderr(Stdio::inherit()).output()?;
-        ensure!(output.status.success(), "fleet");
-        return Ok(told(&String::from_utf8(output.stdout)?));
-    }
     let output = Command::new(env!("CARGO"))
         .args(["bench", "--locked", "--quiet", "--package", "segue-cli", "--package", package])
         .args(["--bench", bench, "--"])
