@@ -4,7 +4,8 @@ use crate::active::Active;
 use futures_util::{StreamExt, stream};
 use segue_model::Fleet;
 use segue_model::plan::Plan;
-use segue_model::{Finding, RunId};
+use segue_model::{Finding, RunId, UnitName};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,7 +40,19 @@ pub fn machine() -> Vec<Finding> {
 
 /// Checks the plan by itself.
 pub fn plan(fleet: &Fleet) -> Vec<Finding> {
-    let many = fleet.units.len() > 1;
+    check(&fleet.units, fleet.units.len() > 1)
+}
+
+/// Checks of a plan that was just made of its files what its units' own checks did not see:
+/// the units that several became.
+pub fn joined(fleet: &Fleet) -> Vec<Finding> {
+    let joints: HashSet<&UnitName> = fleet.joints.iter().map(|joint| &joint.unit).collect();
+    let of_joint = |plan: &&Arc<Plan>| joints.contains(&plan.unit.name);
+    let units: Vec<Arc<Plan>> = fleet.units.iter().filter(of_joint).cloned().collect();
+    check(&units, true)
+}
+
+fn check(units: &[Arc<Plan>], many: bool) -> Vec<Finding> {
     let check = |plan: &Arc<Plan>| {
         let mut problems = segue_plan::check(plan);
         for problem in problems.iter_mut().filter(|_| many) {
@@ -48,11 +61,11 @@ pub fn plan(fleet: &Fleet) -> Vec<Finding> {
         problems
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = fleet.units.len().div_ceil(cores).max(1);
+    let share = units.len().div_ceil(cores).max(1);
     let problems: Vec<_> = std::thread::scope(|scope| {
         let checking = |share: &'_ [Arc<Plan>]| share.iter().flat_map(check).collect::<Vec<_>>();
         let working: Vec<_> =
-            fleet.units.chunks(share).map(|share| scope.spawn(move || checking(share))).collect();
+            units.chunks(share).map(|share| scope.spawn(move || checking(share))).collect();
         working
             .into_iter()
             .flat_map(|thread| {

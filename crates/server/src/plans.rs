@@ -48,6 +48,13 @@ struct Line {
     policy: usize,
 }
 
+/// The same, as it is written.
+#[derive(Serialize)]
+struct LineOf<'a> {
+    unit: &'a UnitPlan,
+    policy: usize,
+}
+
 /// Returns the hash of a whole plan; see [`segue_plan::fleet_hash`].
 pub fn hash(fleet: &Fleet) -> String {
     let units = &fleet.units;
@@ -115,10 +122,7 @@ fn write(out: &mut impl Write, fleet: &Fleet) -> std::io::Result<()> {
     serde_json::to_writer(&mut *out, &head)?;
     out.write_all(b"\n")?;
     for (plan, policy) in fleet.units.iter().zip(places) {
-        serde_json::to_writer(
-            &mut *out,
-            &serde_json::json!({ "unit": plan.unit, "policy": policy }),
-        )?;
+        serde_json::to_writer(&mut *out, &LineOf { unit: &plan.unit, policy })?;
         out.write_all(b"\n")?;
     }
     Ok(())

@@ -39,7 +39,9 @@ pub(crate) fn read_plan(file: &Path) -> Result<Fleet> {
     match segue_plan::read_plan(&text, &file.display().to_string())? {
         PlanText::One(fleet) => Ok(*fleet),
         PlanText::Many(head) => {
-            let folder = file.parent().unwrap_or(Path::new("."));
+            // A bare name has an empty parent, which is no folder to look into.
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
             let mut texts = Vec::new();
             for wanted in head.unit_files() {
                 texts.extend(unit_texts(&folder.join(wanted))?);

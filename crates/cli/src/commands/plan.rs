@@ -25,7 +25,8 @@ pub(crate) async fn run(dir: &Path, file: &Path, json: bool, wish: Wish) -> Resu
         return Ok(0);
     }
     let plan = doctor::read_plan(file)?;
-    let mut findings = segue_server::doctor::plan(&plan);
+    // Each unit was checked when it was read.
+    let mut findings = segue_server::doctor::joined(&plan);
     let sound = !findings.iter().any(|finding| finding.severity == Severity::Refuse);
     if sound && !wish.offline {
         findings.extend(segue_server::doctor::world(&plan).await);

@@ -62,15 +62,10 @@ fn follow(binary: &Path, folder: &Path, many: &Path, pair: &Pair) -> Result<Vec<
             .spawn()
             .context("start the controller")?,
     );
-    wait(&mut controller, "the controller answers", &log, || {
-        Ok(many.join("control.sock").exists())
+    wait(&mut controller, "the controller takes the run up", &log, || {
+        Ok(many.join("control.sock").exists() && following(binary, many)? == UNITS)
     })?;
-    let status: Value = segue(binary, many, &["status", "--json"])
-        .and_then(|text| Ok(serde_json::from_str(text.lines().last().unwrap_or_default())?))?;
     let up = began.elapsed();
-    let stage = |unit: &&Value| unit["stage"] == "synced" && unit["open"].is_null();
-    let units = status["units"].as_array().map_or(0, |units| units.iter().filter(stage).count());
-    ensure!(units == UNITS, "{units} units of {UNITS} follow");
     wait(&mut controller, "the stream carries every unit", &log, || {
         Ok(carried(&pair.target)? == UNITS && carried(&pair.source)? == UNITS)
     })?;
@@ -86,6 +81,15 @@ fn follow(binary: &Path, folder: &Path, many: &Path, pair: &Pair) -> Result<Vec<
         Row::bound(&what("share of a core"), "%", percent, 5.0),
         Row::bound(&what("memory"), "MiB", memory, 512.0),
     ])
+}
+
+/// Asks the controller how many units follow; none while it does not answer.
+fn following(binary: &Path, dir: &Path) -> Result<usize> {
+    let text = segue(binary, dir, &["status", "--json"])?;
+    let line: Value = serde_json::from_str(text.lines().last().unwrap_or_default())?;
+    let follows = |unit: &&Value| unit["stage"] == "synced" && unit["open"].is_null();
+    let units = line["result"]["units"].as_array();
+    Ok(units.map_or(0, |units| units.iter().filter(follows).count()))
 }
 
 fn wait(
