@@ -42,11 +42,11 @@ checks: build
 	    set -x; cargo test --locked --workspace --quiet; \
 	fi
 	@grep -c '"name"' $(TARGET_DIR)/bad.json | sed 's/$$/ cases of bad input, each a clear error or a safe wait: target\/bad.json/'
-	$(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-fleet --units 12 --dir $(SCENE) --out $(SCENE)-report
-	$(BIN)/segue-crash --every 13 --kill --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
+	scripts/play $(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-fleet --units 12 --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-crash --every 13 --kill --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
 
 # The table of `make test`, shown.
 bad: export SEGUE_BAD_OUT ?= $(abspath $(TARGET_DIR))/bad.json

@@ -81,6 +81,24 @@ pub(crate) enum Command {
         #[command(flatten)]
         pick: PickArgs,
     },
+    /// Run the very same steps in a closed room, against stand-ins on both sides; nothing live
+    /// is touched
+    Rehearse {
+        /// Hash of the approved plan, at least eight characters
+        hash: String,
+        #[command(flatten)]
+        pick: PickArgs,
+        /// A trigger whose fault is planted after the cutover: it must fire, and what it starts
+        /// must happen; `all` for every one. May be given several times
+        #[arg(long = "fault", value_name = "TRIGGER")]
+        faults: Vec<String>,
+        /// Leave the rehearsal's folder below the run directory
+        #[arg(long)]
+        keep: bool,
+        /// Only show the triggers, and how the fault of each is planted
+        #[arg(long)]
+        list_faults: bool,
+    },
     /// Go back: withdraw an open cutover, or fail the unit back to the source
     Rollback {
         /// Why, for the journal
@@ -105,6 +123,11 @@ pub(crate) enum Command {
     ExportDelta {
         #[command(flatten)]
         pick: PickArgs,
+    },
+    /// Show what is due when, whose duty it is and how it stands
+    Timeline {
+        /// Hash of a stored plan, before a run of it begins
+        hash: Option<String>,
     },
     /// Agree to the plan in a role that it asks for
     Approve {
@@ -178,9 +201,35 @@ pub(crate) enum Command {
         /// End the one that has the run directory first
         #[arg(long)]
         take_over: bool,
+        /// Readings of the room that it runs in
+        #[arg(long, hide = true, conflicts_with = "take_over")]
+        readings: Option<PathBuf>,
+    },
+    /// A process in the room of a rehearsal
+    #[command(hide = true)]
+    Room {
+        /// Which: the first one of the room, the one that rehearses, or an application
+        role: RoomRole,
+        /// The rehearsal's folder
+        #[arg(long)]
+        home: PathBuf,
+        /// The application's place among those of the room
+        #[arg(long)]
+        place: Option<usize>,
     },
     /// End the controller; fronts and replication go on
     Stop,
+}
+
+/// What a process of a room is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RoomRole {
+    /// Closes the room and takes the end of what lost its parent.
+    First,
+    /// Rehearses.
+    Second,
+    /// Is an application.
+    Site,
 }
 
 /// Which units a command is about.

@@ -77,6 +77,11 @@ impl View {
             return;
         }
         match line {
+            // Steps are few, and each is worth a line of its own.
+            Line::Progress { what, done, total, unit, .. } if unit == "steps" => {
+                self.close_progress();
+                eprintln!("   {what} ({done} of {total})");
+            }
             Line::Progress { what, done, total, unit, rate, eta_s } => {
                 let share = if *total > 0 {
                     #[allow(clippy::cast_precision_loss)]

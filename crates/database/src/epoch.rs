@@ -33,7 +33,7 @@ pub(crate) const ADMIN_RIGHTS: [&str; 10] = [
 ];
 
 /// Makes a password that exists nowhere else.
-pub(crate) fn random_password() -> SecretString {
+pub fn random_password() -> SecretString {
     let mut bytes = [0u8; 24];
     rand::rng().fill_bytes(&mut bytes);
     SecretString::from(hex(&bytes))
@@ -45,7 +45,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Returns the stored form of a password under `mysql_native_password`, so that neither
 /// the server's query log nor its process list ever shows the password itself.
-pub(crate) fn stored_form(password: &SecretString) -> String {
+pub fn stored_form(password: &SecretString) -> String {
     let once = Sha1::digest(password.expose_secret().as_bytes());
     format!("*{}", hex(&Sha1::digest(once)))
 }

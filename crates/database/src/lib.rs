@@ -11,6 +11,7 @@
 //! What Segue writes about itself is not in the binary log, but for heartbeat and marker.
 
 mod backoff;
+pub mod clone;
 mod copy;
 mod delta;
 mod digest;
@@ -36,6 +37,8 @@ mod way_back;
 
 pub use delta::{DatabaseDelta, TableDelta};
 pub use digest::{Comparison, Difference, TableDigest};
+pub use epoch::{random_password, stored_form};
+pub use pair::{Carried, carried};
 pub use replica::MariaReplica;
 pub use settings::Settings;
 pub use way_back::WayBack;

@@ -196,6 +196,12 @@ pub(crate) async fn create_locked(wire: &mut Wire, definition: &Definition) -> O
     let op = format!("create login {} at the {}", definition.account, wire.side());
     wire.run(&definition.create).await.changing(&op)?;
     set_locked(wire, std::slice::from_ref(&definition.account), true).await?;
+    grant(wire, definition).await
+}
+
+/// Gives an account its rights on the schema.
+pub(crate) async fn grant(wire: &mut Wire, definition: &Definition) -> Outcome<()> {
+    let op = format!("grant login {} its rights at the {}", definition.account, wire.side());
     for grant in &definition.grants {
         wire.run(grant).await.changing(&op)?;
     }

@@ -128,7 +128,7 @@ fn late(op: &str) -> Fault {
 #[async_trait]
 impl Sampler for ClockOffset {
     fn name(&self) -> String {
-        from_side("clock", self.side)
+        self.replica.origin(&from_side("clock", self.side))
     }
 
     fn every(&self) -> Duration {
@@ -205,7 +205,7 @@ impl Counts {
 #[async_trait]
 impl Sampler for Counts {
     fn name(&self) -> String {
-        "counts:database".into()
+        self.replica.origin("counts:database")
     }
 
     fn every(&self) -> Duration {
@@ -236,7 +236,7 @@ pub(crate) struct Differences {
 #[async_trait]
 impl Sampler for Differences {
     fn name(&self) -> String {
-        "comparison:database".into()
+        self.replica.origin("comparison:database")
     }
 
     fn every(&self) -> Duration {

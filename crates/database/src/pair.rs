@@ -6,11 +6,13 @@
 
 use crate::link::Wire;
 use crate::pulse::Pulse;
+use crate::stream::members::{Filters, unlisted};
 use segue_model::plan::DatabasePlan;
-use segue_model::{Fault, FaultKind, Sides};
+use segue_model::{Fault, FaultKind, Side, Sides};
 use segue_port::Outcome;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
@@ -28,6 +30,9 @@ static PAIRS: Mutex<Option<Known>> = Mutex::new(None);
 pub(crate) struct Pair {
     /// Held while the stream that a server reads is changed.
     pub(crate) changes: Sides<Arc<tokio::sync::Mutex<()>>>,
+    /// Held while logins are made or removed at the target: databases of one unit may have
+    /// the same ones.
+    pub(crate) logins: tokio::sync::Mutex<()>,
     /// Held together by the units that are in a cutover, alone by whoever makes a stream
     /// stand: a pause must not wait for another unit's copy.
     quiet: Arc<RwLock<()>>,
@@ -37,6 +42,36 @@ pub(crate) struct Pair {
     pub(crate) clocks: Sides<tokio::sync::Mutex<Option<(Instant, f64)>>>,
     /// Sessions that read, by server.
     readers: Sides<Mutex<Vec<Wire>>>,
+    /// The filters of the stream that a server reads, as it showed them last.
+    shown: Sides<Mutex<Shown>>,
+    /// How often this process changed the stream that a server reads.
+    touched: Sides<AtomicU64>,
+}
+
+/// Filters as a server shows them: of thousands of units that is a megabyte, and as a rule
+/// the same as a moment ago.
+#[derive(Debug, Default)]
+struct Shown {
+    schemas: String,
+    patterns: String,
+    filters: Arc<Filters>,
+    /// How often they were others.
+    changes: u64,
+}
+
+/// What the stream between two servers carries, as far as this process has seen.
+#[derive(Debug, Clone, Default)]
+pub struct Carried {
+    /// Rises whenever it is something else.
+    pub changes: u64,
+    filters: Vec<Arc<Filters>>,
+}
+
+impl Carried {
+    /// Says whether a stream that was seen does not carry a schema.
+    pub fn lacks(&self, schema: &str) -> bool {
+        self.filters.iter().any(|filters| !filters.schemas.contains(schema))
+    }
 }
 
 impl Pair {
@@ -51,10 +86,13 @@ impl Pair {
         }
         let pair = Arc::new(Self {
             changes: Sides::from_fn(|_| Arc::default()),
+            logins: tokio::sync::Mutex::default(),
             quiet: Arc::default(),
             pulses: Sides::from_fn(|_| tokio::sync::Mutex::default()),
             clocks: Sides::from_fn(|_| tokio::sync::Mutex::default()),
             readers: Sides::from_fn(|_| Mutex::default()),
+            shown: Sides::from_fn(|_| Mutex::default()),
+            touched: Sides::from_fn(|_| AtomicU64::new(0)),
         });
         known.insert(key, Arc::downgrade(&pair));
         pair
@@ -89,7 +127,7 @@ impl Pair {
     }
 
     /// Returns a session that reads, if one is kept.
-    pub(crate) fn take_reader(&self, side: segue_model::Side) -> Option<Wire> {
+    pub(crate) fn take_reader(&self, side: Side) -> Option<Wire> {
         self.readers.get(side).lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
@@ -100,6 +138,48 @@ impl Pair {
             kept.push(wire);
         }
     }
+}
+
+impl Pair {
+    /// Returns the filters that a server shows, read once as long as they stay the same.
+    pub(crate) fn filters(&self, side: Side, schemas: String, patterns: String) -> Arc<Filters> {
+        let mut shown = self.shown.get(side).lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.schemas != schemas || shown.patterns != patterns {
+            let filters = Filters { schemas: unlisted(&schemas), patterns: unlisted(&patterns) };
+            let changes = shown.changes + 1;
+            *shown = Shown { schemas, patterns, filters: Arc::new(filters), changes };
+        }
+        Arc::clone(&shown.filters)
+    }
+
+    /// Notes that this process is about to change the stream that a server reads.
+    pub(crate) fn touch(&self, side: Side) {
+        self.touched.get(side).fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Returns how often this process changed it.
+    pub(crate) fn touched(&self, side: Side) -> u64 {
+        self.touched.get(side).load(Ordering::SeqCst)
+    }
+
+    /// Returns what the streams carry that were seen.
+    pub(crate) fn carried(&self) -> Carried {
+        let mut carried = Carried::default();
+        for side in [Side::Source, Side::Target] {
+            let shown = self.shown.get(side).lock().unwrap_or_else(PoisonError::into_inner);
+            carried.changes += shown.changes;
+            if shown.changes > 0 {
+                carried.filters.push(Arc::clone(&shown.filters));
+            }
+        }
+        carried
+    }
+}
+
+/// Returns what the streams between a plan's servers carry, as this process saw it last. Asks
+/// nobody.
+pub fn carried(plan: &DatabasePlan) -> Carried {
+    Pair::of(plan).carried()
 }
 
 /// Says that the stream is not free now: SG0226.

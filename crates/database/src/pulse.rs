@@ -22,6 +22,10 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(1);
 /// How long a measurement answers for, a little less than the time between two.
 const FRESH_MS: u64 = 80;
 
+/// How long the shown state of a stream counts whose beats arrive, unless this process
+/// changed it meanwhile. With the filters of thousands of units it is a megabyte.
+const SHOWN_FOR: Duration = Duration::from_secs(1);
+
 /// Longest time that bringing a stream back may take.
 const RESTORE_LIMIT: Duration = Duration::from_secs(8);
 
@@ -51,6 +55,8 @@ struct Wires {
     table: String,
     /// What lets its beats through.
     filters: Filters,
+    /// The stream's state as it was shown last: when, and after how many changes.
+    shown: Option<(Instant, u64, Status)>,
 }
 
 /// One measurement.
@@ -174,7 +180,13 @@ impl Wires {
         writer.set_limit(LIMIT);
         let mut reader = link.open_within(origin.other(), LIMIT).await?;
         reader.set_limit(LIMIT);
-        Ok(Self { writer, reader, table: link.names.heartbeat(), filters: Filters::of(link) })
+        Ok(Self {
+            writer,
+            reader,
+            table: link.names.heartbeat(),
+            filters: Filters::of(link),
+            shown: None,
+        })
     }
 
     /// Writes a beat and returns the age of the newest one seen at the other side.
@@ -194,7 +206,7 @@ impl Wires {
         }
         let age = if seen >= written { now() - written } else { now().saturating_sub(seen) };
         // A beat that is still there although the stream stands would tell nothing.
-        let status = stream::status(link, &mut self.reader).await?;
+        let status = self.state(link, seen >= written).await?;
         let runs = |status: &Status| status.runs() && status.lets(&self.filters);
         let Some(status) = status.filter(runs) else {
             stream::need_running(link, &mut self.reader, &op).await?;
@@ -210,6 +222,26 @@ impl Wires {
         }
         #[allow(clippy::cast_precision_loss)] // Exact far beyond any lag.
         Ok(Beat { at_ms: now_ms, lag_ms: age as f64 / 1000.0, status })
+    }
+}
+
+impl Wires {
+    /// Returns the stream's state. One that was read a moment ago counts if this very beat
+    /// came through and nobody here changed the stream since; another process that changes
+    /// it ended these sessions first.
+    async fn state(&mut self, link: &Link, came_through: bool) -> Outcome<Option<Status>> {
+        let touched = link.pair.touched(self.reader.side());
+        if let Some((at, of, status)) = &self.shown
+            && came_through
+            && *of == touched
+            && at.elapsed() < SHOWN_FOR
+        {
+            return Ok(Some(status.clone()));
+        }
+        let status = stream::status(link, &mut self.reader).await?;
+        let running = status.clone().filter(Status::runs);
+        self.shown = running.map(|status| (Instant::now(), touched, status));
+        Ok(status)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::effects::fence::Fence;
 use crate::fault::Deadline;
 use crate::link::{Link, Wire};
 use crate::{epoch, logins, measures, moment, preflight, sampler, way_back};
+use segue_model::plan::labelled;
 use segue_model::{Epoch, Finding, Side};
 use segue_port::{Effect, Outcome, ReplicaEffects, Sampler};
 use std::sync::{Arc, PoisonError};
@@ -81,6 +82,11 @@ impl MariaReplica {
             compare: some(Arc::new(effects::verify::Compare(shared()))),
             end: some(Arc::new(effects::end::End(shared()))),
         }
+    }
+
+    /// Returns the origin of samples of a kind.
+    pub(crate) fn origin(&self, kind: &str) -> String {
+        labelled(kind, self.link.names.label())
     }
 
     /// Remembers what a full comparison found.

@@ -27,7 +27,7 @@ impl Lag {
 #[async_trait]
 impl Sampler for Lag {
     fn name(&self) -> String {
-        from_side("database-lag", self.origin)
+        self.replica.origin(&from_side("database-lag", self.origin))
     }
 
     fn every(&self) -> Duration {
@@ -120,7 +120,7 @@ async fn read_row(link: &Link, wire: &mut Wire, kept: &mut Option<String>) -> Ou
 #[async_trait]
 impl Sampler for Readable {
     fn name(&self) -> String {
-        from_side("database", self.side)
+        self.replica.origin(&from_side("database", self.side))
     }
 
     fn every(&self) -> Duration {

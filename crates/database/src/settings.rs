@@ -12,7 +12,8 @@ pub struct Settings {
     pub plan: DatabasePlan,
     /// The run.
     pub run: RunId,
-    /// The unit.
+    /// The unit; of a unit with several databases `UNIT:LABEL`, so that each has its own
+    /// claim, logins and notes at the servers.
     pub unit: UnitName,
     /// Life of an unrenewed fence, milliseconds. The server counts whole seconds, so it
     /// is rounded up.
@@ -105,6 +106,11 @@ impl Names {
     /// Returns the name of the lock under which epochs are taken.
     pub(crate) fn epoch_lock(&self) -> Literal {
         Literal::new(format!("segue_{}", self.hash))
+    }
+
+    /// Returns what tells the database from others of its unit.
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.unit.split_once(':').map(|(_, label)| label)
     }
 
     /// Returns the unit's name as a literal.

@@ -23,6 +23,7 @@ use crate::link::{Link, Wire};
 use segue_doors::sql::{Literal, Row};
 use segue_model::{Fault, FaultKind, Side};
 use segue_port::Outcome;
+use std::sync::Arc;
 
 mod apart;
 mod change;
@@ -30,7 +31,7 @@ pub(crate) mod members;
 mod run;
 
 pub(crate) use change::{establish, remove, restore};
-use members::{Filters, Stage, unlisted};
+use members::{Filters, Stage};
 pub(crate) use run::{alone, shut_left_door};
 
 /// State of a replication connection as its server shows it.
@@ -48,7 +49,7 @@ pub(crate) struct Status {
     pub(crate) apply_errno: u64,
     /// Where in the origin's binary log everything before is applied.
     place: (String, u64),
-    filters: Filters,
+    filters: Arc<Filters>,
     host: String,
     port: u64,
 }
@@ -102,10 +103,11 @@ pub(crate) async fn status(link: &Link, wire: &mut Wire) -> Outcome<Option<Statu
         error,
         apply_errno: number("Last_SQL_Errno"),
         place: (text("Relay_Master_Log_File"), number("Exec_Master_Log_Pos")),
-        filters: Filters {
-            schemas: unlisted(&text("Replicate_Do_DB")),
-            patterns: unlisted(&text("Replicate_Wild_Do_Table")),
-        },
+        filters: link.pair.filters(
+            wire.side(),
+            text("Replicate_Do_DB"),
+            text("Replicate_Wild_Do_Table"),
+        ),
         host: text("Master_Host"),
         port: number("Master_Port"),
     }))

@@ -8,6 +8,7 @@
 
 mod audit;
 mod change;
+mod clone;
 mod codes;
 mod effects;
 mod exchange;
@@ -20,6 +21,7 @@ mod sets;
 mod zone;
 
 pub use audit::{Audit, SetAudit};
+pub use clone::ZoneText;
 pub use effects::safe_after_gate_value;
 pub use kept::Departure;
 pub use resolvers::ResolverSampler;

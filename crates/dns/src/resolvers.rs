@@ -6,7 +6,7 @@ use crate::sets::{self, Owner};
 use async_trait::async_trait;
 use domain::base::Rtype;
 use futures_util::future::join_all;
-use segue_model::plan::{ResolversPlan, UnitPlan};
+use segue_model::plan::{ResolversPlan, UnitPlan, labelled};
 use segue_model::{Sample, What};
 use segue_port::{Outcome, Sampler};
 use std::collections::BTreeSet;
@@ -23,13 +23,20 @@ pub struct ResolverSampler {
     plan: ResolversPlan,
     /// The record sets of that name: what is asked for, and the target's addresses.
     wanted: Vec<(Rtype, BTreeSet<IpAddr>)>,
+    /// What tells it from others of its unit.
+    label: Option<String>,
 }
 
 impl ResolverSampler {
-    /// Builds the sampler of `ResolversFailing` and `ResolversAtTargetPercent`; none if the
-    /// plan names no resolver.
-    pub fn of(unit: &UnitPlan) -> Option<Arc<Self>> {
-        let plan = unit.measures.resolvers.clone()?;
+    /// Builds a sampler of `ResolversFailing` and `ResolversAtTargetPercent` for every name
+    /// that the plan has resolvers asked for.
+    pub fn of(unit: &UnitPlan) -> Vec<Arc<Self>> {
+        let all = &unit.measures.resolvers;
+        let label = |plan: &ResolversPlan| (all.len() > 1).then(|| plan.name.clone());
+        all.iter().map(|plan| Self::one(unit, plan.clone(), label(plan))).collect()
+    }
+
+    fn one(unit: &UnitPlan, plan: ResolversPlan, label: Option<String>) -> Arc<Self> {
         let owned = unit.zones.iter().flat_map(|zone| &zone.records);
         let wanted = owned
             .filter(|set| set.name == plan.name)
@@ -43,7 +50,7 @@ impl ResolverSampler {
                 Some((rtype, target.collect()))
             })
             .collect();
-        Some(Arc::new(Self { plan, wanted }))
+        Arc::new(Self { plan, wanted, label })
     }
 
     /// Returns whether a resolver names the target; none if it fails.
@@ -68,7 +75,7 @@ impl ResolverSampler {
 #[async_trait]
 impl Sampler for ResolverSampler {
     fn name(&self) -> String {
-        "resolvers".into()
+        labelled("resolvers", self.label.as_deref())
     }
 
     fn every(&self) -> Duration {

@@ -4,7 +4,9 @@
 //! **Invariant.** No other crate of the product opens a database connection, starts
 //! a process or resolves a secret.
 
+pub mod daemon;
 pub mod detached;
+pub mod first;
 pub mod process;
 pub mod secrets;
 pub mod sql;

@@ -190,6 +190,13 @@ impl Board {
             .collect()
     }
 
+    /// Returns every origin of which a sample of `what` was ever taken here.
+    pub fn origins(&self, what: What) -> Vec<String> {
+        let seen = self.seen();
+        let rings = seen.rings.keys().filter(|(of, _)| *of == what);
+        rings.map(|(_, from)| from.clone()).collect()
+    }
+
     /// Returns the samples of `what` of the last `ms` milliseconds, oldest first.
     pub fn window(&self, what: What, ms: u64) -> Vec<Sample> {
         let after = self.inner.clock.boot_ms().saturating_sub(ms);

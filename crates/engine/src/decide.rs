@@ -4,7 +4,7 @@
 
 use segue_model::event::Actor;
 use segue_model::state::{AttemptState, Direction, StepStatus, Stuck};
-use segue_model::table::{Retry, TableShape};
+use segue_model::table::{Retry, StepShape, TableShape};
 use segue_model::{EffectLeft, Fault, FaultKind};
 use segue_port::Observed;
 use serde_json::Value;
@@ -23,6 +23,9 @@ pub const MEASURED: &str = "everything is measured; service goes on at the sourc
 pub enum Wish {
     /// On to its end.
     Forward,
+    /// On to its end, also if it was found sealed and not promoted: something that switches
+    /// together with it has passed its point of no return, and its own seal lasts.
+    Through,
     /// Back to what was before it. Not possible from the intent of the step of no return on.
     TurnBack {
         /// Who wants it.
@@ -99,7 +102,8 @@ fn forward(shape: &TableShape, state: &AttemptState, here: Here, wish: &Wish) ->
             return Next::Withdraw { by: by.clone(), because: because.clone() };
         }
         // A hold or fence of a former process may have lapsed: what it meant is not known.
-        if here == Here::Resumed && shape.goes_back_whole() {
+        let through = *wish == Wish::Through && sealed(shape, state);
+        if here == Here::Resumed && shape.goes_back_whole() && !through {
             let because = "the controller was started again before the point of no return";
             return Next::Withdraw { by: Actor::Controller, because: because.into() };
         }
@@ -127,6 +131,12 @@ fn forward(shape: &TableShape, state: &AttemptState, here: Here, wish: &Wish) ->
             Next::Recover(place)
         }
     }
+}
+
+/// Says whether every step before the point of no return is done.
+fn sealed(shape: &TableShape, state: &AttemptState) -> bool {
+    let done = |step: &StepShape| state.status(&step.name) == Some(&StepStatus::Done);
+    shape.no_return().is_some_and(|place| shape.steps[..place].iter().all(done))
 }
 
 /// What follows a fault of `prepare` or `run`.

@@ -33,6 +33,12 @@ pub trait Gate: Send + Sync {
         self.name()
     }
 
+    /// Says whether waiting for it is worth the visitors' time: inside the pause any other gate
+    /// that does not pass turns its table round. The budget bounds such waiting.
+    fn waits_in_pause(&self) -> bool {
+        false
+    }
+
     /// Answers with the numbers the verdict rests on.
     async fn ask(&self, context: &GateContext) -> Answer;
 }
@@ -66,17 +72,32 @@ pub struct BoundGate {
     bound: Bound,
     for_ms: u64,
     no_data: GateNoData,
+    /// So many origins there must be.
+    origins: usize,
 }
 
 impl BoundGate {
     /// Builds a gate that looks at the newest samples.
     pub fn new(name: impl Into<String>, bound: Bound) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), bound, for_ms: 0, no_data: GateNoData::Wait })
+        Arc::new(Self {
+            name: name.into(),
+            bound,
+            for_ms: 0,
+            no_data: GateNoData::Wait,
+            origins: 1,
+        })
     }
 
     /// Builds a gate of the plan.
     pub fn of(spec: &GateSpec) -> Arc<Self> {
+        Self::of_several(spec, 1)
+    }
+
+    /// Builds a gate of the plan that asks `origins` parts of the unit: one that was never
+    /// measured is Unknown, and not forgotten over the others.
+    pub fn of_several(spec: &GateSpec, origins: usize) -> Arc<Self> {
         Arc::new(Self {
+            origins: if spec.bound.from.is_some() { 1 } else { origins },
             name: spec.name.clone(),
             bound: spec.bound.clone(),
             for_ms: spec.for_ms,
@@ -101,6 +122,10 @@ impl BoundGate {
             } else if kept == Some(false) && verdict == Verdict::Pass {
                 verdict = Verdict::Wait;
             }
+        }
+        if samples.len() < self.origins {
+            verdict = Verdict::Unknown;
+            numbers.push(format!("{} of {} are measured", samples.len(), self.origins));
         }
         let fresh = self.bound.fresh_for_ms;
         let because =

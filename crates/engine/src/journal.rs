@@ -87,7 +87,12 @@ impl Journal {
     /// # Errors
     /// As [`Self::open`].
     pub fn read_all(dir: &Path) -> Outcome<Vec<Record>> {
-        Store::read_all(dir)
+        let mut records = Vec::new();
+        Store::read_all(dir, |record| {
+            records.push(record);
+            Ok(())
+        })?;
+        Ok(records)
     }
 
     /// Folds every record of the journal in `dir` without its snapshot; changes nothing.
@@ -96,9 +101,7 @@ impl Journal {
     /// As [`Self::open`].
     pub fn fold_all(dir: &Path) -> Outcome<RunState> {
         let mut state = RunState::default();
-        for record in Store::read_all(dir)? {
-            take(&mut state, &record)?;
-        }
+        Store::read_all(dir, |record| take(&mut state, &record))?;
         Ok(state)
     }
 

@@ -149,6 +149,7 @@ pub fn judge_on(
     since_ms: u64,
 ) -> Judgement {
     let samples = board.window(trigger.bound.what, trigger.for_ms);
+    let origins = board.origins(trigger.bound.what);
     let (mut other_side, mut clients) = (Vec::new(), Vec::new());
     let reference = trigger.reference();
     if let (Some(against), Some(reference)) = (trigger.against, reference) {
@@ -162,8 +163,13 @@ pub fn judge_on(
         }
     }
     let before = reference.and_then(|reference| levels.get(&reference).copied());
-    let evidence =
-        Evidence { samples: &samples, other_side: &other_side, clients: &clients, before };
+    let evidence = Evidence {
+        samples: &samples,
+        origins: &origins,
+        other_side: &other_side,
+        clients: &clients,
+        before,
+    };
     judge(trigger, evidence, now_ms, since_ms)
 }
 

@@ -17,6 +17,7 @@
 
 mod batch;
 mod claim;
+mod clone;
 mod compare;
 mod dirty;
 mod effects;
@@ -35,6 +36,7 @@ mod switch;
 mod walk;
 mod watch;
 
+pub use clone::{clone_tree, tree_bytes};
 pub use compare::{Comparison, Difference, Kind};
 pub use mover::{Moved, Mover, Pass};
 pub use replica::{TreeReplica, TreeSettings};

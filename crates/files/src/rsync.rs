@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// `vanished`: a file was deleted between listing and reading. Its event follows.
-const VANISHED: i32 = 24;
+pub(crate) const VANISHED: i32 = 24;
 
 /// Attributes that go along; see rsync(1).
 ///

@@ -3,12 +3,12 @@
 use crate::FrontOptions;
 use crate::clock;
 use crate::limits::Limits;
-use crate::routes::{Routes, Unit};
-use crate::stats::Lane;
+use crate::routes::{Routes, Site};
+use crate::stats::{Counts, Lane};
 use crate::upstream::Pool;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use segue_model::{Fault, FaultKind, Side, Sides};
+use segue_model::{Fault, FaultKind, Side};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,9 +20,7 @@ pub(crate) struct Front {
     limits: Arc<Limits>,
     routes: ArcSwap<Routes>,
     default: Arc<Pool>,
-    lanes: Sides<Lane>,
-    relayed: Lane,
-    probes: Lane,
+    counts: Counts,
     other: Lane,
     name: HeaderValue,
     started_ms: u64,
@@ -48,9 +46,7 @@ impl Front {
             limits,
             routes: ArcSwap::from_pointee(Routes::default()),
             default: Arc::new(default),
-            lanes: Sides::from_fn(|_| Lane::new()),
-            relayed: Lane::new(),
-            probes: Lane::new(),
+            counts: Counts::new(),
             other: Lane::new(),
             name,
             started_ms: clock::now_ms(),
@@ -83,8 +79,8 @@ impl Front {
         self.started_ms
     }
 
-    /// Returns the unit that a `Host` header names.
-    pub(crate) fn unit(&self, host: &str) -> Option<Arc<Unit>> {
+    /// Returns the site that a `Host` header names.
+    pub(crate) fn site(&self, host: &str) -> Option<Arc<Site>> {
         self.routes.load().find(host).cloned()
     }
 
@@ -102,19 +98,9 @@ impl Front {
         Arc::new(Pool::new(address, self.options.egress, self.limits.clone()))
     }
 
-    /// Returns the counters of requests sent to a side.
-    pub(crate) fn lane(&self, side: Side) -> &Lane {
-        self.lanes.get(side)
-    }
-
-    /// Returns the counters of requests that came through another front.
-    pub(crate) fn relayed_lane(&self) -> &Lane {
-        &self.relayed
-    }
-
-    /// Returns the counters of the run's own probes; they count under their side as well.
-    pub(crate) fn probe_lane(&self) -> &Lane {
-        &self.probes
+    /// Returns the counters over all units.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Returns whether a run of this name has the front.
@@ -165,15 +151,12 @@ impl Front {
 
     /// Does what is due once a second.
     pub(crate) fn tick(&self) {
-        self.lanes.source.tick();
-        self.lanes.target.tick();
-        self.relayed.tick();
-        self.probes.tick();
+        self.counts.tick();
         self.other.tick();
         self.default.reap();
-        for unit in self.routes.load().units() {
-            unit.backends.source.reap();
-            unit.backends.target.reap();
+        for site in self.routes.load().sites() {
+            site.backends.source.reap();
+            site.backends.target.reap();
         }
     }
 }

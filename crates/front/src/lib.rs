@@ -32,3 +32,4 @@ mod upstream;
 
 pub use limits::Limits;
 pub use run::{FrontOptions, run, run_until};
+pub use store::has_route;

@@ -1,36 +1,39 @@
 //! Where requests go, by host name. Replaced as a whole, read without a lock.
 
 use crate::gate::Gate;
+use crate::stats::Counts;
 use crate::upstream::Pool;
 use segue_model::{RunId, Sides};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A unit as requests see it.
-pub(crate) struct Unit {
-    /// Lets its requests pass or makes them wait.
+/// A site of a unit as requests see it.
+pub(crate) struct Site {
+    /// Lets requests of the unit pass or makes them wait; the same one for all its sites.
     pub(crate) gate: Arc<Gate>,
-    /// Connections to its application at each side.
+    /// Counts requests of the unit.
+    pub(crate) counts: Arc<Counts>,
+    /// Connections to the site's application at each side.
     pub(crate) backends: Sides<Arc<Pool>>,
 }
 
-/// All units, by host name in lower case.
+/// All sites, by host name in lower case.
 #[derive(Default)]
 pub(crate) struct Routes {
     run: Option<RunId>,
-    hosts: HashMap<String, Arc<Unit>>,
+    hosts: HashMap<String, Arc<Site>>,
 }
 
 impl Routes {
-    /// Builds the table from the run that has the front and units with their host names.
+    /// Builds the table from the run that has the front and sites with their host names.
     pub(crate) fn new<'a>(
         run: Option<RunId>,
-        units: impl IntoIterator<Item = (&'a [String], Arc<Unit>)>,
+        sites: impl IntoIterator<Item = (&'a [String], Arc<Site>)>,
     ) -> Self {
         let mut hosts = HashMap::new();
-        for (names, unit) in units {
+        for (names, site) in sites {
             for name in names {
-                hosts.insert(canonical(name), unit.clone());
+                hosts.insert(canonical(name), site.clone());
             }
         }
         Self { run, hosts }
@@ -41,13 +44,13 @@ impl Routes {
         self.run.as_ref()
     }
 
-    /// Returns every unit; one with several hosts several times.
-    pub(crate) fn units(&self) -> impl Iterator<Item = &Arc<Unit>> {
+    /// Returns every site; one with several hosts several times.
+    pub(crate) fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
         self.hosts.values()
     }
 
-    /// Returns the unit that a `Host` header names.
-    pub(crate) fn find(&self, host: &str) -> Option<&Arc<Unit>> {
+    /// Returns the site that a `Host` header names.
+    pub(crate) fn find(&self, host: &str) -> Option<&Arc<Site>> {
         let name = bare(host);
         if name.bytes().any(|b| b.is_ascii_uppercase()) {
             self.hosts.get(&name.to_ascii_lowercase())

@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::control::{Totals, Window};
 use hdrhistogram::Histogram;
+use segue_model::Sides;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -39,20 +40,65 @@ pub(crate) struct Lane {
     past: Mutex<VecDeque<Window>>,
 }
 
+#[derive(Default)]
 struct Second {
     count: u64,
     failed: u64,
     refused: u64,
     /// One bit for the clients of each of 64 places: enough to tell one from many.
     clients: u64,
-    times: Histogram<u32>,
+    /// Made when it is needed: of thousands of units few are busy at once.
+    times: Option<Box<Histogram<u32>>>,
 }
 
 impl Second {
-    fn new() -> Self {
-        let times = Histogram::new_with_bounds(1, LONGEST_US, 2)
-            .expect("bounds that are constants are valid or not at the first start already");
-        Self { count: 0, failed: 0, refused: 0, clients: 0, times }
+    fn times(&mut self) -> &mut Histogram<u32> {
+        self.times.get_or_insert_with(|| {
+            let times = Histogram::new_with_bounds(1, LONGEST_US, 2)
+                .expect("bounds that are constants are valid or not at the first start already");
+            Box::new(times)
+        })
+    }
+
+    /// Takes over what another one counted, and leaves it empty.
+    fn take(&mut self, other: &mut Self) {
+        let Self { count, failed, refused, clients, times } = other;
+        self.count += std::mem::take(count);
+        self.failed += std::mem::take(failed);
+        self.refused += std::mem::take(refused);
+        self.clients |= std::mem::take(clients);
+        let Some(counted) = times.as_mut().filter(|times| !times.is_empty()) else {
+            *times = None;
+            return;
+        };
+        // Both have the same bounds, so that adding cannot fail.
+        let _ = self.times().add(&**counted);
+        counted.reset();
+    }
+}
+
+/// Counters of a front or of one of its units.
+pub(crate) struct Counts {
+    /// Requests by the side they were sent to.
+    pub(crate) sides: Sides<Lane>,
+    /// Requests that came through another front.
+    pub(crate) relayed: Lane,
+    /// The run's own probes; they count under their side as well.
+    pub(crate) probes: Lane,
+}
+
+impl Counts {
+    /// Builds counters with nothing counted.
+    pub(crate) fn new() -> Self {
+        Self { sides: Sides::from_fn(|_| Lane::new()), relayed: Lane::new(), probes: Lane::new() }
+    }
+
+    /// Closes the current second; called once a second.
+    pub(crate) fn tick(&self) {
+        self.sides.source.tick();
+        self.sides.target.tick();
+        self.relayed.tick();
+        self.probes.tick();
     }
 }
 
@@ -63,8 +109,8 @@ impl Lane {
             requests: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             longest_us: AtomicU64::new(0),
-            now: std::array::from_fn(|_| Mutex::new(Second::new())),
-            past: Mutex::new(VecDeque::with_capacity(WINDOWS)),
+            now: std::array::from_fn(|_| Mutex::default()),
+            past: Mutex::default(),
         }
     }
 
@@ -83,26 +129,18 @@ impl Lane {
         second.refused += u64::from(answered.refused);
         second.clients |= 1 << (answered.client % 64);
         if let Some(answer_us) = answered.answer_us {
-            second.times.saturating_record(answer_us.clamp(1, LONGEST_US));
+            second.times().saturating_record(answer_us.clamp(1, LONGEST_US));
         }
     }
 
     /// Closes the current second; called once a second.
     pub(crate) fn tick(&self) {
-        let mut all = Second::new();
+        let mut all = Second::default();
         for shard in &self.now {
-            let mut second = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            all.count += std::mem::take(&mut second.count);
-            all.failed += std::mem::take(&mut second.failed);
-            all.refused += std::mem::take(&mut second.refused);
-            all.clients |= std::mem::take(&mut second.clients);
-            // Both have the same bounds, so that adding cannot fail.
-            let _ = all.times.add(&second.times);
-            second.times.reset();
+            all.take(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        let at = |q: f64| {
-            if all.times.is_empty() { 0.0 } else { clock::as_ms(all.times.value_at_quantile(q)) }
-        };
+        let times = all.times.as_ref();
+        let at = |q: f64| times.map_or(0.0, |times| clock::as_ms(times.value_at_quantile(q)));
         let window = Window {
             second: clock::now_ms() / 1_000,
             count: all.count,

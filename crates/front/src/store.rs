@@ -1,17 +1,16 @@
 //! The last routes and holds on disk: what a front knows after a restart.
 
-use crate::control::HoldId;
+use crate::control::{HoldId, SiteRoute};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Form of the state file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Everything that outlives the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +20,10 @@ pub(crate) struct Saved {
     pub(crate) claim: Option<RunId>,
     /// Highest epoch seen.
     pub(crate) epoch: Epoch,
-    /// Last generation in force.
+    /// Highest generation in force.
     pub(crate) generation: u64,
+    /// Units that left, with their last generation: nothing of theirs may land later.
+    pub(crate) left: BTreeMap<UnitName, u64>,
     /// Routes.
     pub(crate) units: BTreeMap<UnitName, SavedUnit>,
 }
@@ -30,8 +31,9 @@ pub(crate) struct Saved {
 /// A unit's route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedUnit {
-    pub(crate) hosts: Vec<String>,
-    pub(crate) backends: Sides<SocketAddr>,
+    /// Last generation in force.
+    pub(crate) generation: u64,
+    pub(crate) sites: Vec<SiteRoute>,
     pub(crate) write_side: Side,
     pub(crate) concurrency: Sides<usize>,
     /// The latest hold, unless it was released.
@@ -56,8 +58,38 @@ impl Default for Saved {
             claim: None,
             epoch: Epoch(0),
             generation: 0,
+            left: BTreeMap::new(),
             units: BTreeMap::new(),
         }
+    }
+}
+
+impl Saved {
+    /// Returns the last generation of a unit, or of the whole front.
+    pub(crate) fn last_generation(&self, unit: Option<&UnitName>) -> u64 {
+        match unit {
+            None => self.generation,
+            Some(unit) => {
+                let routed = self.units.get(unit).map(|unit| unit.generation);
+                routed.or_else(|| self.left.get(unit).copied()).unwrap_or(0)
+            }
+        }
+    }
+}
+
+impl SavedUnit {
+    /// Returns every host name.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &String> {
+        self.sites.iter().flat_map(|site| &site.hosts)
+    }
+}
+
+/// Says whether the front with this state file has a route of a unit; if it does not run, it
+/// should. A file that cannot be read says so itself when the front is started.
+pub fn has_route(state: &Path, unit: &UnitName) -> bool {
+    match Store::new(state.to_owned()).read() {
+        Ok(saved) => saved.units.contains_key(unit),
+        Err(_) => true,
     }
 }
 

@@ -31,12 +31,12 @@ pub async fn compare_live(
 }
 
 fn checks(families: &Families) -> impl Iterator<Item = (String, Check)> {
-    let database =
-        families.database.iter().map(|d| ("database".to_owned(), Check::Database(Arc::clone(d))));
+    let databases =
+        families.named_databases().map(|(name, d)| (name, Check::Database(Arc::clone(d))));
     let trees = families.trees.iter().zip(&families.plan.unit.trees);
     let trees =
         trees.map(|(tree, plan)| (format!("files:{}", plan.name), Check::Tree(Arc::clone(tree))));
-    database.chain(trees)
+    databases.chain(trees)
 }
 
 enum Check {

@@ -5,7 +5,7 @@ use segue_database::MariaReplica;
 use segue_dns::Zone;
 use segue_files::TreeReplica;
 use segue_model::RunId;
-use segue_model::plan::Plan;
+use segue_model::plan::{Plan, labelled};
 use segue_port::{Effect, ReplicaEffects};
 use segue_traffic::Fronts;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ pub struct Families {
     pub run: RunId,
     /// Its fronts.
     pub fronts: Arc<Fronts>,
-    /// Its database, if it has one.
-    pub database: Option<Arc<MariaReplica>>,
+    /// Its databases, in the order of the plan.
+    pub databases: Vec<Arc<MariaReplica>>,
     /// Its directory trees.
     pub trees: Vec<Arc<TreeReplica>>,
     /// Its zones.
@@ -30,12 +30,18 @@ pub struct Families {
 pub(crate) type Pick = fn(&ReplicaEffects) -> Option<Arc<dyn Effect>>;
 
 impl Families {
-    /// Returns the replicas with the names of their parts, the database first.
+    /// Returns the databases with the names of their parts: `database` for the only one,
+    /// `database:SCHEMA` if there are several.
+    pub fn named_databases(&self) -> impl Iterator<Item = (String, &Arc<MariaReplica>)> {
+        let labels = self.plan.unit.database_labels().into_iter();
+        let name = |label: Option<String>| labelled("database", label.as_deref());
+        labels.map(name).zip(&self.databases)
+    }
+
+    /// Returns the replicas with the names of their parts, the databases first.
     fn replicas(&self) -> Vec<(String, ReplicaEffects)> {
-        let mut all = Vec::new();
-        if let Some(database) = &self.database {
-            all.push(("database".to_owned(), database.effects()));
-        }
+        let mut all: Vec<_> =
+            self.named_databases().map(|(name, database)| (name, database.effects())).collect();
         for (tree, plan) in self.trees.iter().zip(&self.plan.unit.trees) {
             all.push((format!("files:{}", plan.name), tree.effects()));
         }

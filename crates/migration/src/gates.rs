@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use segue_engine::gates::BoundGate;
 use segue_engine::{Gate, GateContext};
 use segue_model::gate::{Answer, Before, GateSpec, Verdict};
-use segue_model::plan::Policy;
-use segue_model::{Side, Way, What};
+use segue_model::plan::{Policy, UnitPlan};
+use segue_model::{Way, What};
 use segue_traffic::Fronts;
 use std::sync::Arc;
 
@@ -29,10 +29,17 @@ pub(crate) fn of_plan(
         asked.map(|gate| one(families, &on_the_way(gate, way), remembered)).collect();
     if before == Before::Arm && way == Way::Forward {
         all.extend(families.zones.iter().map(|zone| zone::untouched(zone)));
-        let web = families.plan.unit.backend(Side::Source);
-        if web.is_some_and(|web| web.access_log.is_none()) {
+        let unit = &families.plan.unit;
+        let unread = unit.sites.iter().filter(|site| site.backends.source.access_log.is_none());
+        let unread: Vec<&str> = unread.flat_map(|site| &site.hosts).map(String::as_str).collect();
+        if !unread.is_empty() {
             // Nobody shall think that it was looked at.
-            let because = "the source's access log is not in the plan; not checked".to_owned();
+            let of = if unit.sites.len() > 1 {
+                format!(" for {}", unread.join(", "))
+            } else {
+                String::new()
+            };
+            let because = format!("the source's access log is not in the plan{of}; not checked");
             all.push(Arc::new(Told { name: "all_traffic", answer: (Verdict::Pass, because) }));
         }
     }
@@ -57,7 +64,20 @@ fn one(families: &Families, gate: &GateSpec, remembered: &Remembered) -> Arc<dyn
             wall_ms: remembered.safe_after_wall_ms,
             left_s: max,
         }),
-        _ => BoundGate::of(gate),
+        what => BoundGate::of_several(gate, parts(&families.plan.unit, what)),
+    }
+}
+
+/// Returns how many parts of a unit have samples of their own of a measure.
+fn parts(unit: &UnitPlan, what: What) -> usize {
+    match what {
+        What::DatabaseLagMs(_) | What::DatabaseReadable(_) | What::ClockOffsetMs(_) => {
+            unit.databases.len()
+        }
+        What::FilesLagMs(_) => unit.trees.len(),
+        What::ZoneServersEqual => unit.zones.len(),
+        What::BackendHealthy(_) => unit.sites.len(),
+        _ => 1,
     }
 }
 
@@ -116,7 +136,7 @@ fn verified(
     remembered: &Remembered,
 ) -> Arc<dyn Gate> {
     let mut wanted = Vec::new();
-    if families.database.is_some() {
+    if !families.databases.is_empty() {
         wanted.push("database");
     }
     if !families.trees.is_empty() {

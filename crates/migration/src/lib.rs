@@ -11,6 +11,7 @@ pub mod tables;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+pub mod timeline;
 mod together;
 
 pub use check::compare_live;

@@ -1,17 +1,22 @@
 //! Claims about the order of the tables: the protocol itself.
 
 use crate::Families;
+use crate::fleet::Meeting;
 use crate::tables::{self, Remembered};
 use segue_database::{MariaReplica, Settings as DatabaseSettings};
 use segue_dns::{Settings as ZoneSettings, Zone};
 use segue_engine::{Pause, Retry, Table};
 use segue_files::{TreeReplica, TreeSettings};
+use segue_model::plan::{Plan, labelled};
 use segue_model::{RunId, Way};
 use segue_traffic::{FrontSettings, Fronts};
 use serde_json::Value;
 
 fn families() -> Families {
-    let plan = segue_plan::parse(segue_plan::template(), "example.toml").unwrap();
+    of(segue_plan::parse(segue_plan::template(), "example.toml").unwrap())
+}
+
+fn of(plan: Plan) -> Families {
     let (run, unit) = (RunId::from("run-1"), plan.unit.clone());
     Families {
         run: run.clone(),
@@ -21,14 +26,19 @@ fn families() -> Families {
             run: run.clone(),
             program: "segue".into(),
         }),
-        database: unit.database.clone().map(|plan| {
-            MariaReplica::new(DatabaseSettings {
-                plan,
-                run: run.clone(),
-                unit: unit.name.clone(),
-                lease_ms: 2_000,
+        databases: unit
+            .databases
+            .iter()
+            .zip(unit.database_labels())
+            .map(|(plan, label)| {
+                MariaReplica::new(DatabaseSettings {
+                    plan: plan.clone(),
+                    run: run.clone(),
+                    unit: labelled(unit.name.as_str(), label.as_deref()).as_str().into(),
+                    lease_ms: 2_000,
+                })
             })
-        }),
+            .collect(),
         trees: unit
             .trees
             .iter()
@@ -70,6 +80,7 @@ fn every_table_is_sound() {
         tables::drill(&families, &remembered),
         tables::cutover(&families, Way::Forward, &remembered),
         tables::cutover(&families, Way::Back, &remembered),
+        tables::window(&families, &remembered, &Meeting::nobody()),
         tables::settle(&families, &Value::Null, None),
     ] {
         assert_eq!(table.shape().check(), Ok(()), "{}", table.phase.as_str());
@@ -164,4 +175,107 @@ fn a_drill_is_a_cutover_up_to_its_seal_and_nothing_of_it_lasts() {
     assert!(drill.shape().goes_back_whole() && drill.shape().only_measures());
     assert_eq!(drill.shape().no_return(), None);
     assert_eq!(drill.budget.map(|b| b.limit_ms), cutover.budget.map(|b| b.limit_ms));
+}
+
+/// The example with another site and schema, as joining leaves it.
+fn joined() -> Families {
+    let mut plan = segue_plan::parse(segue_plan::template(), "example.toml").unwrap();
+    let (mut site, mut database) = (plan.unit.sites[0].clone(), plan.unit.databases[0].clone());
+    site.name = "other".into();
+    site.hosts = vec!["other.test".into()];
+    database.schema = "other".into();
+    plan.unit.sites.push(site);
+    plan.unit.databases.push(database);
+    of(plan)
+}
+
+#[test]
+fn a_joined_unit_has_the_same_steps_with_a_part_for_each_database() {
+    let (one, both) = (families(), joined());
+    let remembered = Remembered::default();
+    let names = |families: &Families| -> Vec<String> {
+        let table = tables::cutover(families, Way::Forward, &remembered);
+        table.steps.iter().map(|step| step.name.to_string()).collect()
+    };
+    assert_eq!(names(&one), names(&both), "one table, one intent of each step");
+    let parts = |families: &Families| -> Vec<String> {
+        families.parts(|replica| replica.promote.clone()).into_iter().map(|p| p.name).collect()
+    };
+    assert_eq!(parts(&one)[0], "database", "the only one goes by its kind alone");
+    let schema = &both.plan.unit.databases[0].schema;
+    assert_eq!(parts(&both)[..2], [format!("database:{schema}"), "database:other".to_owned()]);
+    let publish = tables::cutover(&both, Way::Forward, &remembered);
+    let told = publish.steps[place(&publish, "promote")].effect.what();
+    assert!(told.contains(schema.as_str()) && told.contains("`other`"), "{told}");
+}
+
+#[tokio::test]
+async fn a_gate_over_two_databases_takes_the_worst_and_wants_both() {
+    use segue_port::Clock;
+    let families = joined();
+    let clock = std::sync::Arc::new(segue_engine::clock::TestClock::standing(1_000_000));
+    let board = segue_engine::Board::without_samplers(clock.clone());
+    let remembered = Remembered::default();
+    let gates =
+        crate::gates::of_plan(&families, segue_model::gate::Before::Arm, Way::Forward, &remembered);
+    let gate = gates.iter().find(|gate| gate.name() == "database_lag").unwrap();
+    let context = segue_engine::GateContext {
+        board: board.clone(),
+        clock: clock.clone(),
+        facts: std::sync::Arc::default(),
+        state: std::sync::Arc::default(),
+    };
+    let lag = |from: &str, value| segue_model::Sample {
+        what: segue_model::What::DatabaseLagMs(segue_model::Side::Source),
+        value,
+        count: 1,
+        taken_at_ms: clock.boot_ms(),
+        from: from.to_owned(),
+    };
+    use segue_model::gate::Verdict;
+    board.put(lag("database-lag:source:a", 1.0));
+    assert_eq!(gate.ask(&context).await.verdict, Verdict::Unknown, "one is not measured");
+    board.put(lag("database-lag:source:b", 5_000.0));
+    assert_eq!(gate.ask(&context).await.verdict, Verdict::Wait, "the worst counts");
+    board.put(lag("database-lag:source:b", 1.0));
+    assert_eq!(gate.ask(&context).await.verdict, Verdict::Pass);
+}
+
+#[test]
+fn a_maintenance_window_compares_before_the_seal_and_meets_before_what_must_not_be_alone() {
+    let mut families = families();
+    std::sync::Arc::make_mut(&mut families.plan.policy).maintenance_budget_ms = Some(60_000);
+    let table = tables::window(&families, &Remembered::default(), &Meeting::nobody());
+    let order = [
+        "arm",
+        "stop_workers",
+        "hold",
+        "fence",
+        "drain",
+        "verify",
+        "compare",
+        "seal_fronts",
+        "seal",
+        "promote",
+        "route",
+        "start_workers",
+        "publish",
+    ];
+    let names: Vec<&str> = table.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, order);
+    let budget = table.budget.unwrap();
+    assert_eq!(budget.limit_ms, 60_000);
+    let waits = |name: &str| {
+        let gates = &table.steps[place(&table, name)].gates;
+        gates
+            .iter()
+            .filter(|gate| gate.waits_in_pause())
+            .map(|gate| gate.asks())
+            .collect::<Vec<_>>()
+    };
+    let meets: Vec<&str> = names.iter().copied().filter(|name| !waits(name).is_empty()).collect();
+    assert_eq!(meets, ["stop_workers", "hold", "seal_fronts", "promote"]);
+    assert!(waits("seal_fronts")[0].contains("`compare`"));
+    assert!(waits("promote")[0].contains("`seal`"));
+    assert_eq!(table.steps[place(&table, "fence")].time_allowed.as_millis(), 60_000);
 }

@@ -1,8 +1,10 @@
 //! A whole plan: its units, how they are grouped, and when they may move.
 
+use crate::event::Actor;
 use crate::ids::UnitName;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Everything that one run moves.
@@ -38,6 +40,33 @@ pub struct Schedule {
     /// When the first cutover is meant to begin, wall clock, milliseconds since 1970; what is
     /// due before and after is counted from it.
     pub begins_at_ms: Option<u64>,
+    /// What the plan says of its timeline besides what follows from the plan.
+    #[serde(default)]
+    pub timeline: TimelinePlan,
+}
+
+/// What a plan says of its timeline besides what follows from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelinePlan {
+    /// Items of the plan's own.
+    pub own: Vec<OwnItem>,
+    /// Derived items that are left out, by name.
+    pub off: Vec<String>,
+}
+
+/// An item of a timeline that does not follow from the plan: a person's step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnItem {
+    /// Its name.
+    pub id: String,
+    /// When it is due, seconds from the beginning; negative before it.
+    pub at_s: i64,
+    /// What there is to do.
+    pub what: String,
+    /// Whose duty it is.
+    pub duty: String,
+    /// Whether no cutover begins before it is done.
+    pub needed: bool,
 }
 
 /// How units follow each other.
@@ -156,6 +185,22 @@ pub struct Duty {
     pub person: String,
 }
 
+impl People {
+    /// Returns the person who has a duty, if the plan names one.
+    pub fn holder(&self, role: &str) -> Option<&str> {
+        self.duties.iter().find(|duty| duty.role == role).map(|duty| duty.person.as_str())
+    }
+
+    /// Says whether `by` has a duty; one without a person is anybody's.
+    pub fn has(&self, role: &str, by: &Actor) -> bool {
+        match (self.holder(role), by) {
+            (None, _) => true,
+            (Some(person), Actor::Person(by)) => person == by,
+            (Some(_), _) => false,
+        }
+    }
+}
+
 impl Fleet {
     /// Returns a plan of one unit, in a wave of its own, at any time.
     pub fn of_one(plan: Plan) -> Self {
@@ -173,6 +218,12 @@ impl Fleet {
     /// Returns the plan of a unit.
     pub fn unit(&self, name: &UnitName) -> Option<&Arc<Plan>> {
         self.units.iter().find(|plan| plan.unit.name == *name)
+    }
+
+    /// Returns the place of every unit's wave, from 1: for whoever asks for many of them.
+    pub fn wave_places(&self) -> HashMap<&UnitName, u32> {
+        let waves = (1..).zip(&self.waves);
+        waves.flat_map(|(place, wave)| wave.units.iter().map(move |unit| (unit, place))).collect()
     }
 
     /// Returns the place of a unit's wave, from 1; 0 if it is in none.

@@ -33,22 +33,18 @@ pub struct Plan {
 pub struct UnitPlan {
     /// The unit's name.
     pub name: UnitName,
-    /// Host names of the site, lower case, without trailing dot.
-    pub hosts: Vec<String>,
-    /// The web servers that answer for the unit, if it has a site.
-    pub backends: Option<Sides<Backend>>,
-    /// One front on every address that DNS names or will name.
+    /// Its sites: none if only data moves, several if units were joined.
+    pub sites: Vec<SitePlan>,
+    /// One front on every address that DNS names or will name; sites may share one.
     pub fronts: Vec<FrontPlan>,
-    /// The database, if there is one.
-    pub database: Option<DatabasePlan>,
+    /// Its databases.
+    pub databases: Vec<DatabasePlan>,
     /// Directory trees.
     pub trees: Vec<TreePlan>,
     /// Zones with the record sets this unit owns.
     pub zones: Vec<ZonePlan>,
     /// Cron jobs and workers that do not pass the fronts.
     pub workers: Vec<WorkerPlan>,
-    /// What the probes ask for.
-    pub probe: Option<ProbePlan>,
     /// Requests a day, if they are known: what waves by traffic go by.
     pub requests_per_day: Option<u64>,
     /// Day on which the account was made, `2024-05-31`, if it is known.
@@ -59,10 +55,56 @@ pub struct UnitPlan {
 }
 
 impl UnitPlan {
-    /// Returns the web server at `side`, if the unit has a site.
-    pub fn backend(&self, side: Side) -> Option<&Backend> {
-        self.backends.as_ref().map(|backends| backends.get(side))
+    /// Returns the web server of every site at `side`.
+    pub fn backends(&self, side: Side) -> impl Iterator<Item = &Backend> {
+        self.sites.iter().map(move |site| site.backends.get(side))
     }
+
+    /// Returns the address from which a web server at `side` is reached around its front,
+    /// if it needs one: behind a port that was taken over, any other leads to the front.
+    pub fn egress_to(&self, side: Side, server: SocketAddr) -> Option<IpAddr> {
+        let here = || self.fronts.iter().filter(|front| front.side == side);
+        here().find(|front| front.listen == server).or_else(|| here().next())?.egress
+    }
+
+    /// Returns what tells each database from the others of the unit: its schema, with the
+    /// source's address where two have one name. The only database needs no such word.
+    pub fn database_labels(&self) -> Vec<Option<String>> {
+        let all = &self.databases;
+        let namesakes = |schema: &str| all.iter().filter(|one| one.schema == schema).count();
+        let label = |one: &DatabasePlan| match namesakes(&one.schema) {
+            1 => one.schema.clone(),
+            _ => format!("{}@{}", one.schema, one.servers.source.address),
+        };
+        all.iter().map(|one| (all.len() > 1).then(|| label(one))).collect()
+    }
+
+    /// Returns what tells each site from the others of the unit; nothing for the only one.
+    pub fn site_label(&self, site: &SitePlan) -> Option<String> {
+        (self.sites.len() > 1).then(|| site.name.to_string())
+    }
+}
+
+/// Returns a name of one of several parts: `database` alone, `database:shop` with a label.
+pub fn labelled(name: &str, label: Option<&str>) -> String {
+    label.map_or_else(|| name.to_owned(), |label| format!("{name}:{label}"))
+}
+
+/// A site: host names, the web servers that answer for them, what the probes ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SitePlan {
+    /// Name of the unit whose file it stands in.
+    pub name: UnitName,
+    /// Host names, lower case, without trailing dot.
+    pub hosts: Vec<String>,
+    /// The web servers.
+    pub backends: Sides<Backend>,
+    /// What the probes ask for.
+    pub probe: Option<ProbePlan>,
+    /// Commands that start the real application of each side in the room of a rehearsal; none
+    /// for Segue's own stand-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Sides<Vec<String>>>,
 }
 
 /// A web server behind the fronts.
@@ -204,12 +246,12 @@ pub struct ProbePlan {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MeasurePlan {
-    /// Logs of the application.
-    pub application_log: Option<ApplicationLogPlan>,
-    /// Mail log of the target, as Postfix writes it.
-    pub mail_log: Option<PathBuf>,
+    /// Logs of the applications.
+    pub application_logs: Vec<ApplicationLogPlan>,
+    /// Mail logs of the target, as Postfix writes them.
+    pub mail_logs: Vec<PathBuf>,
     /// Resolvers that are asked for a name of the unit.
-    pub resolvers: Option<ResolversPlan>,
+    pub resolvers: Vec<ResolversPlan>,
     /// Hosts whose load is read.
     pub hosts: Vec<HostPlan>,
     /// Measures of the plan's own.
@@ -226,6 +268,8 @@ impl MeasurePlan {
 /// Logs of the application on both sides, and the words that make a line an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplicationLogPlan {
+    /// Name of the unit whose file it stands in.
+    pub name: UnitName,
     /// The files.
     pub files: Sides<Option<PathBuf>>,
     /// A line with one of these counts.
@@ -321,6 +365,10 @@ pub struct Policy {
     pub commit_timer_s: u64,
     /// How long the unit must be stable after confirm before settle, seconds.
     pub stable_for_s: u64,
+    /// Longest pause of a maintenance window, milliseconds; only a run with that strategy has
+    /// one, and its cutovers then go the way of a maintenance window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_budget_ms: Option<u64>,
     /// Conditions that start an action while the unit is watched.
     pub triggers: Vec<Trigger>,
     /// Questions before the steps.

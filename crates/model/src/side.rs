@@ -38,7 +38,7 @@ impl fmt::Display for Side {
 }
 
 /// The same kind of thing on both sides.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sides<T> {
     /// The thing at the source.
     pub source: T,

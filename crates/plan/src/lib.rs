@@ -18,7 +18,7 @@ mod template;
 
 pub use check::check;
 pub use fleet::{FleetHead, PlanText, UnitText, read_plan};
-pub use hash::{canonical, fleet_hash, hash, short};
+pub use hash::{Hashes, canonical, fleet_hash, hash, short};
 pub use problem::{PlanError, Problem};
 pub use read::parse;
 pub use template::template;

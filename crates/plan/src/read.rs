@@ -3,14 +3,15 @@
 mod gates;
 mod measures;
 
+use crate::check::without_web_server;
 use crate::file::{
-    BackendFile, CommandsFile, DatabaseFile, FrontFile, GateFile, PlanFile, PolicyFile, ServerFile,
-    SideFile, TriggerFile, ZoneFile,
+    BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, GateFile, PlanFile,
+    PolicyFile, ProbeFile, RehearsalSiteFile, ServerFile, SideFile, TriggerFile, ZoneFile,
 };
 use crate::{PlanError, Problem, check, defaults};
 use segue_model::plan::{
     Backend, DatabasePlan, DatabaseServer, FrontPlan, OwnedSet, Plan, Policy, ProbePlan, SecretRef,
-    TreePlan, TsigKey, UnitPlan, WorkerCommands, WorkerPlan, ZonePlan,
+    SitePlan, TreePlan, TsigKey, UnitPlan, WorkerCommands, WorkerPlan, ZonePlan,
 };
 use segue_model::{Side, Sides, UnitName};
 use std::sync::Arc;
@@ -21,8 +22,10 @@ use std::sync::Arc;
 /// `SG0701` if the text is not a plan file, `SG0702` with every [`Problem`] found if
 /// [`check`] refuses what it says.
 pub fn parse(text: &str, name: &str) -> Result<Plan, PlanError> {
-    let (plan, mut problems) = read(text, name)?;
+    let (mut plan, mut problems) = read(text, name)?;
     problems.extend(check(&plan));
+    // Only a plan of many units has the strategy that this is for.
+    Arc::make_mut(&mut plan.policy).maintenance_budget_ms = None;
     if problems.is_empty() {
         Ok(plan)
     } else {
@@ -53,17 +56,17 @@ pub(crate) struct Common {
 
 /// Makes a plan of a unit's file; `common` stands in for what the file does not say.
 pub(crate) fn plan(file: PlanFile, common: Option<&Common>, problems: &mut Vec<Problem>) -> Plan {
+    let name = UnitName(file.unit.name);
     let unit = UnitPlan {
-        name: UnitName(file.unit.name),
-        hosts: file.unit.hosts,
+        name: name.clone(),
+        sites: site(&name, file.unit.hosts, file.backend, file.probe, problems)
+            .map(|site| SitePlan { rehearsal: stand_in(file.rehearsal.site), ..site })
+            .into_iter()
+            .collect(),
         requests_per_day: file.unit.requests_per_day,
         created: file.unit.created,
-        backends: file.backend.map(|backends| Sides {
-            source: backend(backends.source),
-            target: backend(backends.target),
-        }),
         fronts: file.front.into_iter().map(front).collect(),
-        database: file.database.map(database),
+        databases: file.database.map(database).into_iter().collect(),
         trees: file
             .tree
             .into_iter()
@@ -82,12 +85,7 @@ pub(crate) fn plan(file: PlanFile, common: Option<&Common>, problems: &mut Vec<P
                 sides: Sides { source: commands(worker.source), target: commands(worker.target) },
             })
             .collect(),
-        probe: file.probe.map(|probe| ProbePlan {
-            path: probe.path,
-            marker: probe.marker,
-            per_second: probe.per_second,
-        }),
-        measures: measures::measures(file.measure, problems),
+        measures: measures::measures(&name, file.measure, problems),
     };
     let of_file = file.trigger.or_else(|| common.and_then(|common| common.triggers.clone()));
     let triggers = match of_file {
@@ -132,6 +130,38 @@ fn side(side: SideFile) -> Side {
         SideFile::Source => Side::Source,
         SideFile::Target => Side::Target,
     }
+}
+
+/// Makes the site of a unit; what belongs to a site is refused without one.
+fn site(
+    name: &UnitName,
+    hosts: Vec<String>,
+    backends: Option<BackendsFile>,
+    probe: Option<ProbeFile>,
+    problems: &mut Vec<Problem>,
+) -> Option<SitePlan> {
+    let Some(backends) = backends else {
+        let named = [("unit.hosts", !hosts.is_empty()), ("probe", probe.is_some())];
+        for (key, _) in named.into_iter().filter(|(_, named)| *named) {
+            problems.push(without_web_server(key));
+        }
+        return None;
+    };
+    Some(SitePlan {
+        name: name.clone(),
+        hosts,
+        backends: Sides { source: backend(backends.source), target: backend(backends.target) },
+        probe: probe.map(|probe| ProbePlan {
+            path: probe.path,
+            marker: probe.marker,
+            per_second: probe.per_second,
+        }),
+        rehearsal: None,
+    })
+}
+
+fn stand_in(file: Option<RehearsalSiteFile>) -> Option<Sides<Vec<String>>> {
+    file.map(|site| Sides { source: site.source, target: site.target })
 }
 
 fn backend(file: BackendFile) -> Backend {
@@ -211,6 +241,7 @@ fn policy(file: PolicyFile) -> Policy {
         gate_wait_s: file.gate_wait_s.unwrap_or(silent.gate_wait_s),
         commit_timer_s: file.commit_timer_s.unwrap_or(silent.commit_timer_s),
         stable_for_s: file.stable_for_s.unwrap_or(silent.stable_for_s),
+        maintenance_budget_ms: file.maintenance_budget_s.map(|s| s.saturating_mul(1_000)),
         triggers: silent.triggers,
         gates: silent.gates,
     }

@@ -3,6 +3,7 @@
 use crate::lock;
 use crate::tail::{Tail, interval};
 use async_trait::async_trait;
+use segue_model::plan::labelled;
 use segue_model::{Fault, FaultKind, Sample, Side, What};
 use segue_port::{Outcome, Sampler, from_side};
 use std::collections::VecDeque;
@@ -44,6 +45,8 @@ async fn count(
 #[derive(Debug)]
 pub struct AppLogSampler {
     side: Side,
+    /// What tells the log from others of its unit.
+    label: Option<String>,
     path: PathBuf,
     words: Arc<Vec<String>>,
     /// And when it was last read.
@@ -54,8 +57,19 @@ pub struct AppLogSampler {
 impl AppLogSampler {
     /// Builds the sampler of `AppErrorsPerSecond(side)`.
     pub fn new(side: Side, path: impl Into<PathBuf>, words: Vec<String>) -> Arc<Self> {
+        Self::labelled(None, side, path, words)
+    }
+
+    /// Does what [`AppLogSampler::new`] does for one of several logs.
+    pub fn labelled(
+        label: Option<String>,
+        side: Side,
+        path: impl Into<PathBuf>,
+        words: Vec<String>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             side,
+            label,
             path: path.into(),
             words: Arc::new(words),
             reader: Arc::default(),
@@ -72,7 +86,7 @@ fn holds(line: &[u8], word: &str) -> bool {
 #[async_trait]
 impl Sampler for AppLogSampler {
     fn name(&self) -> String {
-        from_side("app-log", self.side)
+        labelled(&from_side("app-log", self.side), self.label.as_deref())
     }
 
     fn every(&self) -> Duration {
@@ -116,6 +130,8 @@ struct Deliveries {
 /// Share of the deliveries that were bounced.
 #[derive(Debug)]
 pub struct MailLogSampler {
+    /// What tells the log from others of its unit.
+    label: Option<String>,
     path: PathBuf,
     reader: Reader,
     recent: Mutex<VecDeque<Deliveries>>,
@@ -124,14 +140,24 @@ pub struct MailLogSampler {
 impl MailLogSampler {
     /// Builds the sampler of `MailBouncePercent`.
     pub fn new(path: impl Into<PathBuf>) -> Arc<Self> {
-        Arc::new(Self { path: path.into(), reader: Arc::default(), recent: Mutex::default() })
+        Self::labelled(None, path)
+    }
+
+    /// Does what [`MailLogSampler::new`] does for one of several logs.
+    pub fn labelled(label: Option<String>, path: impl Into<PathBuf>) -> Arc<Self> {
+        Arc::new(Self {
+            label,
+            path: path.into(),
+            reader: Arc::default(),
+            recent: Mutex::default(),
+        })
     }
 }
 
 #[async_trait]
 impl Sampler for MailLogSampler {
     fn name(&self) -> String {
-        "mail-log".into()
+        labelled("mail-log", self.label.as_deref())
     }
 
     fn every(&self) -> Duration {

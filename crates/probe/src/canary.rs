@@ -7,7 +7,7 @@ use crate::client::Line;
 use crate::lock;
 use crate::tail::{Tail, interval};
 use async_trait::async_trait;
-use segue_model::plan::UnitPlan;
+use segue_model::plan::{SitePlan, UnitPlan, labelled};
 use segue_model::{Fault, FaultKind, RunId, Sample, Side, What};
 use segue_port::{Outcome, Sampler};
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +23,8 @@ const WRITTEN_MS: u64 = 5_000;
 
 /// Sends canaries and looks for them.
 pub struct CanarySampler {
+    /// What tells the site from others of its unit.
+    label: Option<String>,
     address: SocketAddr,
     egress: Option<IpAddr>,
     host: String,
@@ -45,18 +47,18 @@ struct State {
 }
 
 impl CanarySampler {
-    /// Builds the sampler of `CanarySeen` from the plan; none without the target's log.
+    /// Builds the sampler of `CanarySeen` of a site; none without the target's log.
     ///
     /// The canary asks the health path, which touches no data, so the server must not leave
     /// that path out of its log.
-    pub fn of(unit: &UnitPlan, run: &RunId) -> Option<Arc<Self>> {
-        let backend = unit.backend(Side::Target)?;
+    pub fn of(unit: &UnitPlan, site: &SitePlan, run: &RunId) -> Option<Arc<Self>> {
+        let backend = &site.backends.target;
         let log = backend.access_log.clone()?;
-        let front = unit.fronts.iter().find(|front| front.side == Side::Target);
         Some(Arc::new(Self {
+            label: unit.site_label(site),
             address: backend.address,
-            egress: front.and_then(|front| front.egress),
-            host: unit.hosts.first().cloned().unwrap_or_default(),
+            egress: unit.egress_to(Side::Target, backend.address),
+            host: site.hosts.first().cloned().unwrap_or_default(),
             path: backend.health_path.clone(),
             log,
             run: run.clone(),
@@ -69,7 +71,9 @@ impl CanarySampler {
         let token = {
             let mut state = lock(&self.state);
             state.number += 1;
-            let token = format!("segue-canary={}-{now_ms}-{}", self.run, state.number);
+            // Canaries of several sites may be written to one log.
+            let site = self.label.as_deref().map_or_else(String::new, |label| format!("-{label}"));
+            let token = format!("segue-canary={}{site}-{now_ms}-{}", self.run, state.number);
             state.open.push((token.clone(), now_ms));
             state.first_ms.get_or_insert(now_ms);
             token
@@ -88,7 +92,7 @@ impl CanarySampler {
 #[async_trait]
 impl Sampler for CanarySampler {
     fn name(&self) -> String {
-        "canary".into()
+        labelled("canary", self.label.as_deref())
     }
 
     fn every(&self) -> Duration {

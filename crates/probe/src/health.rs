@@ -2,7 +2,7 @@
 
 use crate::client::Line;
 use async_trait::async_trait;
-use segue_model::plan::UnitPlan;
+use segue_model::plan::{SitePlan, UnitPlan, labelled};
 use segue_model::{Sample, Side, What};
 use segue_port::{Outcome, Sampler, from_side};
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +17,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct HealthProbe {
     side: Side,
+    /// What tells the site from others of its unit.
+    label: Option<String>,
     address: SocketAddr,
     host: String,
     path: String,
@@ -35,16 +37,21 @@ impl HealthProbe {
         health_path: impl Into<String>,
         egress: Option<IpAddr>,
     ) -> Arc<Self> {
-        Arc::new(Self { side, address, host: host.into(), path: health_path.into(), egress })
+        let (host, path) = (host.into(), health_path.into());
+        Arc::new(Self { side, label: None, address, host, path, egress })
     }
 
-    /// Builds the sampler of a side from the plan; `None` for a unit without a site.
-    pub fn of(unit: &UnitPlan, side: Side) -> Option<Arc<Self>> {
-        let backend = unit.backend(side)?;
-        let host = unit.hosts.first().cloned().unwrap_or_default();
-        // A backend behind a port that was taken over is reached only from the egress address.
-        let egress = unit.fronts.iter().find(|front| front.side == side).and_then(|f| f.egress);
-        Some(Self::new(side, backend.address, host, backend.health_path.clone(), egress))
+    /// Builds the sampler of one side of a site.
+    pub fn of(unit: &UnitPlan, site: &SitePlan, side: Side) -> Arc<Self> {
+        let backend = site.backends.get(side);
+        Arc::new(Self {
+            side,
+            label: unit.site_label(site),
+            address: backend.address,
+            host: site.hosts.first().cloned().unwrap_or_default(),
+            path: backend.health_path.clone(),
+            egress: unit.egress_to(side, backend.address),
+        })
     }
 
     /// Asks once.
@@ -68,7 +75,7 @@ impl HealthProbe {
 #[async_trait]
 impl Sampler for HealthProbe {
     fn name(&self) -> String {
-        from_side("backend", self.side)
+        labelled(&from_side("backend", self.side), self.label.as_deref())
     }
 
     fn every(&self) -> Duration {

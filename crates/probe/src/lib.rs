@@ -19,6 +19,7 @@ mod health;
 mod host;
 mod http_probe;
 mod preflight;
+mod request_times;
 mod tail;
 mod tally;
 
@@ -30,6 +31,7 @@ pub use health::HealthProbe;
 pub use host::HostSampler;
 pub use http_probe::{Connection, HttpProbe, ProbeSettings};
 pub use preflight::preflight;
+pub use request_times::{RequestTimes, request_times};
 pub use tally::{Interruption, ProbeSecond, ProbeSummary};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

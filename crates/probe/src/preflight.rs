@@ -2,9 +2,11 @@
 
 use crate::HealthProbe;
 use crate::client::{Failure, Line};
-use segue_model::plan::UnitPlan;
+use segue_model::plan::{SitePlan, UnitPlan};
 use segue_model::{Finding, Side};
+use std::collections::BTreeSet;
 use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -14,10 +16,10 @@ const PAGE_LIMIT: Duration = Duration::from_secs(5);
 /// Asks both applications and opens the source's access log; changes nothing.
 pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for side in [Side::Source, Side::Target] {
-        let Some((backend, probe)) = unit.backend(side).zip(HealthProbe::of(unit, side)) else {
-            continue;
-        };
+    let sides = [Side::Source, Side::Target];
+    for (site, side) in unit.sites.iter().flat_map(|site| sides.map(|side| (site, side))) {
+        let backend = site.backends.get(side);
+        let probe = HealthProbe::of(unit, site, side);
         if let Err(cause) = probe.ask().await {
             let text = format!(
                 "the application of the {side} at {} does not answer `{}` with 200: {cause}",
@@ -36,27 +38,31 @@ pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
             });
         }
     }
-    if let Some(log) = unit.backend(Side::Source).and_then(|web| web.access_log.as_ref())
-        && let Err(error) = File::open(log)
-    {
-        findings.push(Finding::refuse(
-            "SG0521",
-            format!("access log `{}` of the source: {error}", log.display()),
-            "let the controller read the log, or leave it out of the plan",
-        ));
+    let logs: BTreeSet<&PathBuf> =
+        unit.backends(Side::Source).filter_map(|web| web.access_log.as_ref()).collect();
+    for log in logs {
+        if let Err(error) = File::open(log) {
+            findings.push(Finding::refuse(
+                "SG0521",
+                format!("access log `{}` of the source: {error}", log.display()),
+                "let the controller read the log, or leave it out of the plan",
+            ));
+        }
     }
-    findings.extend(page(unit).await);
+    for site in &unit.sites {
+        findings.extend(page(unit, site).await);
+    }
     findings
 }
 
 /// The probe's page must show its marker before the move: one that never did would take the
 /// unit back for nothing.
-async fn page(unit: &UnitPlan) -> Option<Finding> {
-    let (probe, backend) = unit.probe.as_ref().zip(unit.backend(Side::Source))?;
-    let front = unit.fronts.iter().find(|front| front.side == Side::Source);
-    let host = unit.hosts.first()?;
+async fn page(unit: &UnitPlan, site: &SitePlan) -> Option<Finding> {
+    let (probe, backend) = (site.probe.as_ref()?, &site.backends.source);
+    let egress = unit.egress_to(Side::Source, backend.address);
+    let host = site.hosts.first()?;
     let asked = async {
-        let mut line = Line::open(backend.address, front.and_then(|front| front.egress)).await?;
+        let mut line = Line::open(backend.address, egress).await?;
         let answer = line.get(host, &probe.path, None, true).await?;
         let marker = probe.marker.as_bytes();
         match answer.status {

@@ -1,5 +1,6 @@
 //! Folds the journal into a report.
 
+use crate::forecast::forecasts;
 use crate::timeline::timeline;
 use crate::units::together;
 use crate::{AttemptReport, ComparisonReport, Report, RunOutcome, Series, StepReport, Summary};
@@ -33,6 +34,7 @@ pub fn build(records: &[Record], series: Vec<Series>) -> Option<Report> {
     report.name.clone_from(name);
     report.last_at_ms = records.last().map_or(began.at_ms, |record| record.at_ms);
     report.timeline = timeline(records, units.len() > 1);
+    report.forecasts = forecasts(records);
     report.series = series;
     Some(report)
 }
@@ -72,6 +74,7 @@ fn empty(record: &Record, run: &str, unit: &str, plan_hash: &str) -> Report {
         last_at_ms: record.at_ms,
         attempts: Vec::new(),
         comparisons: Vec::new(),
+        forecasts: Vec::new(),
         traffic: Value::Null,
         probe: Value::Null,
         timeline: Vec::new(),

@@ -4,6 +4,7 @@
 //! journal and the samples do not hold is `unknown` in the report, never a zero.
 
 mod build;
+mod forecast;
 mod html;
 mod svg;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod timeline;
 mod units;
 
 pub use build::build;
+pub use forecast::Forecast;
 pub use html::html;
 
 use segue_model::sample::What;
@@ -190,6 +192,8 @@ pub struct Report {
     pub attempts: Vec<AttemptReport>,
     /// Comparisons in order.
     pub comparisons: Vec<ComparisonReport>,
+    /// What rehearsals measured: forecasts, never among the figures above.
+    pub forecasts: Vec<Forecast>,
     /// What the fronts counted last, as they said it.
     pub traffic: Value,
     /// What the probes of all controllers saw; each probe by itself is of the last one.

@@ -104,6 +104,27 @@ fn the_pause_of_an_attempt_is_the_longest_of_its_holds() {
 }
 
 #[test]
+fn a_rehearsal_is_a_forecast_and_no_proof() {
+    let rehearsed = Event::UnitRehearsed {
+        plan_hash: "own".into(),
+        passed: true,
+        pause_ms: Some(87.0),
+        took_ms: 9_000,
+        detail: json!({ "not_rehearsed": ["worker `cron`"], "visitors": { "requests": 500 } }),
+    };
+    let report = build(&journal(vec![rehearsed]), Vec::new()).unwrap();
+    assert_eq!(report.summary.write_pause_ms, None, "nothing was cut over");
+    assert_eq!(report.summary.requests, None, "no visitor came");
+    assert_eq!(report.units[0].write_pause_ms, None);
+    assert_eq!(report.outcome, RunOutcome::Running);
+    assert_eq!(report.forecasts[0].pause_ms, Some(87.0));
+    let page = html(&report, &|ms| ms.to_string());
+    let (proven, forecast) = page.split_once("Forecast by rehearsal").unwrap();
+    assert!(forecast.contains("87") && forecast.contains("worker `cron`"), "{forecast}");
+    assert!(!proven.contains("87"), "{proven}");
+}
+
+#[test]
 fn names_from_outside_cannot_become_markup() {
     let page = html(&build(&journal(Vec::new()), Vec::new()).unwrap(), &|ms| ms.to_string());
     assert!(page.contains("&lt;shop&gt;") && !page.contains("<shop>"), "{page}");

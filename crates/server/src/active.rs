@@ -1,13 +1,15 @@
 //! The registry of drivers: everything that acts and measures for one plan.
 
+use crate::rehearsal::{self, Bent};
 use segue_database::{MariaReplica, Settings as DatabaseSettings};
 use segue_dns::{ResolverSampler, Settings as ZoneSettings, Zone};
 use segue_engine::Board;
 use segue_engine::board::SampleStore;
 use segue_files::{TreeReplica, TreeSettings};
 use segue_migration::Families;
+use segue_migration::fleet::Meeting;
 use segue_model::gate::Judged;
-use segue_model::plan::{Plan, UnitPlan};
+use segue_model::plan::{Plan, UnitPlan, labelled};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
 use segue_port::{Clock, Sampler};
 use segue_probe::{
@@ -15,11 +17,15 @@ use segue_probe::{
     HostSampler, HttpProbe, MailLogSampler, ProbeSettings,
 };
 use segue_traffic::{FrontSettings, Fronts};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+/// Time between two turns of a sampler while the unit sleeps: as good as none.
+const ASLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often the fronts are looked after.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
@@ -29,6 +35,22 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     /// Where every board's samples are kept.
     pub(crate) samples: SampleStore,
+    /// Where the readings of a room stand; only the controller of one has them.
+    pub(crate) readings: Option<PathBuf>,
+    /// The units that switch together, in a run whose strategy is a maintenance window.
+    pub(crate) meeting: RwLock<Arc<Meeting>>,
+}
+
+impl Shared {
+    /// Returns the present meeting.
+    pub(crate) fn meeting(&self) -> Arc<Meeting> {
+        Arc::clone(&self.meeting.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets units meet from now on.
+    pub(crate) fn meet(&self, meeting: Arc<Meeting>) {
+        *self.meeting.write().unwrap_or_else(PoisonError::into_inner) = meeting;
+    }
 }
 
 /// A plan's drivers at work: samplers poll, probes ask, fronts are looked after.
@@ -40,7 +62,8 @@ pub(crate) struct Active {
     verdicts: Mutex<Vec<Judged>>,
     /// Since when they count, by the wall clock: one controller's counts from another's.
     since_ms: u64,
-    tending: AbortHandle,
+    awake: watch::Sender<bool>,
+    tending: Option<AbortHandle>,
 }
 
 impl Active {
@@ -62,14 +85,20 @@ impl Active {
                 run: run.clone(),
                 program,
             }),
-            database: unit.database.clone().map(|database| {
-                MariaReplica::new(DatabaseSettings {
-                    plan: database,
-                    run: run.clone(),
-                    unit: unit.name.clone(),
-                    lease_ms: plan.policy.lease_ms,
+            databases: unit
+                .databases
+                .iter()
+                .zip(unit.database_labels())
+                .map(|(database, label)| {
+                    MariaReplica::new(DatabaseSettings {
+                        plan: database.clone(),
+                        run: run.clone(),
+                        // What a replica leaves at the servers has its name, so each has its own.
+                        unit: labelled(unit.name.as_str(), label.as_deref()).as_str().into(),
+                        lease_ms: plan.policy.lease_ms,
+                    })
                 })
-            }),
+                .collect(),
             trees: unit
                 .trees
                 .iter()
@@ -109,23 +138,38 @@ impl Active {
     ) -> Result<Arc<Self>, Fault> {
         let families = Arc::new(Self::families(plan, run, &shared.dir)?);
         families.fronts.take_epoch(epoch).await?;
-        if let Some(database) = &families.database {
+        for database in &families.databases {
             database.take_epoch(epoch).await?;
         }
         let probes = probes(plan, run);
         let since_ms = clock.wall_ms();
         let samples = shared.samples.of(&plan.unit.name);
-        let board = Board::start(samplers(&families, &probes, run), clock, samples);
+        let mut measured = samplers(&families, &probes, run);
+        if let Some(file) = &shared.readings {
+            measured = measured.into_iter().map(|one| Bent::wrap(one, file)).collect();
+            measured.push(rehearsal::given(file));
+        }
+        let board = Board::start(measured, clock, samples);
+        let (awake, waking) = watch::channel(true);
         let fronts = Arc::clone(&families.fronts);
-        let tending = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(TEND_EVERY).await;
-                fronts.tend().await;
-            }
-        })
-        .abort_handle();
+        let has_fronts = !plan.unit.fronts.is_empty();
+        let tending = has_fronts.then(|| tokio::spawn(tend(fronts, waking)).abort_handle());
         let verdicts = Mutex::default();
-        Ok(Arc::new(Self { families, board, probes, verdicts, since_ms, tending }))
+        Ok(Arc::new(Self { families, board, probes, verdicts, since_ms, awake, tending }))
+    }
+
+    /// Lets everything of the unit be measured again, and its fronts be looked after.
+    pub(crate) fn wake(&self) {
+        self.awake.send_replace(true);
+        self.board.set_pace(Duration::ZERO);
+    }
+
+    /// Lets nothing be measured until it is woken: what is known grows old, and is unknown
+    /// then. Only for a unit that rests; see [`crate::rest`].
+    pub(crate) fn sleep(&self) {
+        self.awake.send_replace(false);
+        self.board.set_pace(ASLEEP);
+        self.judged(Vec::new());
     }
 
     /// Starts the probes; they ask the fronts, so they begin once those stand.
@@ -170,7 +214,9 @@ impl Active {
 
     /// Ends what this process runs for the plan; fronts and replication go on.
     pub(crate) async fn close(&self) {
-        self.tending.abort();
+        if let Some(tending) = &self.tending {
+            tending.abort();
+        }
         self.families.fronts.close();
         for probe in &self.probes {
             probe.stop().await;
@@ -178,7 +224,7 @@ impl Active {
         for tree in &self.families.trees {
             tree.stop().await;
         }
-        if let Some(database) = &self.families.database {
+        for database in &self.families.databases {
             database.close().await;
         }
         if let Err(fault) = self.board.flush().await {
@@ -187,28 +233,37 @@ impl Active {
     }
 }
 
+/// Looks after the fronts while the unit is awake.
+async fn tend(fronts: Arc<Fronts>, mut awake: watch::Receiver<bool>) {
+    while awake.wait_for(|awake| *awake).await.is_ok() {
+        tokio::time::sleep(TEND_EVERY).await;
+        fronts.tend().await;
+    }
+}
+
 fn probes(plan: &Plan, run: &RunId) -> Vec<Arc<HttpProbe>> {
-    let (Some(probe), Some(host)) = (&plan.unit.probe, plan.unit.hosts.first()) else {
-        return Vec::new();
-    };
+    let unit = &plan.unit;
     let kinds = [(Connection::Keepalive, "keepalive"), (Connection::New, "new")];
-    plan.unit
-        .fronts
-        .iter()
-        .flat_map(|front| kinds.map(|(connection, kind)| (front, connection, kind)))
-        .map(|(front, connection, kind)| {
-            HttpProbe::new(ProbeSettings {
-                name: format!("probe:{}:{kind}", front.name),
-                address: front.listen,
-                host: host.clone(),
-                path: probe.path.clone(),
-                marker: probe.marker.clone(),
-                per_second: probe.per_second,
-                run: run.clone(),
-                connection,
-            })
-        })
-        .collect()
+    let mut all = Vec::new();
+    for site in &unit.sites {
+        let (Some(probe), Some(host)) = (&site.probe, site.hosts.first()) else { continue };
+        let name = labelled("probe", unit.site_label(site).as_deref());
+        for front in &unit.fronts {
+            all.extend(kinds.map(|(connection, kind)| {
+                HttpProbe::new(ProbeSettings {
+                    name: format!("{name}:{}:{kind}", front.name),
+                    address: front.listen,
+                    host: host.clone(),
+                    path: probe.path.clone(),
+                    marker: probe.marker.clone(),
+                    per_second: probe.per_second,
+                    run: run.clone(),
+                    connection,
+                })
+            }));
+        }
+    }
+    all
 }
 
 fn samplers(
@@ -218,7 +273,7 @@ fn samplers(
 ) -> Vec<Arc<dyn Sampler>> {
     let unit = &families.plan.unit;
     let mut all: Vec<Arc<dyn Sampler>> = vec![families.fronts.sampler()];
-    if let Some(database) = &families.database {
+    for database in &families.databases {
         all.extend(database.samplers());
     }
     for tree in &families.trees {
@@ -230,18 +285,21 @@ fn samplers(
     for probe in probes {
         all.push(Arc::clone(probe) as Arc<dyn Sampler>);
     }
-    for side in [Side::Source, Side::Target] {
-        let Some(backend) = unit.backend(side) else { continue };
-        let front = unit.fronts.iter().find(|front| front.side == side);
-        let egress = front.and_then(|front| front.egress);
-        if let Some(health) = HealthProbe::of(unit, side) {
-            all.push(health);
+    // Sites of one server have one log.
+    let mut logs: BTreeSet<&Path> = BTreeSet::new();
+    for site in &unit.sites {
+        for side in [Side::Source, Side::Target] {
+            all.push(HealthProbe::of(unit, site, side));
         }
-        if let (Some(log), Some(egress), Side::Source) = (&backend.access_log, egress, side) {
+        let source = &site.backends.source;
+        let egress = unit.egress_to(Side::Source, source.address);
+        if let (Some(log), Some(egress)) = (&source.access_log, egress)
+            && logs.insert(log)
+        {
             all.push(AccessLogSampler::new(log.clone(), vec![egress]));
         }
+        all.extend(CanarySampler::of(unit, site, run).map(|canary| canary as Arc<dyn Sampler>));
     }
-    all.extend(CanarySampler::of(unit, run).map(|canary| canary as Arc<dyn Sampler>));
     all.extend(further(unit));
     all
 }
@@ -250,20 +308,20 @@ fn samplers(
 fn further(unit: &UnitPlan) -> Vec<Arc<dyn Sampler>> {
     let measures = &unit.measures;
     let mut all: Vec<Arc<dyn Sampler>> = Vec::new();
-    if let Some(log) = &measures.application_log {
+    let several = measures.application_logs.len() > 1;
+    for log in &measures.application_logs {
         for side in [Side::Source, Side::Target] {
-            let path = log.files.get(side).clone();
-            all.extend(
-                path.map(|path| {
-                    AppLogSampler::new(side, path, log.words.clone()) as Arc<dyn Sampler>
-                }),
-            );
+            let Some(path) = log.files.get(side).clone() else { continue };
+            let label = several.then(|| log.name.to_string());
+            all.push(AppLogSampler::labelled(label, side, path, log.words.clone()));
         }
     }
-    if let Some(log) = &measures.mail_log {
-        all.push(MailLogSampler::new(log.clone()));
+    let several = measures.mail_logs.len() > 1;
+    for log in &measures.mail_logs {
+        let label = several.then(|| log.display().to_string());
+        all.push(MailLogSampler::labelled(label, log.clone()));
     }
-    if let Some(resolvers) = ResolverSampler::of(unit) {
+    for resolvers in ResolverSampler::of(unit) {
         all.push(resolvers);
     }
     for host in &measures.hosts {

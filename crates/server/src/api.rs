@@ -110,6 +110,20 @@ pub enum Command {
         #[serde(default)]
         pick: Pick,
     },
+    /// Executes the very same tables in a closed room, against stand-ins on both sides.
+    Rehearse {
+        /// Hash of the plan, whole or its first eight characters.
+        hash: String,
+        /// Which units.
+        #[serde(default)]
+        pick: Pick,
+        /// Triggers that shall fire, by name; `all` means every one.
+        #[serde(default)]
+        faults: Vec<String>,
+        /// Leave the rehearsal's folder.
+        #[serde(default)]
+        keep: bool,
+    },
     /// Goes back: withdraws an open cutover or fails a promoted unit back.
     Rollback {
         /// Why, for the journal.
@@ -149,6 +163,8 @@ pub enum Command {
         #[serde(default)]
         pick: Pick,
     },
+    /// Shows the timeline.
+    Timeline,
     /// Asks whether somebody is there.
     Hello,
     /// Asks for the state once.

@@ -1,20 +1,25 @@
 //! The conductor: takes commands and hands them to the units they are about.
 
+mod all;
 mod delta;
 mod end;
 mod orders;
 mod people;
+mod rehearse;
+mod timeline;
 mod waves;
 
 use crate::active::Shared;
 use crate::api::{Command, Line, Pick, Request};
+use crate::rehearsal::Asked;
 use crate::unit::{Answer, Unit, refuse};
-use crate::{plans, status, watch};
+use crate::{plans, rest, status, watch};
 use segue_engine::Journal;
 use segue_engine::board::SampleStore;
+use segue_migration::fleet::Meeting;
 use segue_model::event::Actor;
 use segue_model::fleet::Fleet;
-use segue_model::state::{RunState, Stage};
+use segue_model::state::{RunState, Stage, UnitState};
 use segue_model::{Epoch, Fault, FaultKind, RunId, UnitName};
 use segue_port::Clock;
 use serde_json::Value;
@@ -43,6 +48,8 @@ pub(crate) struct Conductor {
     run: RwLock<Option<Arc<Run>>>,
     /// Held by whoever begins the run or starts units of a wave.
     turn: Mutex<()>,
+    /// Held by a rehearsal.
+    rehearsing: Mutex<()>,
     stop: Notify,
 }
 
@@ -56,18 +63,21 @@ impl Conductor {
         clock: Arc<dyn Clock>,
         journal: Journal,
         epoch: Epoch,
+        readings: Option<PathBuf>,
     ) -> Result<Arc<Self>, Fault> {
         let (lines, _) = broadcast::channel(LINES_KEPT);
         let samples = SampleStore::open(dir)?;
+        let meeting = RwLock::new(Meeting::found(&journal));
         let conductor = Arc::new(Self {
             dir: dir.to_owned(),
             clock,
             journal,
             epoch,
-            shared: Arc::new(Shared { dir: dir.to_owned(), samples }),
+            shared: Arc::new(Shared { dir: dir.to_owned(), samples, meeting, readings }),
             lines,
             run: RwLock::new(None),
             turn: Mutex::new(()),
+            rehearsing: Mutex::new(()),
             stop: Notify::new(),
         });
         conductor.relay_records();
@@ -101,8 +111,9 @@ impl Conductor {
         let Some((run, hash)) = known else { return Ok(()) };
         let (_, fleet) = plans::load(&self.dir, &hash)?;
         let run = self.set_run(fleet, &run);
+        let many = run.units.len() > rest::AWAKE;
         for unit in run.units.values() {
-            unit.take_up().await?;
+            unit.take_up(many).await?;
         }
         Ok(())
     }
@@ -148,6 +159,18 @@ impl Conductor {
         self.journal.with(fitting)
     }
 
+    /// Returns every unit with its state, in order of the names.
+    pub(crate) fn units(&self) -> Vec<(Arc<Unit>, Arc<UnitState>)> {
+        let Some(run) = self.run() else { return Vec::new() };
+        // Both are maps over the same names.
+        let pairs = |state: &RunState| {
+            let known = run.units.iter().zip(&state.units);
+            let same = known.filter(|((name, _), (of, _))| name == of);
+            same.map(|((_, unit), (_, state))| (Arc::clone(unit), Arc::clone(state))).collect()
+        };
+        self.journal.with(pairs)
+    }
+
     /// Returns the other units of a unit's wave that are watched.
     pub(crate) fn wave_mates(&self, unit: &UnitName) -> Vec<Arc<Unit>> {
         let Some(run) = self.run() else { return Vec::new() };
@@ -186,14 +209,21 @@ impl Conductor {
     /// Returns the state for people and machines.
     pub(crate) async fn status(&self) -> Value {
         let state = self.journal.state();
-        status::status(&state, self.run().as_deref(), self.clock.as_ref()).await
+        let run = self.run();
+        let mut told = status::status(&state, run.as_deref(), self.clock.as_ref()).await;
+        if let Some(run) = run {
+            told["overdue"] = self.overdue(&run, &state).await.into();
+        }
+        told
     }
 
     /// Carries out one command and returns the line that ends it.
     pub(crate) async fn command(self: Arc<Self>, request: Request) -> Line {
         let by = Actor::Person(request.by);
-        if let Command::ExportDelta { pick } = &request.command {
-            return self.export_delta(pick).await;
+        match &request.command {
+            Command::ExportDelta { pick } => return self.export_delta(pick).await,
+            Command::Timeline => return self.timeline().await,
+            _ => {}
         }
         let answer = match request.command {
             Command::Sync { hash, pick } => self.sync(&hash, &pick, by).await,
@@ -201,6 +231,10 @@ impl Conductor {
                 self.cutover(&hash, prepare_only, &pick, by).await
             }
             Command::Drill { hash, pick } => self.drill(&hash, &pick, by).await,
+            Command::Rehearse { hash, pick, faults, keep } => {
+                let asked = Asked { faults, keep };
+                self.rehearse(&hash, &pick, &asked, by).await
+            }
             Command::Rollback { because, pick } => self.rollback(because, &pick, by).await,
             Command::Confirm { pick } => self.confirm(&pick, by).await,
             Command::Settle { hash, pick } => self.settle(&hash, &pick, by).await,
@@ -216,7 +250,9 @@ impl Conductor {
                 };
             }
             Command::Stop => Ok((0, self.ready_to_stop().await)),
-            Command::Hello | Command::Watch | Command::ExportDelta { .. } => Ok((0, String::new())),
+            Command::Hello | Command::Watch | Command::Timeline | Command::ExportDelta { .. } => {
+                Ok((0, String::new()))
+            }
         };
         let result = self.status().await;
         match answer {

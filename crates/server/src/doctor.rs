@@ -39,14 +39,31 @@ pub fn machine() -> Vec<Finding> {
 
 /// Checks the plan by itself.
 pub fn plan(fleet: &Fleet) -> Vec<Finding> {
-    let problems = fleet.units.iter().flat_map(|plan| {
-        let name = (fleet.units.len() > 1).then(|| format!("unit `{}`: ", plan.unit.name));
-        segue_plan::check(plan).into_iter().map(move |mut problem| {
-            problem.text.insert_str(0, name.as_deref().unwrap_or_default());
-            problem
-        })
+    let many = fleet.units.len() > 1;
+    let check = |plan: &Arc<Plan>| {
+        let mut problems = segue_plan::check(plan);
+        for problem in problems.iter_mut().filter(|_| many) {
+            problem.text.insert_str(0, &format!("unit `{}`: ", plan.unit.name));
+        }
+        problems
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = fleet.units.len().div_ceil(cores).max(1);
+    let problems: Vec<_> = std::thread::scope(|scope| {
+        let checking = |share: &'_ [Arc<Plan>]| share.iter().flat_map(check).collect::<Vec<_>>();
+        let working: Vec<_> =
+            fleet.units.chunks(share).map(|share| scope.spawn(move || checking(share))).collect();
+        working
+            .into_iter()
+            .flat_map(|thread| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
     });
-    problems.map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy)).collect()
+    let refused = problems
+        .into_iter()
+        .map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy));
+    refused.chain(segue_migration::timeline::check(fleet)).collect()
 }
 
 /// Looks at every server, folder and command of the plan; changes nothing.
@@ -73,7 +90,7 @@ async fn unit(plan: &Plan) -> Vec<Finding> {
         Err(fault) => return vec![Finding::refuse(&fault.code, fault.to_string(), fault.hint)],
     };
     let mut findings = Vec::new();
-    if let Some(database) = &active.database {
+    for database in &active.databases {
         findings.extend(database.preflight().await);
         database.close().await;
     }

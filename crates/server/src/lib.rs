@@ -8,6 +8,9 @@ pub mod client;
 pub mod doctor;
 pub mod outline;
 pub mod plans;
+pub mod quiet;
+pub mod rehearsal;
+pub mod timeline;
 
 mod active;
 mod commit_timer;
@@ -15,6 +18,7 @@ mod conductor;
 mod phases;
 mod places;
 mod progress;
+mod rest;
 mod series;
 mod socket;
 mod status;
@@ -27,7 +31,7 @@ use conductor::Conductor;
 use segue_engine::{Journal, Lease, SystemClock};
 use segue_model::{Fault, FaultKind};
 use segue_port::Clock;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +75,18 @@ pub async fn wait_until_ended(dir: &Path, limit: Duration) -> Result<(), Fault> 
 /// # Errors
 /// If another controller has the run, or journal, samples or socket cannot be used.
 pub async fn run(dir: &Path, come: Come) -> Result<(), Fault> {
+    run_with(dir, come, None).await
+}
+
+/// Runs the controller of a room, whose readings stand in `readings`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_in_room(dir: &Path, readings: &Path) -> Result<(), Fault> {
+    run_with(dir, Come::IfFree, Some(readings.to_owned())).await
+}
+
+async fn run_with(dir: &Path, come: Come, readings: Option<PathBuf>) -> Result<(), Fault> {
     plans::create_dir(dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let lease = match come {
@@ -79,7 +95,7 @@ pub async fn run(dir: &Path, come: Come) -> Result<(), Fault> {
     };
     let journal = Journal::open(dir, Arc::clone(&clock))?;
     let epoch = lease.take_epoch(&journal).await?;
-    let conductor = Conductor::new(dir, clock, journal, epoch)?;
+    let conductor = Conductor::new(dir, clock, journal, epoch, readings)?;
     let listener = socket::bind(dir)?;
     conductor.take_up().await?;
     let ended = socket::serve(listener, Arc::clone(&conductor)).await;

@@ -2,7 +2,9 @@
 
 use crate::active::Active;
 use segue_engine::Table;
+use segue_migration::fleet::Meeting;
 use segue_migration::tables::{self, Remembered};
+use segue_model::fleet::Strategy;
 use segue_model::plan::Plan;
 use segue_model::{Fault, Fleet, RunId, Side, Way};
 use serde::Serialize;
@@ -68,7 +70,7 @@ impl Outline {
 
 /// Returns the units, joints and waves of a plan of many as text.
 pub fn fleet(fleet: &Fleet) -> String {
-    let mut text = String::new();
+    let mut text = strategy(fleet);
     for joint in &fleet.joints {
         let members: Vec<&str> = joint.members.iter().map(|member| member.as_str()).collect();
         let _ = writeln!(
@@ -99,6 +101,25 @@ pub fn fleet(fleet: &Fleet) -> String {
     text
 }
 
+/// Says what the plan's strategy means.
+fn strategy(fleet: &Fleet) -> String {
+    let roles: Vec<&str> = fleet.people.approvals.iter().map(|a| a.role.as_str()).collect();
+    match fleet.schedule.strategy {
+        Strategy::Waves => String::new(),
+        Strategy::AllAtOnce => format!(
+            "strategy: all units in one go, and none starts unless every one can; stricter gates: a rehearsal of every unit, comparisons at most 900 s old, half the lag allowed, agreement as {}\n",
+            roles.join(", ")
+        ),
+        Strategy::MaintenanceWindow => {
+            let longest = fleet.units.iter().filter_map(|p| p.policy.maintenance_budget_ms).max();
+            format!(
+                "strategy: maintenance window; all units are held together, compared in full inside the pause, and switched only if every one is equal; pause at most {} s\n",
+                longest.unwrap_or(0) / 1_000
+            )
+        }
+    }
+}
+
 /// Returns every table of a plan in order.
 ///
 /// # Errors
@@ -109,7 +130,10 @@ pub fn tables(plan: &Plan) -> Result<Vec<Outline>, Fault> {
     Ok([
         tables::sync(&families),
         tables::prepare(&families),
-        tables::cutover(&families, Way::Forward, &remembered),
+        match plan.policy.maintenance_budget_ms {
+            None => tables::cutover(&families, Way::Forward, &remembered),
+            Some(_) => tables::window(&families, &remembered, &Meeting::nobody()),
+        },
         tables::cutover(&families, Way::Back, &remembered),
         tables::settle(&families, &Value::Null, None),
     ]
@@ -146,12 +170,12 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
                 .into(),
         );
     }
-    if plan.unit.backend(Side::Source).is_some_and(|web| web.access_log.is_none()) {
+    if plan.unit.backends(Side::Source).any(|web| web.access_log.is_none()) {
         lines.push(
             "that every request passes a front: the source's access log is not in the plan".into(),
         );
     }
-    if plan.unit.backends.is_some() && plan.unit.probe.is_none() {
+    if plan.unit.sites.iter().any(|site| site.probe.is_none()) {
         lines.push("that users were not interrupted: the plan has no probe".into());
     }
     lines

@@ -3,6 +3,7 @@
 use crate::active::Active;
 use segue_engine::decide::MEASURED;
 use segue_engine::{Ended, Table};
+use segue_migration::fleet::Meeting;
 use segue_migration::tables::{self, Remembered};
 use segue_model::event::{Event, Phase};
 use segue_model::plan::Plan;
@@ -10,14 +11,23 @@ use segue_model::state::UnitState;
 use segue_model::{Fault, Side, Way};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(crate) fn prove_triggers(plan: &Plan) -> Result<(), Fault> {
     plan.policy.triggers.iter().try_for_each(segue_engine::triggers::prove)
 }
 
-pub(crate) fn table_of(phase: Phase, active: &Active, state: &UnitState) -> Table {
+pub(crate) fn table_of(
+    phase: Phase,
+    active: &Active,
+    state: &UnitState,
+    meeting: &Arc<Meeting>,
+) -> Table {
     let families = &active.families;
     match phase {
+        Phase::Cutover if families.plan.policy.maintenance_budget_ms.is_some() => {
+            tables::window(families, &remembered(state), meeting)
+        }
         Phase::Sync => tables::sync(families),
         Phase::Prepare => tables::prepare(families),
         Phase::Drill => tables::drill(families, &remembered(state)),

@@ -1,6 +1,6 @@
 //! How many units a server may be busy with at once.
 
-use segue_model::plan::Plan;
+use segue_model::plan::{DatabasePlan, Plan, SitePlan};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,8 +41,36 @@ impl Places {
 }
 
 fn servers(plan: &Plan) -> BTreeSet<SocketAddr> {
-    let database = plan.unit.database.iter();
-    let databases = database.flat_map(|d| [d.servers.source.address, d.servers.target.address]);
-    let backends = plan.unit.backends.iter().flat_map(|b| [b.source.address, b.target.address]);
+    let unit = &plan.unit;
+    let of_database = |d: &DatabasePlan| [d.servers.source.address, d.servers.target.address];
+    let databases = unit.databases.iter().flat_map(of_database);
+    let of_site = |s: &SitePlan| [s.backends.source.address, s.backends.target.address];
+    let backends = unit.sites.iter().flat_map(of_site);
     databases.chain(backends).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Places;
+    use futures_util::FutureExt;
+    use segue_model::plan::Plan;
+
+    fn plan() -> Plan {
+        segue_plan::parse(segue_plan::template(), "example.toml").unwrap()
+    }
+
+    #[test]
+    fn a_server_has_so_many_places_and_another_server_its_own() {
+        let (places, plan) = (Places::new(2), plan());
+        let one = places.take(&plan).now_or_never().expect("the first");
+        let _two = places.take(&plan).now_or_never().expect("the second");
+        assert!(places.take(&plan).now_or_never().is_none(), "both are taken");
+        let text = segue_plan::template().replace("192.0.2.", "198.18.0.");
+        let text = text.replace("203.0.113.", "198.18.1.");
+        let elsewhere = segue_plan::parse(&text, "elsewhere.toml").unwrap();
+        assert!(places.take(&elsewhere).now_or_never().is_some());
+        drop(one);
+        assert!(places.take(&plan).now_or_never().is_some(), "given back");
+    }
 }

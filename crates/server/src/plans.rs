@@ -4,6 +4,7 @@ use segue_model::fleet::{Fleet, Joint, People, Schedule, Wave};
 use segue_model::plan::{Plan, Policy, UnitPlan};
 use segue_model::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -54,7 +55,8 @@ pub fn hash(fleet: &Fleet) -> String {
     let share = units.len().div_ceil(cores).max(1);
     let hashes: Vec<String> = std::thread::scope(|scope| {
         let hash = |share: &[Arc<Plan>]| -> Vec<String> {
-            share.iter().map(|plan| segue_plan::hash(plan)).collect()
+            let mut hashes = segue_plan::Hashes::default();
+            share.iter().map(|plan| hashes.of(plan)).collect()
         };
         let working: Vec<_> =
             units.chunks(share).map(|share| scope.spawn(move || hash(share))).collect();
@@ -91,15 +93,16 @@ pub fn store(dir: &Path, fleet: &Fleet) -> Result<(String, PathBuf), Fault> {
 
 fn write(out: &mut impl Write, fleet: &Fleet) -> std::io::Result<()> {
     let mut policies: Vec<Arc<Policy>> = Vec::new();
+    let mut known: HashMap<*const Policy, usize> = HashMap::new();
     let mut places = Vec::with_capacity(fleet.units.len());
     for plan in &fleet.units {
         // Shared policies are the same allocation; a few that are equal and not shared cost
         // some lines.
-        let known = policies.iter().position(|policy| Arc::ptr_eq(policy, &plan.policy));
-        places.push(known.unwrap_or_else(|| {
+        let place = known.entry(Arc::as_ptr(&plan.policy)).or_insert_with(|| {
             policies.push(Arc::clone(&plan.policy));
             policies.len() - 1
-        }));
+        });
+        places.push(*place);
     }
     let head = Head {
         name: fleet.name.clone(),

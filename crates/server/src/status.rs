@@ -10,6 +10,7 @@ use segue_port::Clock;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// Values older than this are shown as unknown, milliseconds.
 const FRESH_MS: u64 = 3_000;
@@ -56,7 +57,11 @@ pub(crate) async fn status(state: &RunState, run: Option<&Run>, clock: &dyn Cloc
         return all;
     }
     let now_ms = clock.wall_ms();
-    all["units"] = state.units.iter().map(|(name, unit)| brief(run, name, unit, now_ms)).collect();
+    let waves = run.fleet.wave_places();
+    let brief = |(name, unit): (&UnitName, &Arc<UnitState>)| {
+        brief(waves.get(name).copied().unwrap_or(0), name, unit, now_ms)
+    };
+    all["units"] = state.units.iter().map(brief).collect();
     all["waves"] = (1..)
         .zip(&run.fleet.waves)
         .map(|(number, wave)| {
@@ -75,10 +80,10 @@ pub(crate) async fn status(state: &RunState, run: Option<&Run>, clock: &dyn Cloc
 }
 
 /// What a table of many units says of one.
-fn brief(run: &Run, name: &UnitName, unit: &UnitState, now_ms: u64) -> Value {
+fn brief(wave: u32, name: &UnitName, unit: &UnitState, now_ms: u64) -> Value {
     json!({
         "unit": name,
-        "wave": run.fleet.wave_of(name),
+        "wave": wave,
         "stage": unit.stage,
         "write_side": unit.write_side,
         "standing": format!("{:?}", standing(unit, now_ms)),
@@ -132,6 +137,14 @@ fn of_unit(
             },
             "because": v.because,
         }))).collect::<Map<_, _>>(),
+        "rehearsed": state.rehearsed.as_ref().map(|done| json!({
+            "at_ms": done.ended.at_ms,
+            "age_s": clock.wall_ms().saturating_sub(done.ended.at_ms) / 1_000,
+            "passed": done.passed,
+            "this_plan": done.plan_hash == state.plan_hash,
+            "forecast_pause_ms": done.pause_ms,
+            "forecast_took_ms": done.took_ms,
+        })),
         "drilled": state.drilled.map(|(at, pause_ms)| json!({
             "at_ms": at.at_ms,
             "age_s": clock.wall_ms().saturating_sub(at.at_ms) / 1_000,
@@ -188,6 +201,13 @@ fn triggers(text: &mut String, verdicts: &Value) {
     }
 }
 
+/// Adds how many items of the timeline are overdue.
+fn overdue(text: &mut String, status: &Value) {
+    if let Some(late @ 1..) = status["overdue"].as_u64() {
+        let _ = writeln!(text, "  {late} items of the timeline are overdue: segue timeline");
+    }
+}
+
 /// Returns the status as text.
 pub(crate) fn text(status: &Value) -> String {
     if status["run"].is_null() {
@@ -221,6 +241,7 @@ pub(crate) fn text(status: &Value) -> String {
     {
         let _ = writeln!(text, "  last drill: pause {ms:.0} ms, measured live {age} s ago");
     }
+    rehearsed(&mut text, &status["rehearsed"]);
     for (what, value) in status["measured"].as_object().into_iter().flatten() {
         match value.as_f64() {
             Some(value) => {
@@ -232,8 +253,28 @@ pub(crate) fn text(status: &Value) -> String {
         }
     }
     triggers(&mut text, &status["triggers"]);
+    overdue(&mut text, status);
     let _ = write!(text, "next: {}", next(status["stage"].as_str()));
     text
+}
+
+/// Adds what the last rehearsal says: a forecast.
+fn rehearsed(text: &mut String, status: &Value) {
+    let Some(age_s) = status["age_s"].as_u64() else { return };
+    let how = match (status["passed"] == true, status["this_plan"] == true) {
+        (true, true) => "passed",
+        (true, false) => "passed with another plan",
+        (false, _) => "DID NOT PASS",
+    };
+    let forecast = |key: &str| {
+        status[key].as_f64().map_or_else(|| "unknown".to_owned(), |ms| format!("{ms:.0} ms"))
+    };
+    let _ = writeln!(
+        text,
+        "  rehearsal {how} {age_s} s ago; forecast: pause {}, cutover {}",
+        forecast("forecast_pause_ms"),
+        forecast("forecast_took_ms")
+    );
 }
 
 /// So many units are named one by one.
@@ -269,6 +310,7 @@ fn fleet_text(status: &Value) -> String {
         let (name, stage) = (word(&unit["unit"]), word(&unit["stage"]));
         let _ = writeln!(text, "  {name:<30} {stage:<10} {}", word(&unit["standing"]));
     }
+    overdue(&mut text, status);
     text.push_str("next: segue cutover HASH for the next wave, segue report");
     text
 }

@@ -6,7 +6,10 @@
 use crate::active::Active;
 use crate::commit_timer;
 use crate::conductor::Conductor;
+use crate::rest::{Rest, Round};
 use crate::unit::Unit;
+use futures_util::future::join_all;
+use segue_database::MariaReplica;
 use segue_engine::triggers::{
     Judgement, LEVEL_MS, Level, Position, Reaction, judge_on, level_wanted, react,
 };
@@ -33,10 +36,16 @@ pub(crate) fn start(conductor: &Arc<Conductor>) {
     let conductor = Arc::clone(conductor);
     tokio::spawn(async move {
         let mut watches: BTreeMap<UnitName, Watch> = BTreeMap::new();
+        let mut rest = Rest::default();
         for turn in 0_u64.. {
             conductor.clock.sleep(EVERY).await;
             let units = if turn % FOLLOWED_EVERY == 0 {
-                conductor.at_stage(|stage| (Stage::Synced..Stage::Settled).contains(&stage))
+                let Round { awake, asleep } = rest.round(&conductor);
+                for unit in &asleep {
+                    // Its next turn counts from its own beginning.
+                    watches.entry(unit.clone()).or_default().since = None;
+                }
+                awake
             } else {
                 conductor.at_stage(|stage| stage == Stage::Watching)
             };
@@ -255,7 +264,7 @@ async fn carry_out(conductor: Arc<Conductor>, unit: Arc<Unit>, due: Due) {
         };
         async move { for_unit(&mate, due).await }
     });
-    let others = futures_util::future::join_all(others);
+    let others = join_all(others);
     tokio::join!(for_unit(&unit, due.clone()), others);
 }
 
@@ -288,7 +297,18 @@ async fn for_unit(unit: &Arc<Unit>, due: Due) {
 /// Returns why going back now would lose acknowledged writes, if it would.
 pub(crate) async fn loss(unit: &Arc<Unit>) -> Option<String> {
     let active = unit.active().await?;
-    let database = active.families.database.as_ref()?;
+    let ways = active.families.named_databases().map(async |(part, database)| {
+        let broken = lost(database).await?;
+        Some(match part.split_once(':') {
+            Some((_, schema)) => format!("schema `{schema}`: {broken}"),
+            None => broken,
+        })
+    });
+    let broken: Vec<String> = join_all(ways).await.into_iter().flatten().collect();
+    (!broken.is_empty()).then(|| broken.join("; "))
+}
+
+async fn lost(database: &MariaReplica) -> Option<String> {
     match database.way_back().await {
         Ok(way_back) if way_back.is_whole() => None,
         Ok(way_back) => Some(format!(

@@ -36,8 +36,9 @@ pub struct Fronts {
 impl Fronts {
     /// Builds the fronts; touches nothing.
     pub fn new(settings: FrontSettings) -> Arc<Self> {
-        let links =
-            settings.unit.fronts.iter().cloned().map(|plan| Arc::new(Link::new(plan))).collect();
+        let unit = &settings.unit;
+        let link = |plan: &FrontPlan| Arc::new(Link::new(plan.clone(), unit.name.clone()));
+        let links = unit.fronts.iter().map(link).collect();
         Arc::new(Self { settings, links, renewal: Mutex::new(None), epoch: AtomicU64::new(0) })
     }
 
@@ -89,16 +90,20 @@ impl Fronts {
         Ok(slow)
     }
 
-    /// Starts again every front that should run and does not. Its last routes stand on
-    /// disk, so it comes up as it was.
+    /// Starts again every front that should run and does not: one that has a route of the
+    /// unit. Its last routes stand on disk, so it comes up as it was, for other units too.
     pub async fn tend(&self) {
         for (link, hello) in self.hellos().await {
             let Err(fault) = hello else { continue };
-            if fault.kind != FaultKind::Unreachable || !link.plan.state.exists() {
+            let unit = &self.settings.unit.name;
+            if fault.kind != FaultKind::Unreachable
+                || !link.plan.state.exists()
+                || !segue_front::has_route(&link.plan.state, unit)
+            {
                 continue;
             }
             tracing::warn!(front = link.plan.name, %fault, "front is gone: starting it again");
-            if let Err(fault) = self.start(&link).await {
+            if let Err(fault) = self.ensure(&link).await {
                 tracing::error!(front = link.plan.name, %fault, "front does not start");
                 continue;
             }
@@ -113,13 +118,13 @@ impl Fronts {
     /// unit: one that took over the very port where the side's application is reached.
     pub(crate) fn relays(&self, front: &FrontPlan, side: Side) -> bool {
         let unit = &self.settings.unit;
-        let Some(backend) = unit.backend(side) else { return false };
-        unit.fronts.iter().any(|other| other.name != front.name && other.listen == backend.address)
+        let others = || unit.fronts.iter().filter(|other| other.name != front.name);
+        unit.backends(side).any(|server| others().any(|other| other.listen == server.address))
     }
 
-    /// Returns the front that stands on the address of `side`.
-    pub(crate) fn front_at(&self, side: Side) -> Option<&FrontPlan> {
-        self.settings.unit.fronts.iter().find(|front| front.side == side)
+    /// Says whether the front of this name stands on the address of `side`.
+    pub(crate) fn stands_at(&self, name: &str, side: Side) -> bool {
+        self.settings.unit.fronts.iter().any(|front| front.name == name && front.side == side)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::link::{Link, unexpected};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use segue_front::control::{HoldId, HoldStatus, Reply, Request, Running};
+use segue_model::event::Phase;
 use segue_model::plan::Policy;
 use segue_model::{EffectLeft, Fault, FaultKind, Side};
 use segue_port::{Authority, Call, Effect, Observed, Outcome};
@@ -46,7 +47,12 @@ impl Fronts {
         let fronts = Arc::clone(self);
         let (run, epoch) = (authority.run.clone(), authority.epoch);
         let every = Duration::from_millis(self.settings.policy.lease_ms) / RENEWALS_PER_LEASE;
-        let longest = Duration::from_millis(self.settings.policy.pause_budget_ms);
+        let policy = &self.settings.policy;
+        let longest = match authority.attempt.phase {
+            Phase::Cutover => policy.maintenance_budget_ms.unwrap_or(policy.pause_budget_ms),
+            _ => policy.pause_budget_ms,
+        };
+        let longest = Duration::from_millis(longest);
         let begun = Instant::now();
         let task = tokio::task::spawn(async move {
             while begun.elapsed() < longest {

@@ -2,10 +2,11 @@
 
 use crate::fronts::Fronts;
 use crate::link::{Link, unexpected};
+use crate::turns::turn;
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use segue_front::control::{Hello, Reply, Request};
-use segue_model::plan::Backend;
+use segue_front::control::{Hello, Reply, Request, SiteRoute};
+use segue_model::plan::SitePlan;
 use segue_model::{EffectLeft, Fault, FaultKind, Side, Sides};
 use segue_port::{Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
@@ -21,10 +22,33 @@ impl Fronts {
         Arc::new(Insert { fronts: Arc::clone(self) })
     }
 
+    /// Starts a front unless it serves; says whether it was started. Another unit of the run
+    /// may have started it, or may be the last one that just left it.
+    pub(crate) async fn ensure(&self, link: &Link) -> Outcome<bool> {
+        let _turn = turn(&link.plan.control).await;
+        let began = Instant::now();
+        loop {
+            match link.hello().await {
+                Ok(hello) if hello.listening => return Ok(false),
+                Ok(_) if began.elapsed() > START_LIMIT => {
+                    let op = format!("start front `{}`", link.plan.name);
+                    let cause = "its former process still finishes open connections";
+                    return Err(Fault::new("SG0152", FaultKind::Timeout, op, cause)
+                        .hint("try again in a minute: idle connections end by then"));
+                }
+                Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(_) => return self.start(link).await.map(|()| true),
+            }
+        }
+    }
+
     /// Starts a front's process, detached from this one, and waits until it answers.
-    pub(crate) async fn start(&self, link: &Link) -> Outcome<()> {
+    async fn start(&self, link: &Link) -> Outcome<()> {
         let plan = &link.plan;
-        let backend = self.backends()?.get(plan.side);
+        // What belongs to no unit goes on to the server whose place the front takes.
+        let servers = || self.settings.unit.backends(plan.side);
+        let default = servers().find(|server| server.address == plan.listen);
+        let default = default.or_else(|| servers().next()).ok_or_else(|| self.without_site())?;
         let mut args = vec![
             "front".to_owned(),
             format!("--name={}", plan.name),
@@ -32,7 +56,7 @@ impl Fronts {
             format!("--listen={}", plan.listen),
             format!("--control={}", plan.control.display()),
             format!("--state={}", plan.state.display()),
-            format!("--default-backend={}", backend.address),
+            format!("--default-backend={}", default.address),
         ];
         if plan.take_over {
             args.push("--take-over".into());
@@ -67,36 +91,35 @@ impl Fronts {
     }
 
     /// The checks of the plan leave no front without a web server.
-    fn backends(&self) -> Outcome<&Sides<Backend>> {
-        self.settings.unit.backends.as_ref().ok_or_else(|| {
-            let op = format!("insert the fronts of unit `{}`", self.settings.unit.name);
-            Fault::new("SG0151", FaultKind::Bug, op, "the unit has no web server")
-        })
+    fn without_site(&self) -> Fault {
+        let op = format!("insert the fronts of unit `{}`", self.settings.unit.name);
+        Fault::new("SG0151", FaultKind::Bug, op, "the unit has no web server")
     }
 
     async fn insert_one(&self, link: &Link, call: &Call) -> Outcome<Value> {
-        let running = link.hello().await.is_ok_and(|hello| hello.listening);
-        if !running {
-            self.start(link).await?;
-        }
+        let unit = &self.settings.unit;
+        let least = |side| unit.backends(side).map(|server| server.concurrency).min();
+        let concurrency = Sides { source: least(Side::Source), target: least(Side::Target) };
+        let (Some(source), Some(target)) = (concurrency.source, concurrency.target) else {
+            return Err(self.without_site());
+        };
+        let started = self.ensure(link).await?;
         let (run, epoch) = (call.authority.run.clone(), call.authority.epoch);
         link.call(&Request::Claim { run: run.clone(), epoch }).await?;
-        let unit = &self.settings.unit;
-        let backends = self.backends()?;
+        let site = |site: &SitePlan| SiteRoute {
+            hosts: site.hosts.clone(),
+            backends: Sides::from_fn(|side| site.backends.get(side).address),
+        };
         let route = |mark| Request::SetRoute {
             mark,
             unit: unit.name.clone(),
-            hosts: unit.hosts.clone(),
-            backends: Sides { source: backends.source.address, target: backends.target.address },
+            sites: unit.sites.iter().map(site).collect(),
             write_side: Side::Source,
-            concurrency: Sides {
-                source: backends.source.concurrency,
-                target: backends.target.concurrency,
-            },
+            concurrency: Sides { source, target },
         };
         match link.change(&run, epoch, route).await? {
             Reply::Done { .. } => {
-                Ok(json!({ "listen": link.plan.listen.to_string(), "started": !running }))
+                Ok(json!({ "listen": link.plan.listen.to_string(), "started": started }))
             }
             other => Err(unexpected("route", &link.plan.name, &other)),
         }
@@ -158,7 +181,9 @@ impl Effect for Insert {
                 Ok(_) => {
                     let (run, epoch) = (call.authority.run.clone(), call.authority.epoch);
                     link.call(&Request::Claim { run: run.clone(), epoch }).await?;
-                    link.change(&run, epoch, |mark| Request::Bypass { mark }).await?;
+                    // The last unit takes the front along.
+                    let unit = self.fronts.settings.unit.name.clone();
+                    link.change(&run, epoch, |mark| Request::Leave { mark, unit }).await?;
                 }
                 Err(fault) if fault.kind == FaultKind::Unreachable => {}
                 Err(fault) => return Err(fault),

@@ -10,6 +10,7 @@ mod preflight;
 mod route;
 mod sampler;
 mod totals;
+mod turns;
 
 pub use fronts::{FrontSettings, Fronts};
 pub use totals::TrafficTotals;

@@ -1,8 +1,8 @@
 //! One front as the controller sees it.
 
-use segue_front::control::{Client, Hello, Mark, Reply, Request};
+use segue_front::control::{Client, Hello, Mark, Reply, Request, Stats};
 use segue_model::plan::FrontPlan;
-use segue_model::{Epoch, Fault, FaultKind, RunId};
+use segue_model::{Epoch, Fault, FaultKind, RunId, UnitName};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -10,6 +10,8 @@ use tokio::sync::Mutex;
 /// A plan's front and the open connections to it.
 pub(crate) struct Link {
     pub(crate) plan: FrontPlan,
+    /// The unit that speaks to it; other units of the run have links of their own.
+    unit: UnitName,
     /// For changes and waits.
     main: Mutex<Option<Arc<Client>>>,
     /// For renewals and readings, which must not queue behind a wait.
@@ -20,8 +22,8 @@ pub(crate) struct Link {
 const ANSWER_LIMIT: Duration = Duration::from_millis(1_500);
 
 impl Link {
-    pub(crate) fn new(plan: FrontPlan) -> Self {
-        Self { plan, main: Mutex::new(None), side: Mutex::new(None) }
+    pub(crate) fn new(plan: FrontPlan, unit: UnitName) -> Self {
+        Self { plan, unit, main: Mutex::new(None), side: Mutex::new(None) }
     }
 
     async fn client(&self, place: &Mutex<Option<Arc<Client>>>) -> Result<Arc<Client>, Fault> {
@@ -44,9 +46,17 @@ impl Link {
         self.client(&self.side).await?.call(request).await
     }
 
-    /// Asks for the front's state.
+    /// Asks what the front counted for the unit.
+    pub(crate) async fn stats(&self) -> Result<Stats, Fault> {
+        match self.call_aside(&Request::UnitStats { unit: self.unit.clone() }).await? {
+            Reply::Stats(stats) => Ok(stats),
+            other => Err(unexpected("count at", &self.plan.name, &other)),
+        }
+    }
+
+    /// Asks for the front's state, with that of the unit.
     pub(crate) async fn hello(&self) -> Result<Hello, Fault> {
-        match self.call_aside(&Request::Hello).await? {
+        match self.call_aside(&Request::Greet { unit: self.unit.clone() }).await? {
             Reply::Hello(hello) => Ok(hello),
             other => Err(unexpected("greet", &self.plan.name, &other)),
         }
@@ -55,7 +65,8 @@ impl Link {
     /// Sends a change that is built with the next generation of the front.
     ///
     /// The generation is read first: after a lost answer the front's own count decides,
-    /// not a count of ours.
+    /// not a count of ours. What other units change meanwhile does not matter: a front
+    /// judges a generation against the last one of the same unit.
     pub(crate) async fn change(
         &self,
         run: &RunId,

@@ -1,6 +1,7 @@
 //! Checks before fronts are inserted; changes nothing.
 
 use crate::fronts::Fronts;
+use crate::turns::turn;
 use segue_model::Finding;
 use segue_model::plan::FrontPlan;
 use std::net::TcpListener;
@@ -22,6 +23,8 @@ impl Fronts {
                     "give it a shorter path",
                 ));
             }
+            // Units that share the address try to bind it, one after the other.
+            let _turn = turn(&plan.control).await;
             findings.extend(folders(plan));
             findings.extend(egress(plan));
             match link.hello().await {

@@ -3,7 +3,7 @@
 use crate::fronts::Fronts;
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use segue_front::control::{Reply, Request, Stats, Window};
+use segue_front::control::{Stats, Window};
 use segue_model::{Sample, Side, What};
 use segue_port::{Outcome, Sampler};
 use std::sync::Arc;
@@ -60,10 +60,10 @@ impl Sampler for FrontSampler {
                 samples.extend(of_side(side, last, &stats, now_boot_ms));
             }
             if let Some(write_side) = write_side {
-                let left = self.fronts.front_at(write_side.other()).map(|front| front.name.clone());
+                let left = write_side.other();
                 let arrived: u64 = stats
                     .iter()
-                    .filter(|(name, _)| Some(name) == left.as_ref())
+                    .filter(|(name, _)| self.fronts.stands_at(name, left))
                     .flat_map(|(_, s)| {
                         [window(s, Side::Source, last), window(s, Side::Target, last)]
                     })
@@ -82,14 +82,13 @@ impl Sampler for FrontSampler {
 impl FrontSampler {
     /// Returns which part of the second's requests came to the target's address.
     fn arrivals(&self, stats: &[(String, Stats)], last: u64, now: u64) -> Option<Sample> {
-        let target = self.fronts.front_at(Side::Target).map(|front| front.name.clone());
         let (mut there, mut all) = (0, 0);
         for (name, stats) in stats {
             let sides = [Side::Source, Side::Target];
             let windows = sides.into_iter().filter_map(|side| window(stats, side, last));
             let count: u64 = windows.map(|window| window.count).sum();
             all += count;
-            there += if Some(name) == target.as_ref() { count } else { 0 };
+            there += if self.fronts.stands_at(name, Side::Target) { count } else { 0 };
         }
         #[allow(clippy::cast_precision_loss)] // Counts of one second.
         let percent = there as f64 * 100.0 / all as f64;
@@ -98,12 +97,11 @@ impl FrontSampler {
     }
 
     async fn stats(&self) -> Outcome<Vec<(String, Stats)>> {
-        let all = self.fronts.links.iter().map(|link| async move {
-            match link.call_aside(&Request::Stats).await? {
-                Reply::Stats(stats) => Ok((link.plan.name.clone(), stats)),
-                other => Err(crate::link::unexpected("count at", &link.plan.name, &other)),
-            }
-        });
+        let all = self
+            .fronts
+            .links
+            .iter()
+            .map(|link| async move { Ok((link.plan.name.clone(), link.stats().await?)) });
         join_all(all).await.into_iter().collect()
     }
 }

@@ -1,7 +1,7 @@
 //! What all fronts counted, for the journal and the report.
 
 use crate::fronts::Fronts;
-use segue_front::control::{HoldRecord, Reply, Request, Totals};
+use segue_front::control::{HoldRecord, Totals};
 use segue_model::{Fault, Side, Sides};
 use serde::{Deserialize, Serialize};
 
@@ -35,10 +35,7 @@ impl Fronts {
         let mut relayed = Totals::default();
         let mut sent_on = Totals::default();
         for link in &self.links {
-            let stats = match link.call_aside(&Request::Stats).await? {
-                Reply::Stats(stats) => stats,
-                other => return Err(crate::link::unexpected("count at", &link.plan.name, &other)),
-            };
+            let stats = link.stats().await?;
             let mut arrived = 0;
             for side in [Side::Source, Side::Target] {
                 let Totals { requests, failed, longest_ms } = stats.sides.get(side);
@@ -57,9 +54,7 @@ impl Fronts {
             relayed.failed += stats.relayed.failed;
             sum.requests += arrived;
             sum.by_front.push((link.plan.name.clone(), arrived));
-            sum.holds.extend(
-                stats.holds.into_iter().filter(|hold| hold.unit == self.settings.unit.name),
-            );
+            sum.holds.extend(stats.holds);
         }
         // What one front sent on to another counts where it came in. Anybody can write the
         // header by which a front knows such a request: more of them than were sent on are

@@ -1,6 +1,7 @@
 //! Benchmarks by name. Each compares with what people would use otherwise, in the same
 //! run, and writes `target/bench/NAME.json`.
 
+mod engine;
 mod front;
 mod result;
 
@@ -14,8 +15,9 @@ use std::path::PathBuf;
 /// If there is none of that name, it cannot be run, or its goal is missed.
 pub(crate) fn run(name: &str) -> Result<()> {
     let rows = match name {
+        "engine" => engine::run(&target_dir()?)?,
         "front" => front::run(&target_dir()?)?,
-        _ => bail!("no such benchmark: `{name}`; there is: front"),
+        _ => bail!("no such benchmark: `{name}`; there are: engine, front"),
     };
     let path = target_dir()?.join("bench").join(format!("{name}.json"));
     result::write(&path, &rows)?;

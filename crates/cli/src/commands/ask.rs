@@ -15,6 +15,9 @@ pub(crate) fn command(asked: Command) -> Result<api::Command> {
             api::Command::Cutover { hash, prepare_only, pick: picked(pick) }
         }
         Command::Drill { hash, pick } => api::Command::Drill { hash, pick: picked(pick) },
+        Command::Rehearse { hash, pick, faults, keep, list_faults: false } => {
+            api::Command::Rehearse { hash, pick: picked(pick), faults, keep }
+        }
         Command::Rollback { because, pick } => {
             api::Command::Rollback { because, pick: picked(pick) }
         }

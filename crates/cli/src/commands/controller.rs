@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 ///
 /// # Errors
 /// If another controller has the run, or journal or socket cannot be opened.
-pub(crate) async fn run(dir: &Path, take_over: bool) -> Result<u8> {
+pub(crate) async fn run(dir: &Path, take_over: bool, readings: Option<&Path>) -> Result<u8> {
     // A session of its own: a lost terminal must not reach this process. Fails where the
     // process already leads a session, which is as good.
     let _ = rustix::process::setsid();
@@ -18,6 +18,10 @@ pub(crate) async fn run(dir: &Path, take_over: bool) -> Result<u8> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
+    if let Some(readings) = readings {
+        segue_server::run_in_room(dir, readings).await?;
+        return Ok(0);
+    }
     let come = if take_over { Come::TakeOver } else { Come::IfFree };
     segue_server::run(dir, come).await?;
     Ok(0)

@@ -37,7 +37,7 @@ pub(crate) fn read_plan(file: &Path) -> Result<Fleet> {
         format!("read plan file `{}` (`segue init` writes one)", file.display())
     })?;
     match segue_plan::read_plan(&text, &file.display().to_string())? {
-        PlanText::One(plan) => Ok(Fleet::of_one(*plan)),
+        PlanText::One(fleet) => Ok(*fleet),
         PlanText::Many(head) => {
             let folder = file.parent().unwrap_or(Path::new("."));
             let mut texts = Vec::new();

@@ -9,8 +9,11 @@ mod front;
 mod init;
 mod journal;
 mod plan;
+mod rehearse;
 mod report;
+mod room;
 mod status;
+mod timeline;
 
 use crate::args::{Args, Command};
 use crate::drive;
@@ -31,6 +34,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
             wait(plan::run(&dir, &file, json, plan::Wish { sheet, offline, schema }))
         }
         Command::Status => wait(status::run(&dir, json)),
+        Command::Timeline { hash } => wait(timeline::run(&dir, hash.as_deref(), json)),
         Command::Watch => wait(drive::follow(&dir, json, api::Command::Watch)),
         Command::Stop => wait(drive::stop(&dir, json)),
         Command::Report { out } => wait(report::run(&dir, &out, json)),
@@ -38,7 +42,13 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         Command::Front(front) => wait(front::run(front)),
         Command::Explain { code } => explain::run(&code),
         Command::Completions { shell } => completions::run(shell),
-        Command::Controller { take_over } => wait(controller::run(&dir, take_over)),
+        Command::Controller { take_over, readings } => {
+            wait(controller::run(&dir, take_over, readings.as_deref()))
+        }
+        Command::Room { role, home, place } => room::run(role, &home, place),
+        Command::Rehearse { hash, list_faults: true, .. } => {
+            rehearse::list_faults(&dir, &hash, json)
+        }
         Command::Resume { take_over: true, pick } => {
             let resume = ask::command(Command::Resume { take_over: true, pick })?;
             wait(drive::take_over(&dir, json, resume))
@@ -48,7 +58,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
 }
 
 /// Runs a future on a runtime of its own.
-fn wait(work: impl Future<Output = Result<u8>>) -> Result<u8> {
+pub(crate) fn wait(work: impl Future<Output = Result<u8>>) -> Result<u8> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -2,7 +2,7 @@
 
 use super::doctor;
 use anyhow::{Context, Result, bail};
-use segue_model::Severity;
+use segue_model::{Fleet, Severity};
 use std::path::Path;
 
 /// What `segue plan` shall do besides.
@@ -55,6 +55,7 @@ pub(crate) async fn run(dir: &Path, file: &Path, json: bool, wish: Wish) -> Resu
             println!("cannot be proven: {line}");
         }
     }
+    times(&plan, json, wish.offline)?;
     let (hash, path) = segue_server::plans::store(dir, &plan)?;
     if json {
         println!("{}", serde_json::json!({ "hash": hash, "stored": path }));
@@ -63,4 +64,32 @@ pub(crate) async fn run(dir: &Path, file: &Path, json: bool, wish: Wish) -> Resu
         println!("next: segue sync {}", hash.get(..8).context("hash is too short")?);
     }
     Ok(0)
+}
+
+/// Tells what concerns when and by whom: the quietest hour, and duties that nobody has.
+fn times(plan: &Fleet, json: bool, offline: bool) -> Result<()> {
+    let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond())?;
+    let quiet = match offline {
+        true => Err("the access logs were not looked at".to_owned()),
+        false => segue_server::quiet::of(plan, now_ms),
+    };
+    let missing = segue_server::timeline::duties_without_person(plan);
+    if json {
+        let found = quiet.as_ref().ok();
+        let unknown = quiet.as_ref().err();
+        println!(
+            "{}",
+            serde_json::json!({
+                "quietest_hour": found,
+                "quietest_hour_unknown": unknown,
+                "duties_without_person": missing,
+            })
+        );
+        return Ok(());
+    }
+    println!("{}", segue_server::quiet::told(&quiet));
+    if !missing.is_empty() {
+        println!("duties of the timeline that nobody has: {}", missing.join(", "));
+    }
+    Ok(())
 }

@@ -23,6 +23,9 @@ use tokio::task::JoinHandle;
 /// Leases after which a fence that nobody sealed is no longer renewed: a controller that
 /// hangs must not keep the tables shut.
 const RENEWALS: u32 = 15;
+/// Longest wait for the locks, however much time the step has: a transaction that nobody ends
+/// shall not keep a maintenance window waiting.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A fence that was raised.
 #[derive(Debug)]
@@ -49,12 +52,12 @@ impl Fence {
         place: Place,
         output: Value,
         every: Duration,
-        lease: Duration,
+        longest: Duration,
     ) -> Self {
         let side = wire.side();
         let wire = Arc::new(Mutex::new(Some(wire)));
         let lapsed = Arc::new(AtomicBool::new(false));
-        let renewing = tokio::spawn(renew(Arc::clone(&wire), Arc::clone(&lapsed), every, lease));
+        let renewing = tokio::spawn(renew(Arc::clone(&wire), Arc::clone(&lapsed), every, longest));
         Self { side, attempt, output, place, wire, lapsed, renewing }
     }
 
@@ -117,10 +120,10 @@ async fn renew(
     wire: Arc<Mutex<Option<Wire>>>,
     lapsed: Arc<AtomicBool>,
     every: Duration,
-    lease: Duration,
+    longest: Duration,
 ) {
     let begun = Instant::now();
-    while begun.elapsed() < lease * RENEWALS {
+    while begun.elapsed() < longest {
         tokio::time::sleep(every).await;
         let mut held = wire.lock().await;
         let Some(session) = held.as_mut() else { return };
@@ -175,7 +178,12 @@ impl Effect for Raise {
             .await
             .reading(&op)?;
         wire.set_limit(Duration::from_secs(seconds));
-        let (tables, attempts) = locks::lock_schema(link, &mut wire, Deadline::of(call)).await?;
+        let (tables, attempts) = locks::lock_schema(
+            link,
+            &mut wire,
+            Deadline::after(call.time_allowed.min(LOCK_PATIENCE)),
+        )
+        .await?;
         let place = locks::position(&mut wire).await?;
         let output = json!({
             "effect": "database.fence",
@@ -194,7 +202,8 @@ impl Effect for Raise {
             place,
             output.clone(),
             link.settings.renewal(),
-            Duration::from_secs(seconds),
+            // A step that may take longer than that may need its fence as long.
+            (Duration::from_secs(seconds) * RENEWALS).max(call.time_allowed),
         ));
         Ok(output)
     }

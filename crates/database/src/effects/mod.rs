@@ -9,6 +9,7 @@ pub(crate) mod follow;
 pub(crate) mod promote;
 pub(crate) mod seal;
 pub(crate) mod seed;
+pub(crate) mod shared;
 pub(crate) mod verify;
 
 use segue_model::Side;

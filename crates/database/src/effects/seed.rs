@@ -1,5 +1,6 @@
 //! Seed: the first copy, consistent at one position of the source's binary log.
 
+use super::shared::{self, Of};
 use super::{BOTH, ms_since};
 use crate::copy::{self, Tally, Work};
 use crate::fault::{Deadline, Explain};
@@ -102,11 +103,12 @@ impl Seed {
         Ok(Moment { gtid: place.gtid, readers: readers.into(), tables })
     }
 
-    /// Reads the plan's logins at the source and makes sure that none exists at the target.
+    /// Reads the plan's logins at the source and makes sure that none exists at the target,
+    /// but for those that another database of the unit has in common with this one.
     async fn definitions(&self, source: &mut Wire, target: &mut Wire) -> Outcome<Vec<Definition>> {
         let link = self.link();
         let accounts = logins::planned(link, source).await?;
-        if let Some((there, _)) = logins::planned(link, target).await?.first() {
+        if let Some(there) = shared::strangers(link, target, Of::ThisRun).await?.first() {
             return Err(Fault::new(
                 "SG0209",
                 FaultKind::Conflict,
@@ -127,8 +129,12 @@ impl Seed {
         let deadline = Deadline::of(call);
         let begun = Instant::now();
         let mut source = link.open(Side::Source).await?;
-        let definitions = self.definitions(&mut source, target).await?;
-        self.set_mark(target, "copying", &definitions, &Value::Null).await?;
+        let definitions = {
+            let _turn = link.pair.logins.lock().await;
+            let definitions = self.definitions(&mut source, target).await?;
+            self.set_mark(target, "copying", &definitions, &Value::Null).await?;
+            definitions
+        };
         let options: (String, String) = source
             .one(format!(
                 "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME \
@@ -148,8 +154,9 @@ impl Seed {
             .await
             .changing(&op)?;
         target.run(format!("USE {}", link.names.schema_ident())).await.changing(&op)?;
-        for definition in &definitions {
-            logins::create_locked(target, definition).await?;
+        {
+            let _turn = link.pair.logins.lock().await;
+            shared::create(target, &definitions).await?;
         }
         let moment = self.moment(deadline).await?;
         target.run("SET SESSION foreign_key_checks = 0").await.changing(&op)?;
@@ -278,7 +285,10 @@ impl Seed {
             .run(format!("DROP SCHEMA IF EXISTS {}", link.names.schema_ident()))
             .await
             .changing(&op)?;
-        let accounts: Vec<Account> = ours.into_iter().map(|(account, _)| account).collect();
+        let _turn = link.pair.logins.lock().await;
+        let others = shared::noted(link, target, Of::ThisRun).await?;
+        let accounts = ours.into_iter().map(|(account, _)| account);
+        let accounts: Vec<Account> = accounts.filter(|own| !others.contains(own)).collect();
         if !accounts.is_empty() {
             target
                 .run(format!("DROP USER IF EXISTS {}", logins::joined(&accounts)))

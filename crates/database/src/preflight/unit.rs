@@ -1,5 +1,6 @@
 //! What stands against the plan in the unit itself: its tables and logins.
 
+use crate::effects::shared::{self, Of};
 use crate::fault::Explain;
 use crate::link::{Link, Wire};
 use crate::logins;
@@ -70,7 +71,7 @@ async fn check_tables(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) ->
         found.push(Finding::refuse(
             "SG0249",
             format!("foreign key `{name}` refers to {to} in another schema"),
-            "move both schemas as one unit, or drop the key",
+            "drop the key: each schema is copied and followed by itself, also those of one unit",
         ));
     }
     Ok(())
@@ -152,7 +153,7 @@ pub(super) async fn target_side(link: &Link) -> Outcome<Vec<Finding>> {
                 "move it away, or choose another target",
             ));
         }
-        for (account, _) in logins::planned(link, &mut wire).await? {
+        for account in shared::strangers(link, &mut wire, Of::AnyRun).await? {
             found.push(Finding::refuse(
                 "SG0209",
                 format!("login {account} exists at the target already"),

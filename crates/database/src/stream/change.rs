@@ -244,13 +244,13 @@ async fn restore_alone(link: &Link, wire: &mut Wire, op: &str) -> Outcome<bool> 
     settle(link, wire, op).await?;
     let mut all = members::all(link, wire).await?;
     let wanted = Filters::all(following(&all));
-    if is.apply_errno != 0 && is.filters == wanted {
+    if is.apply_errno != 0 && *is.filters == wanted {
         if !apart::leave_out(link, wire, &is, &all, op).await? {
             return Err(stopped(op, &is.error));
         }
         all = members::all(link, wire).await?;
     }
-    if !(is.runs() && is.filters == wanted) && following(&all).next().is_some() {
+    if !(is.runs() && *is.filters == wanted) && following(&all).next().is_some() {
         tracing::warn!(
             stream = link.names.connection(wire.side()),
             error = is.error,

@@ -137,12 +137,17 @@ fn name(link: &Link, wire: &Wire) -> Literal {
 
 /// Returns the members of the stream that this server reads, in order of their names.
 pub(crate) async fn all(link: &Link, wire: &mut Wire) -> Outcome<Vec<Member>> {
+    noted(link, wire, "").await
+}
+
+/// Reads the notes that fit.
+async fn noted(link: &Link, wire: &mut Wire, fits: &str) -> Outcome<Vec<Member>> {
     let op = format!("read which units the stream at the {} carries", wire.side());
     let stream = name(link, wire);
     let found = wire
         .rows::<(String, String, String, String, String, String, String)>(format!(
             "SELECT unit, gtid, stage, others, why, `schemas`, patterns FROM {} \
-             WHERE stream = {} ORDER BY unit",
+             WHERE stream = {}{fits} ORDER BY unit",
             own("stream"),
             stream,
         ))
@@ -169,7 +174,8 @@ pub(crate) async fn all(link: &Link, wire: &mut Wire) -> Outcome<Vec<Member>> {
 
 /// Returns the link's unit in the stream that this server reads, if it was ever put there.
 pub(crate) async fn of(link: &Link, wire: &mut Wire) -> Outcome<Option<Member>> {
-    Ok(all(link, wire).await?.into_iter().find(|member| member.unit == link.names.unit))
+    let own = format!(" AND unit = {}", link.names.unit_literal());
+    Ok(noted(link, wire, &own).await?.pop())
 }
 
 /// Notes a unit that is to come into the stream; a note that is there stays.

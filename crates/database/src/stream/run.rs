@@ -67,10 +67,10 @@ pub(super) async fn resume(
 ) -> Outcome<()> {
     let wanted = Filters::all(following(all));
     match status(link, wire).await? {
-        Some(status) if status.runs() && status.filters == wanted => Ok(()),
+        Some(status) if status.runs() && *status.filters == wanted => Ok(()),
         _ if wanted == Filters::default() => Ok(()),
         // What is received is filtered when it is applied: the connection can stay.
-        Some(status) if status.receiving && status.filters != Filters::default() => {
+        Some(status) if status.receiving && *status.filters != Filters::default() => {
             refilter(link, wire, &wanted, deadline).await
         }
         _ => start(link, wire, &wanted, None, deadline).await,
@@ -89,18 +89,20 @@ async fn refilter(
     stop_applying(link, wire, &op).await?;
     set_filters(link, wire, filters, &op).await?;
     wire.run(format!("START SLAVE {name} SQL_THREAD")).await.changing(&op)?;
-    wait_until(link, wire, deadline, &op, |status| status.runs() && status.filters == *filters)
+    wait_until(link, wire, deadline, &op, |status| status.runs() && *status.filters == *filters)
         .await
 }
 
 pub(super) async fn stop_applying(link: &Link, wire: &mut Wire, op: &str) -> Outcome<()> {
     let name = Literal::new(link.names.connection(wire.side()));
+    link.pair.touch(wire.side());
     wire.run(format!("STOP SLAVE {name} SQL_THREAD")).await.changing(op)
 }
 
 /// Sets the filters; the applying thread must stand.
 async fn set_filters(link: &Link, wire: &mut Wire, filters: &Filters, op: &str) -> Outcome<()> {
     let name = Literal::new(link.names.connection(wire.side()));
+    link.pair.touch(wire.side());
     wire.run(format!("SET @@default_master_connection = {name}")).await.changing(op)?;
     for (variable, values) in
         [("replicate_do_db", &filters.schemas), ("replicate_wild_do_table", &filters.patterns)]
@@ -135,6 +137,7 @@ async fn wait_until(
 
 pub(super) async fn stop(link: &Link, wire: &mut Wire, op: &str) -> Outcome<()> {
     let name = Literal::new(link.names.connection(wire.side()));
+    link.pair.touch(wire.side());
     match wire.run(format!("STOP SLAVE {name}")).await {
         // 1617: there is no such connection.
         Err(error) if error.code() == Some(1617) => Ok(()),
@@ -199,7 +202,7 @@ pub(super) async fn start(
         wire.run(format!("START SLAVE {name}{until}")).await.changing(&op)?;
         wait_until(link, wire, deadline, &op, |status| {
             let ended = !until.is_empty() && status.received && status.error.is_empty();
-            status.filters == *filters && (status.runs() || ended)
+            *status.filters == *filters && (status.runs() || ended)
         })
         .await
     }

@@ -138,19 +138,26 @@ impl Writer {
 
     fn serve(mut self, inbox: &Receiver<Request>) {
         let mut closing = None;
-        while let Ok(request) = inbox.recv() {
-            let Batch { rows, written } = match request {
-                Request::Write(batch) => batch,
-                Request::Close(told) => {
-                    closing = Some(told);
-                    break;
+        while closing.is_none()
+            && let Ok(first) = inbox.recv()
+        {
+            // Boards hand over every second: what waits meanwhile shares a transaction.
+            let mut batches: Vec<Batch> = Vec::new();
+            for request in std::iter::once(first).chain(inbox.try_iter()) {
+                match request {
+                    Request::Write(batch) => batches.push(batch),
+                    Request::Close(told) => {
+                        closing = Some(told);
+                        break;
+                    }
                 }
-            };
-            let result = self.write(&rows);
-            if let Err(error) = &result {
-                tracing::error!(%error, lost = rows.len(), "roll-ups not written");
             }
-            if let Some(written) = written {
+            let result = self.write(&batches);
+            if let Err(error) = &result {
+                let lost: usize = batches.iter().map(|batch| batch.rows.len()).sum();
+                tracing::error!(%error, lost, "roll-ups not written");
+            }
+            for written in batches.into_iter().filter_map(|batch| batch.written) {
                 // Who asked may have gone.
                 let _ = written.send(result.is_ok());
             }
@@ -165,11 +172,11 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batch: &[RollUp]) -> rusqlite::Result<()> {
+    fn write(&mut self, batches: &[Batch]) -> rusqlite::Result<()> {
         let transaction = self.0.transaction()?;
         {
             let mut insert = transaction.prepare_cached(INSERT)?;
-            for row in batch {
+            for row in batches.iter().flat_map(|batch| &batch.rows) {
                 insert.execute(params![
                     row.at_ms as i64,
                     row.boot_ms as i64,

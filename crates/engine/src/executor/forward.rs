@@ -18,6 +18,7 @@ use std::time::Duration;
 
 const POLL_FIRST: Duration = Duration::from_millis(20);
 const POLL_MOST: Duration = Duration::from_secs(1);
+const POLL_TOGETHER: Duration = Duration::from_millis(40);
 const GATE_LIMIT: Duration = Duration::from_secs(5);
 /// A step that is retried without end tells the journal so often.
 const TELL_EVERY_MS: u64 = 10_000;
@@ -35,6 +36,10 @@ impl Course<'_> {
             for answer in &answers {
                 self.tell_answer(place, &open, answer).await?;
             }
+            let waits = answers
+                .iter()
+                .filter(|a| a.verdict != Verdict::Pass)
+                .all(|answer| self.waits_in_pause(place, answer));
             let Some(worst) = answers.into_iter().find(|a| a.verdict != Verdict::Pass) else {
                 self.here = Here::GatesPassed(place);
                 return Ok(());
@@ -46,17 +51,26 @@ impl Course<'_> {
                 if overdue {
                     return self.stuck(place, says, "").await;
                 }
-            } else if self.in_pause(&open) || worst.verdict == Verdict::Fail {
+            } else if worst.verdict == Verdict::Fail || self.in_pause(&open) && !waits {
                 return self.withdraw_because(says).await;
-            } else if overdue {
+            } else if overdue && !self.in_pause(&open) {
                 return self.withdraw_because(format!("waited {wait_ms} ms: {says}")).await;
             }
             polls += 1;
-            let pause = doubled(POLL_FIRST, polls).min(POLL_MOST);
+            // What waits for others shall begin with them.
+            let most = if self.in_pause(&open) || waits { POLL_TOGETHER } else { POLL_MOST };
+            let pause = doubled(POLL_FIRST, polls).min(most);
             if self.unless_turned(self.executor.clock.sleep(pause)).await?.is_none() {
                 return Ok(());
             }
         }
+    }
+
+    /// Says whether an answer is worth waiting for while visitors wait.
+    fn waits_in_pause(&self, place: usize, answer: &Answer) -> bool {
+        let gates = &self.step(place).gates;
+        answer.verdict == Verdict::Wait
+            && gates.iter().any(|gate| gate.waits_in_pause() && gate.name() == answer.gate)
     }
 
     /// Returns the answers of the step's gates, the worst first, and of the budget.

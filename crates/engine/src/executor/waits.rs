@@ -48,6 +48,10 @@ impl Course<'_> {
     /// without a budget. The reserve counts up to the seal, for what follows is what it is for.
     pub(super) fn pause_use(&self, open: &AttemptState, place: usize) -> Option<PauseUse> {
         let budget = self.table.budget.filter(|_| self.in_pause(open))?;
+        if *self.wish.borrow() == Wish::Through {
+            // What it switches together with has switched: no budget makes it turn round.
+            return None;
+        }
         let used = self.now_ms().saturating_sub(open.pause.began?.boot_ms);
         let up_to_seal = self.shape.pause(Pause::Seal).is_none_or(|seal| place <= seal);
         let sealed = open.pause.sealed.is_some();

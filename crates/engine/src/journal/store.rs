@@ -76,18 +76,13 @@ impl Store {
         Ok(Self { connection, head, head_file })
     }
 
-    /// Reads the checked records in `dir` without changing anything.
-    pub(super) fn read_all(dir: &Path) -> Outcome<Vec<Record>> {
+    /// Feeds `take` the checked records in `dir`, oldest first, without changing anything.
+    pub(super) fn read_all(dir: &Path, take: impl FnMut(Record) -> Outcome<()>) -> Outcome<()> {
         // Before the records: a writer may append in between, and more is no loss.
         let witness = Head::read(dir)?;
         let connection = read_only(dir)?;
-        let mut records = Vec::new();
-        let head = read(&connection, dir, NO_RECORD, |record| {
-            records.push(record);
-            Ok(())
-        })?;
-        check_tail(dir, &connection, witness, head.seq)?;
-        Ok(records)
+        let head = read(&connection, dir, NO_RECORD, take)?;
+        check_tail(dir, &connection, witness, head.seq)
     }
 
     /// Says whether the journal in `dir` holds the record that `head` names.

@@ -33,6 +33,8 @@ impl Level {
 pub struct Evidence<'a> {
     /// Samples of the trigger's measure.
     pub samples: &'a [Sample],
+    /// Where they came from so far: of several, one that fell silent is not calm.
+    pub origins: &'a [String],
     /// Samples of the same measure of the other side.
     pub other_side: &'a [Sample],
     /// How many clients either side answered.
@@ -72,7 +74,15 @@ pub fn judge(trigger: &Trigger, evidence: Evidence<'_>, now_ms: u64, since_ms: u
     let samples: Vec<&Sample> = evidence.samples.iter().filter(within).collect();
     match trigger.against {
         Some(against) => relative(trigger, against, &samples, evidence, &time),
-        None => absolute(trigger, &samples, &time),
+        None => {
+            let known = evidence.origins.iter().map(String::as_str);
+            absolute(
+                trigger,
+                &samples,
+                known.filter(|from| wanted.is_none_or(|w| w == *from)),
+                &time,
+            )
+        }
     }
 }
 
@@ -84,8 +94,16 @@ struct Time {
 }
 
 /// Each origin is judged by itself; the worst counts.
-fn absolute(trigger: &Trigger, samples: &[&Sample], time: &Time) -> Judgement {
+fn absolute<'a>(
+    trigger: &Trigger,
+    samples: &[&'a Sample],
+    known: impl Iterator<Item = &'a str>,
+    time: &Time,
+) -> Judgement {
     let mut origins: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
+    if !samples.is_empty() {
+        origins.extend(known.map(|from| (from, Vec::new())));
+    }
     for sample in samples {
         origins.entry(&sample.from).or_default().push(sample);
     }
@@ -223,6 +241,13 @@ fn same_moment(a: &Sample, b: &Sample) -> bool {
     a.taken_at_ms.abs_diff(b.taken_at_ms) <= SAME_MOMENT_MS
 }
 
+/// Says whether two origins are the two sides of one thing: `app-log:source:shop` and
+/// `app-log:target:shop`.
+fn same_part(one: &str, other: &str) -> bool {
+    let words = |from| str::split(from, ':').filter(|word| *word != "source" && *word != "target");
+    words(one).eq(words(other))
+}
+
 fn reference(
     trigger: &Trigger,
     against: Against,
@@ -236,7 +261,7 @@ fn reference(
             .other_side
             .iter()
             .filter(|other| other.count >= trigger.min_count && crowd.is_behind(other))
-            .filter(|other| same_moment(other, sample))
+            .filter(|other| same_moment(other, sample) && same_part(&other.from, &sample.from))
             .min_by_key(|other| other.taken_at_ms.abs_diff(sample.taken_at_ms))
             .map(|other| other.value),
     }

@@ -10,6 +10,8 @@ mod journal;
 mod lease;
 mod model;
 mod simulation;
+mod size;
+mod together;
 mod torn;
 mod toy;
 mod triggers;

@@ -226,6 +226,7 @@ fn one_busy_client_decides_nothing() {
         let clients = crowd(clients);
         let evidence = Evidence {
             samples: &samples,
+            origins: &[],
             other_side: &other_side,
             clients: &clients,
             before: None,
@@ -252,4 +253,27 @@ fn comparisons_that_cannot_work_are_refused() {
     let mut never = compared(Reference::Before, 0);
     (never.bound.max, never.bound.min) = (None, Some(0.0));
     assert_eq!(prove(&never).unwrap_err().code, "SG0640");
+}
+
+#[test]
+fn of_several_origins_one_that_fell_silent_is_not_calm() {
+    let origins = ["database:target:a".to_owned(), "database:target:b".to_owned()];
+    let trigger = Trigger { no_data: NoData::Ask, ..slow() };
+    let samples: Vec<Sample> = (1..=20)
+        .map(|n| Sample {
+            what: trigger.bound.what,
+            value: 0.0,
+            count: 100,
+            taken_at_ms: n * 500,
+            from: origins[0].clone(),
+        })
+        .collect();
+    let judged = |origins: &[String]| {
+        let evidence = Evidence { samples: &samples, origins, ..Evidence::default() };
+        judge(&trigger, evidence, 10_000, 0)
+    };
+    assert_eq!(judged(&origins[..1]).standing, Standing::Quiet);
+    let silent = judged(&origins);
+    assert_eq!(silent.standing, Standing::NoData);
+    assert!(silent.starts.is_some() && silent.because.contains("database:target:b"), "{silent:?}");
 }

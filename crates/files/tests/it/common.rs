@@ -3,7 +3,7 @@
 use segue_files::{TreeReplica, TreeSettings};
 use segue_model::event::{Attempt, Phase};
 use segue_model::plan::TreePlan;
-use segue_model::{Epoch, Fault, Sides};
+use segue_model::{Epoch, Fault, Side, Sides, What};
 use segue_port::{Authority, Call, Effect, Facts, NoProgress, Observed};
 use serde_json::Value;
 use std::fs;
@@ -67,6 +67,21 @@ impl World {
             run(&effect.unwrap(), &call(phase, step)).await?;
         }
         Ok(())
+    }
+
+    /// Waits until the lag of `side` is known, as the gate before a cutover does: after a
+    /// restart or a switch taken back a whole pass comes first.
+    pub(crate) async fn lag_is_known(&self, side: Side) {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        let lag = self.replica.samplers()[0].clone();
+        loop {
+            let samples = lag.sample(1).await.unwrap();
+            if samples.iter().any(|sample| sample.what == What::FilesLagMs(side)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no lag of the {side} within 15 s");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until both trees are equal as another program sees them.

@@ -107,6 +107,7 @@ async fn takes_a_promotion_back_only_if_nothing_was_written_since() {
     assert_eq!(world.replica.write_side(), Some(Side::Source));
     write(world.source("b"), "2");
     world.equal().await;
+    world.lag_is_known(Side::Source).await;
     world.cut_over(Phase::Cutover).await.unwrap();
     write(world.target("c"), "3");
     let fault = promote.undo(&call).await.unwrap_err();

@@ -10,6 +10,10 @@
 //! that only rises. A request of another run, of an epoch below the highest seen
 //! or of a generation not above the last one is refused and changes nothing, so
 //! that whatever a former controller still had under way cannot land later.
+//!
+//! **Several units.** A front has the units of one run, each with its own routes, holds,
+//! counters and last generation: what is asked for one never supersedes what is asked for
+//! another. A generation above that of the whole front is above that of every unit.
 
 mod client;
 pub(crate) use client::LINE_MAX;
@@ -47,8 +51,17 @@ pub struct Mark {
     pub run: RunId,
     /// The lease's number; the highest one seen wins.
     pub epoch: Epoch,
-    /// Rises with every change; [`Hello::generation`] is the last one in force.
+    /// Rises with every change of a unit; [`Hello::generation`] is the highest in force.
     pub generation: u64,
+}
+
+/// Hosts that one application answers for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteRoute {
+    /// Host names without port, compared without regard to case.
+    pub hosts: Vec<String>,
+    /// The application's address at each side.
+    pub backends: Sides<SocketAddr>,
 }
 
 /// What a controller asks a front.
@@ -57,8 +70,18 @@ pub struct Mark {
 pub enum Request {
     /// Who are you, and in which state? Answered with [`Reply::Hello`].
     Hello,
+    /// The same, with the state of this unit alone: a front may have thousands.
+    Greet {
+        /// The unit.
+        unit: UnitName,
+    },
     /// Everything that was counted. Answered with [`Reply::Stats`].
     Stats,
+    /// What was counted for one unit, in the same form; zero for one without a route.
+    UnitStats {
+        /// The unit.
+        unit: UnitName,
+    },
     /// Takes the front for a run, or raises the epoch of the run that has it.
     /// Refused if another run has the front or the epoch is lower than one seen.
     Claim {
@@ -81,10 +104,8 @@ pub enum Request {
         mark: Mark,
         /// The unit; its former route is replaced.
         unit: UnitName,
-        /// Host names without port, compared without regard to case.
-        hosts: Vec<String>,
-        /// The application's address at each side.
-        backends: Sides<SocketAddr>,
+        /// Its sites: all of them are held and released together.
+        sites: Vec<SiteRoute>,
         /// The side that takes the unit's requests.
         write_side: Side,
         /// How many released requests may be at each side at once.
@@ -168,6 +189,15 @@ pub enum Request {
         /// The write side from now on.
         to: Side,
     },
+    /// Takes a unit's route away: its hosts go where those of no unit go. When the last
+    /// unit leaves, so does the front, as by [`Request::Bypass`]. Refused while the unit's
+    /// hold is sealed.
+    Leave {
+        /// Who asks.
+        mark: Mark,
+        /// The unit.
+        unit: UnitName,
+    },
     /// Leaves the way: no new connection is taken (a port that was taken over goes
     /// back to its server), open ones finish, then the process ends. Refused while a
     /// hold is sealed. Answered once the listening socket is closed.
@@ -187,12 +217,28 @@ impl Request {
             | Self::SealHold { mark, .. }
             | Self::Unseal { mark, .. }
             | Self::Release { mark, .. }
+            | Self::Leave { mark, .. }
             | Self::Bypass { mark } => Some(mark),
             Self::Hello
+            | Self::Greet { .. }
             | Self::Stats
+            | Self::UnitStats { .. }
             | Self::Claim { .. }
             | Self::WaitIdle { .. }
             | Self::Renew { .. } => None,
+        }
+    }
+
+    /// Returns the unit that a changing request is about; none if it is about the front.
+    pub fn changed_unit(&self) -> Option<&UnitName> {
+        match self {
+            Self::SetRoute { unit, .. }
+            | Self::Hold { unit, .. }
+            | Self::SealHold { unit, .. }
+            | Self::Unseal { unit, .. }
+            | Self::Release { unit, .. }
+            | Self::Leave { unit, .. } => Some(unit),
+            _ => None,
         }
     }
 
@@ -204,8 +250,8 @@ impl Request {
     /// Returns operation and object for messages: ``hold unit `shop` ``.
     pub fn what(&self) -> String {
         match self {
-            Self::Hello => "greet front".into(),
-            Self::Stats => "read counters of front".into(),
+            Self::Hello | Self::Greet { .. } => "greet front".into(),
+            Self::Stats | Self::UnitStats { .. } => "read counters of front".into(),
             Self::Claim { run, .. } => format!("claim front for run `{run}`"),
             Self::Unclaim { mark } => format!("give front free from run `{}`", mark.run),
             Self::SetRoute { unit, .. } => format!("set route of unit `{unit}`"),
@@ -215,6 +261,7 @@ impl Request {
             Self::SealHold { hold_id, .. } => format!("seal hold `{hold_id}`"),
             Self::Unseal { hold_id, .. } => format!("unseal hold `{hold_id}`"),
             Self::Release { unit, to, .. } => format!("release unit `{unit}` to {to}"),
+            Self::Leave { unit, .. } => format!("take unit `{unit}` out of front"),
             Self::Bypass { .. } => "bypass front".into(),
         }
     }

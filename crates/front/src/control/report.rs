@@ -1,6 +1,6 @@
 //! What a front tells about itself. Times are milliseconds of the boot clock.
 
-use super::HoldId;
+use super::{HoldId, SiteRoute};
 use segue_model::{Epoch, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ pub struct Hello {
     pub claim: Option<RunId>,
     /// Highest epoch seen since the claim.
     pub epoch: Epoch,
-    /// Last generation in force.
+    /// Highest generation in force, over all units.
     pub generation: u64,
     /// Now, by the boot clock.
     pub boot_ms: u64,
@@ -48,10 +48,8 @@ impl Hello {
 pub struct UnitStatus {
     /// The unit.
     pub unit: UnitName,
-    /// Its host names.
-    pub hosts: Vec<String>,
-    /// The application's address at each side.
-    pub backends: Sides<SocketAddr>,
+    /// Its sites.
+    pub sites: Vec<SiteRoute>,
     /// The side that takes its requests.
     pub write_side: Side,
     /// Its hold.
@@ -158,7 +156,7 @@ pub struct HoldRecord {
 }
 
 /// Everything a front counts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// Now, by the boot clock.
     pub boot_ms: u64,

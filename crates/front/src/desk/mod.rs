@@ -1,19 +1,22 @@
 //! Carries out what controllers ask: one change at a time, on disk before it is answered.
 
+mod routing;
 mod rules;
 mod serve;
+mod told;
 
 pub(crate) use serve::{ControlSocket, serve};
 
 use crate::clock;
-use crate::control::{Hello, HoldId, Reply, Request, Stats, UnitStatus};
+use crate::control::{HoldId, Reply, Request};
 use crate::front::Front;
 use crate::gate::{Begin, Change, Gate, Hold};
 use crate::listen::Door;
-use crate::routes::{Routes, Unit};
-use crate::store::{Saved, SavedHold, SavedUnit, Store};
+use crate::routes::{Routes, Site};
+use crate::stats::Counts;
+use crate::store::{Saved, SavedHold, Store};
 use rules::{conflict, next_state, refused};
-use segue_model::{EffectLeft, Fault, Side, Sides, UnitName};
+use segue_model::{EffectLeft, Fault, Side, UnitName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +33,16 @@ pub(crate) struct Desk {
 /// What is on disk, and the units that live by it.
 struct Books {
     saved: Saved,
-    units: BTreeMap<UnitName, Arc<Unit>>,
+    units: BTreeMap<UnitName, Unit>,
+}
+
+/// A unit of the front.
+#[derive(Clone)]
+struct Unit {
+    gate: Arc<Gate>,
+    counts: Arc<Counts>,
+    /// In the order of its saved sites.
+    sites: Vec<Arc<Site>>,
 }
 
 impl Desk {
@@ -44,8 +56,7 @@ impl Desk {
             if let Some(hold) = &unit.hold {
                 rules::restore(&gate, name, hold, unit.write_side);
             }
-            let backends = Sides::from_fn(|side| front.pool(*unit.backends.get(side)));
-            units.insert(name.clone(), Arc::new(Unit { gate, backends }));
+            units.insert(name.clone(), routing::unit(&front, unit, gate, None));
         }
         let desk = Self { front, door, store, books: Mutex::new(Books { saved, units }) };
         Ok(desk)
@@ -59,8 +70,10 @@ impl Desk {
     /// Carries out one request.
     pub(crate) async fn answer(&self, request: &Request) -> Reply {
         let outcome = match request {
-            Request::Hello => Ok(Reply::Hello(self.hello().await)),
-            Request::Stats => Ok(Reply::Stats(self.stats().await)),
+            Request::Hello => Ok(Reply::Hello(self.hello(None).await)),
+            Request::Greet { unit } => Ok(Reply::Hello(self.hello(Some(unit)).await)),
+            Request::Stats => Ok(Reply::Stats(self.stats(None).await)),
+            Request::UnitStats { unit } => Ok(Reply::Stats(self.stats(Some(unit)).await)),
             Request::WaitIdle { unit, timeout_ms } => self.wait_idle(unit, *timeout_ms).await,
             Request::Renew { run, epoch, unit, hold_id } => {
                 let books = self.books.lock().await;
@@ -78,17 +91,7 @@ impl Desk {
         let mut books = self.books.lock().await;
         let mut next = next_state(&books.saved, request)?;
         match request {
-            Request::SetRoute { unit, hosts, backends, write_side, concurrency, .. } => {
-                let hold = books.saved.units.get(unit).and_then(|u| u.hold.clone());
-                let route = SavedUnit {
-                    hosts: hosts.iter().map(|h| crate::routes::canonical(h)).collect(),
-                    backends: backends.clone(),
-                    write_side: *write_side,
-                    concurrency: concurrency.clone(),
-                    hold,
-                };
-                self.set_route(&mut books, next, unit, route).await
-            }
+            Request::SetRoute { .. } => self.set_route(&mut books, next, request).await,
             Request::Hold { .. } => self.hold(&mut books, next, request).await,
             Request::SealHold { unit, hold_id, .. } => {
                 self.seal(&mut books, next, unit, hold_id).await
@@ -115,16 +118,8 @@ impl Desk {
                 books.publish(&self.front);
                 Ok(done)
             }
-            Request::Bypass { .. } => {
-                if books.units.values().any(|u| u.gate.is_sealed()) {
-                    let cause = "a hold is sealed: what lies behind the front refuses writes";
-                    return Err(conflict(&request.what(), cause, "release the hold first"));
-                }
-                let done = self.keep(&mut books, next, EffectLeft::None).await?;
-                drop(books);
-                self.door.leave().await;
-                Ok(done)
-            }
+            Request::Leave { unit, .. } => self.leave(books, next, unit).await,
+            Request::Bypass { .. } => self.bypass(books, next, &request.what()).await,
             _ => {
                 let done = self.keep(&mut books, next, EffectLeft::None).await?;
                 books.publish(&self.front);
@@ -142,45 +137,6 @@ impl Desk {
         }
         written.map_err(|fault| fault.leaving(left))?;
         Ok(Reply::Done { generation: books.saved.generation })
-    }
-
-    async fn set_route(
-        &self,
-        books: &mut Books,
-        mut next: Saved,
-        name: &UnitName,
-        route: SavedUnit,
-    ) -> Result<Reply, Fault> {
-        let op = format!("set route of unit `{name}`");
-        rules::check_route(&next, name, &route, &op)?;
-        let known = books.units.get(name).cloned();
-        if known.as_ref().is_some_and(|u| u.gate.is_held()) {
-            return Err(conflict(&op, "the unit is held", "release it: that sets the route too"));
-        }
-        let now = known.as_ref().map(|u| u.gate.side());
-        let same_backends = next.units.get(name).is_some_and(|u| u.backends == route.backends);
-        if let Some(side) = now.filter(|side| same_backends && *side != route.write_side) {
-            let cause = format!("its requests go to {side}, where its writes are");
-            return Err(conflict(&op, &cause, "move it under a hold: a release sets the side"));
-        }
-        next.units.insert(name.clone(), route.clone());
-        let done = self.keep(books, next, EffectLeft::None).await?;
-        let backends = Sides::from_fn(|side| {
-            let address = *route.backends.get(side);
-            let same = known.as_ref().map(|u| u.backends.get(side));
-            match same.filter(|pool| pool.address() == address) {
-                Some(pool) => pool.clone(),
-                None => self.front.pool(address),
-            }
-        });
-        let gate = known.map_or_else(
-            || Gate::new(name.clone(), route.write_side, route.concurrency.clone()),
-            |unit| unit.gate.clone(),
-        );
-        gate.set_route(route.write_side, route.concurrency);
-        books.units.insert(name.clone(), Arc::new(Unit { gate, backends }));
-        books.publish(&self.front);
-        Ok(done)
     }
 
     async fn hold(
@@ -307,45 +263,6 @@ impl Desk {
             Err((running, count)) => Reply::Busy { running, count },
         })
     }
-
-    async fn hello(&self) -> Hello {
-        let books = self.books.lock().await;
-        let options = self.front.options();
-        Hello {
-            name: options.name.clone(),
-            side: options.side,
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            listen: options.listen,
-            listening: self.door.is_open(),
-            taken_over: options.take_over,
-            claim: books.saved.claim.clone(),
-            epoch: books.saved.epoch,
-            generation: books.saved.generation,
-            boot_ms: clock::now_ms(),
-            started_ms: self.front.started_ms(),
-            units: books.status(),
-        }
-    }
-
-    async fn stats(&self) -> Stats {
-        let books = self.books.lock().await;
-        let mut holds: Vec<_> = books.units.values().flat_map(|u| u.gate.history()).collect();
-        drop(books);
-        holds.sort_by_key(|h| h.began_ms);
-        let (connections, accepted) = self.front.connection_counts();
-        Stats {
-            boot_ms: clock::now_ms(),
-            sides: Sides::from_fn(|side| self.front.lane(side).totals()),
-            probes: self.front.probe_lane().totals(),
-            relayed: self.front.relayed_lane().totals(),
-            other: self.front.other_lane().totals(),
-            windows: Sides::from_fn(|side| self.front.lane(side).windows()),
-            holds,
-            connections,
-            accepted,
-        }
-    }
 }
 
 impl Books {
@@ -357,27 +274,12 @@ impl Books {
     }
 
     fn publish(&self, front: &Front) {
-        let units = self.saved.units.iter().filter_map(|(name, saved)| {
-            self.units.get(name).map(|unit| (saved.hosts.as_slice(), unit.clone()))
+        let sites = self.saved.units.iter().flat_map(|(name, saved)| {
+            let live = self.units.get(name).map_or(&[][..], |unit| &unit.sites[..]);
+            let hosts = saved.sites.iter().map(|site| site.hosts.as_slice());
+            hosts.zip(live.iter().cloned())
         });
-        front.set_routes(Routes::new(self.saved.claim.clone(), units));
-    }
-
-    fn status(&self) -> Vec<UnitStatus> {
-        let both = self.saved.units.iter().filter_map(|(name, saved)| {
-            self.units.get(name).map(|unit| (name, saved, unit.gate.view()))
-        });
-        both.map(|(name, saved, view)| UnitStatus {
-            unit: name.clone(),
-            hosts: saved.hosts.clone(),
-            backends: saved.backends.clone(),
-            write_side: view.side,
-            hold: view.hold,
-            in_flight: view.running,
-            streams: view.streams,
-            held: view.held,
-        })
-        .collect()
+        front.set_routes(Routes::new(self.saved.claim.clone(), sites));
     }
 }
 

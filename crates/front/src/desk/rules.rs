@@ -1,7 +1,7 @@
 //! Who may change a front, and what a valid change is.
 
 use crate::clock;
-use crate::control::{HoldId, HoldRecord, Request};
+use crate::control::{HoldId, HoldRecord, Request, SiteRoute};
 use crate::gate::{Gate, Hold, Quiet};
 use crate::routes::canonical;
 use crate::store::{Saved, SavedHold, SavedUnit};
@@ -50,16 +50,22 @@ pub(super) fn next_state(saved: &Saved, request: &Request) -> Result<Saved, Faul
     }
     let Some(mark) = request.mark() else { return Err(refused(&op, "it changes nothing")) };
     may_act(saved, &mark.run, mark.epoch, &op)?;
-    if mark.generation <= saved.generation {
-        let cause = format!("generation {} came after {}", mark.generation, saved.generation);
+    let unit = request.changed_unit();
+    let last = saved.last_generation(unit);
+    if mark.generation <= last {
+        let cause = format!("generation {} came after {last}", mark.generation);
         return Err(Fault::new("SG0112", FaultKind::Conflict, op, cause)
             .hint("ask the front for its generation and state, then decide again"));
     }
     next.epoch = mark.epoch;
-    next.generation = mark.generation;
+    next.generation = next.generation.max(mark.generation);
+    if let Some(unit) = unit.and_then(|unit| next.units.get_mut(unit)) {
+        unit.generation = mark.generation;
+    }
     if let Request::Unclaim { .. } = request {
         next.claim = None;
         next.epoch = Epoch(0);
+        next.left.clear();
     }
     Ok(next)
 }
@@ -74,14 +80,17 @@ pub(super) fn check_route(
     route: &SavedUnit,
     op: &str,
 ) -> Result<(), Fault> {
-    if route.hosts.is_empty() || route.hosts.iter().any(String::is_empty) {
+    let nameless =
+        |site: &SiteRoute| site.hosts.is_empty() || site.hosts.iter().any(String::is_empty);
+    if route.sites.is_empty() || route.sites.iter().any(nameless) {
         return Err(invalid(op, "a unit needs host names", "name them in the plan"));
     }
     if route.concurrency.source == 0 || route.concurrency.target == 0 {
         return Err(invalid(op, "concurrency is 0", "allow at least one request at once"));
     }
     for (other, unit) in saved.units.iter().filter(|(other, _)| *other != name) {
-        if let Some(host) = unit.hosts.iter().find(|h| route.hosts.contains(&canonical(h))) {
+        let taken = |host: &&String| route.hosts().any(|own| *own == canonical(host));
+        if let Some(host) = unit.hosts().find(taken) {
             let cause = format!("host `{host}` belongs to unit `{other}`");
             return Err(invalid(op, &cause, "give every host to one unit"));
         }

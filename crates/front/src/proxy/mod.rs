@@ -12,6 +12,7 @@ pub(crate) use visit::{Conn, Scheme};
 
 use crate::clock;
 use crate::gate::{Flight, Pass, Turned};
+use crate::routes::Site;
 use crate::upstream::{Broken, Fate, Link, Outgoing, Pool, Unsent};
 use answer::{FromBackend, Pieces};
 use exchange::{Answer, Exchange};
@@ -55,8 +56,10 @@ pub(crate) async fn handle(
     }
     let probe = headers::take_probe(request.headers_mut(), seen)
         .is_some_and(|run| conn.front().is_claimed_by(run.as_bytes()));
-    let visit = |lane| Visit::begin(conn.clone(), lane, began_us, probe);
-    let goal = match goal(&conn, &mut request, seen, began_us).await {
+    let site = conn.front().site(headers::host(request.headers()));
+    let counts = site.as_ref().map(|site| site.counts.clone());
+    let visit = |lane| Visit::begin(conn.clone(), lane, counts, began_us, probe);
+    let goal = match goal(&conn, site, &mut request, seen, began_us).await {
         Ok(goal) => goal,
         Err(Unwanted::Gone) => return Ok(own::gone(&conn)),
         Err(Unwanted::Held(turned, lane)) => return Ok(own::held(&conn, turned, visit(lane))),
@@ -79,6 +82,7 @@ pub(crate) async fn handle(
 /// Finds where a request goes, and waits while its unit is held.
 async fn goal(
     conn: &Arc<Conn>,
+    site: Option<Arc<Site>>,
     request: &mut Request<Incoming>,
     seen: Seen,
     began_us: u64,
@@ -86,7 +90,7 @@ async fn goal(
     let front = conn.front();
     let method = request.method().clone();
     let wish = headers::take_wish(&method, request.headers_mut(), seen, conn.is_loopback());
-    let Some(unit) = front.unit(headers::host(request.headers())) else {
+    let Some(site) = site else {
         let pool = front.default_pool().clone();
         return Ok(Goal { pool, side: front.side(), lane: Lane::Other, pass: None });
     };
@@ -94,14 +98,14 @@ async fn goal(
     let lane = |side| if relayed { Lane::Relayed } else { Lane::Side(side) };
     let path = request.uri().path_and_query().cloned();
     let flight = Flight { method, path, since_us: began_us };
-    match unit.gate.enter(conn.hint(), flight).await {
+    match site.gate.enter(conn.hint(), flight).await {
         Ok(pass) if pass.waited() && conn.client_left() => Err(Unwanted::Gone),
         Ok(pass) => {
             let side = wish.unwrap_or_else(|| pass.side());
-            let pool = unit.backends.get(side).clone();
+            let pool = site.backends.get(side).clone();
             Ok(Goal { pool, side, lane: lane(side), pass: Some(pass) })
         }
-        Err(turned) => Err(Unwanted::Held(turned, lane(unit.gate.side()))),
+        Err(turned) => Err(Unwanted::Held(turned, lane(site.gate.side()))),
     }
 }
 

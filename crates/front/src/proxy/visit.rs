@@ -4,7 +4,7 @@ use crate::clock;
 use crate::front::Front;
 use crate::limits::Limits;
 use crate::socket::Shared;
-use crate::stats::Answered;
+use crate::stats::{Answered, Counts};
 use crate::timer::Kept;
 use http::{HeaderValue, StatusCode};
 use segue_model::Side;
@@ -125,6 +125,8 @@ pub(super) enum Lane {
 pub(crate) struct Visit {
     conn: Arc<Conn>,
     lane: Lane,
+    /// The counters of its unit.
+    unit: Option<Arc<Counts>>,
     began_us: u64,
     forwarded_us: u64,
     answer_us: Option<u64>,
@@ -136,10 +138,17 @@ pub(crate) struct Visit {
 
 impl Visit {
     /// Begins to count a request; `probe` if it is one of the run's own.
-    pub(super) fn begin(conn: Arc<Conn>, lane: Lane, began_us: u64, probe: bool) -> Self {
+    pub(super) fn begin(
+        conn: Arc<Conn>,
+        lane: Lane,
+        unit: Option<Arc<Counts>>,
+        began_us: u64,
+        probe: bool,
+    ) -> Self {
         Self {
             conn,
             lane,
+            unit,
             began_us,
             forwarded_us: began_us,
             answer_us: None,
@@ -190,14 +199,19 @@ impl Visit {
             client: self.conn.client,
         };
         let front = &self.conn.front;
-        let lane = match self.lane {
-            Lane::Side(side) => front.lane(side),
-            Lane::Relayed => front.relayed_lane(),
-            Lane::Other => front.other_lane(),
-        };
-        lane.count(self.conn.hint, &answered);
-        if self.probe && matches!(self.lane, Lane::Side(_)) {
-            front.probe_lane().count(self.conn.hint, &answered);
+        let hint = self.conn.hint;
+        for counts in [Some(front.counts()), self.unit.as_deref()].into_iter().flatten() {
+            match self.lane {
+                Lane::Side(side) => counts.sides.get(side).count(hint, &answered),
+                Lane::Relayed => counts.relayed.count(hint, &answered),
+                Lane::Other => {}
+            }
+            if self.probe && matches!(self.lane, Lane::Side(_)) {
+                counts.probes.count(hint, &answered);
+            }
+        }
+        if matches!(self.lane, Lane::Other) {
+            front.other_lane().count(hint, &answered);
         }
         now_us
     }

@@ -1,7 +1,7 @@
 //! Who may change a front.
 
 use crate::support::*;
-use segue_front::control::{Client, Mark, Reply, Request as Ask};
+use segue_front::control::{Client, Mark, Reply, Request as Ask, SiteRoute};
 use segue_model::{Epoch, Side, Sides};
 use std::os::unix::fs::PermissionsExt;
 
@@ -49,8 +49,10 @@ async fn refuses_changes_that_would_let_requests_slip_through_a_hold() {
     let aside = Ask::SetRoute {
         mark: front.mark(),
         unit: unit(),
-        hosts: vec![HOST.into()],
-        backends: Sides { source: shop.address, target: shop.address },
+        sites: vec![SiteRoute {
+            hosts: vec![HOST.into()],
+            backends: Sides { source: shop.address, target: shop.address },
+        }],
         write_side: Side::Target,
         concurrency: Sides { source: 1, target: 1 },
     };
@@ -68,8 +70,10 @@ async fn refuses_a_host_of_another_unit_and_routes_without_room() {
     let route = |hosts: &[&str], concurrency| Ask::SetRoute {
         mark: front.mark(),
         unit: "blog".into(),
-        hosts: hosts.iter().map(|h| (*h).to_owned()).collect(),
-        backends: Sides { source: shop.address, target: shop.address },
+        sites: vec![SiteRoute {
+            hosts: hosts.iter().map(|h| (*h).to_owned()).collect(),
+            backends: Sides { source: shop.address, target: shop.address },
+        }],
         write_side: Side::Source,
         concurrency: Sides { source: concurrency, target: 1 },
     };

@@ -4,7 +4,7 @@ use crate::support::*;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1 as client;
 use hyper_util::rt::TokioIo;
-use segue_front::control::{Reply, Request as Ask};
+use segue_front::control::{Reply, Request as Ask, SiteRoute};
 use segue_model::Side;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -73,8 +73,10 @@ async fn passes_upgraded_connections_on_and_ends_them_at_a_hold() {
     let route = Ask::SetRoute {
         mark: front.mark(),
         unit: unit(),
-        hosts: vec![HOST.into()],
-        backends: segue_model::Sides { source: backend, target: backend },
+        sites: vec![SiteRoute {
+            hosts: vec![HOST.into()],
+            backends: segue_model::Sides { source: backend, target: backend },
+        }],
         write_side: Side::Source,
         concurrency: segue_model::Sides { source: 1, target: 1 },
     };

@@ -9,7 +9,7 @@ use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use segue_front::control::Request as Ask;
-use segue_front::control::{Client, Hello, HoldId, Mark, Reply, Stats, UnitStatus};
+use segue_front::control::{Client, Hello, HoldId, Mark, Reply, SiteRoute, Stats, UnitStatus};
 use segue_front::{FrontOptions, Limits, run_until};
 use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use std::convert::Infallible;
@@ -335,8 +335,10 @@ impl Running {
         self.ask(Ask::SetRoute {
             mark: self.mark(),
             unit: unit(),
-            hosts: vec![HOST.to_uppercase()],
-            backends: Sides { source: source.address, target: target.address },
+            sites: vec![SiteRoute {
+                hosts: vec![HOST.to_uppercase()],
+                backends: Sides { source: source.address, target: target.address },
+            }],
             write_side: Side::Source,
             concurrency: Sides { source: concurrency, target: concurrency },
         })

@@ -3,8 +3,8 @@
 use super::windows::{WindowNow, window_now};
 use segue_model::UnitName;
 use segue_model::event::Actor;
-use segue_model::fleet::Fleet;
-use segue_model::state::RunState;
+use segue_model::fleet::{Fleet, OwnItem, Strategy};
+use segue_model::state::{RunState, UnitState};
 
 /// A roll-call is good for one night, milliseconds.
 const ROLL_CALL_MS: u64 = 12 * 3_600_000;
@@ -28,6 +28,7 @@ pub struct Missing {
 pub fn missing(fleet: &Fleet, state: &RunState, unit: &UnitName, now_ms: u64) -> Vec<Missing> {
     let mut all = approvals(fleet, state);
     all.extend(roll_call(fleet, state, now_ms));
+    all.extend(unmet(fleet, state));
     all.extend(rehearsal(fleet, state, unit, now_ms));
     all.extend(window(fleet, state, unit, now_ms));
     all.retain(|missing| !state.is_waived(&missing.rule, unit));
@@ -68,16 +69,42 @@ fn approvals(fleet: &Fleet, state: &RunState) -> Vec<Missing> {
 }
 
 fn roll_call(fleet: &Fleet, state: &RunState, now_ms: u64) -> Vec<Missing> {
-    let fresh = |role: &String| {
-        let said = state.acknowledged.get(&format!("ready:{role}"));
-        said.is_some_and(|said| now_ms.saturating_sub(said.at.at_ms) <= ROLL_CALL_MS)
-    };
-    let lacking = fleet.people.roll_call.iter().filter(|role| !fresh(role));
+    let lacking =
+        fleet.people.roll_call.iter().filter(|role| !is_ready(fleet, state, role, now_ms));
     lacking
         .map(|role| Missing {
             rule: format!("ready:{role}"),
             text: format!("`{role}` has not reported ready in the last 12 h"),
-            remedy: format!("`segue ack ready:{role}`"),
+            remedy: match fleet.people.holder(role) {
+                None => format!("`segue ack ready:{role}`"),
+                Some(person) => format!("`segue ack ready:{role}`, by {person}"),
+            },
+        })
+        .collect()
+}
+
+/// Says whether a role reported ready not long ago, by whoever has the duty.
+pub(crate) fn is_ready(fleet: &Fleet, state: &RunState, role: &str, now_ms: u64) -> bool {
+    state.acknowledged.get(&format!("ready:{role}")).is_some_and(|said| {
+        now_ms.saturating_sub(said.at.at_ms) <= ROLL_CALL_MS && fleet.people.has(role, &said.by)
+    })
+}
+
+/// Items of the plan's own timeline that no cutover begins without.
+fn unmet(fleet: &Fleet, state: &RunState) -> Vec<Missing> {
+    let done = |item: &OwnItem| {
+        let said = state.acknowledged.get(&item.id);
+        said.is_some_and(|said| fleet.people.has(&item.duty, &said.by))
+    };
+    let needed = fleet.schedule.timeline.own.iter().filter(|item| item.needed && !done(item));
+    needed
+        .map(|item| Missing {
+            rule: item.id.clone(),
+            text: format!("nobody reported it done: {}", item.what),
+            remedy: match fleet.people.holder(&item.duty) {
+                None => format!("`segue ack {}`", item.id),
+                Some(person) => format!("`segue ack {}`, by {person}", item.id),
+            },
         })
         .collect()
 }
@@ -88,22 +115,27 @@ fn rehearsal(fleet: &Fleet, state: &RunState, unit: &UnitName, now_ms: u64) -> O
     if !rule.needed {
         return None;
     }
-    let text = match &of_unit.rehearsed {
+    let text = not_rehearsed(of_unit, rule.within_s, now_ms)?;
+    Some(Missing {
+        rule: "rehearsal".to_owned(),
+        text,
+        remedy: format!("`segue rehearse --unit {unit}`"),
+    })
+}
+
+/// Returns why a unit does not count as rehearsed, if it does not.
+pub(crate) fn not_rehearsed(of_unit: &UnitState, within_s: u64, now_ms: u64) -> Option<String> {
+    Some(match &of_unit.rehearsed {
         None => "it was never rehearsed".to_owned(),
         Some(done) if done.plan_hash != of_unit.plan_hash => {
             "its plan was changed after it was rehearsed".to_owned()
         }
         Some(done) if !done.passed => "its last rehearsal did not pass".to_owned(),
-        Some(done) if now_ms.saturating_sub(done.ended.at_ms) > rule.within_s * 1_000 => {
+        Some(done) if now_ms.saturating_sub(done.ended.at_ms) > within_s * 1_000 => {
             let age_h = now_ms.saturating_sub(done.ended.at_ms) / 3_600_000;
-            format!("its rehearsal is {age_h} h old, allowed {} h", rule.within_s / 3_600)
+            format!("its rehearsal is {age_h} h old, allowed {} h", within_s / 3_600)
         }
         Some(_) => return None,
-    };
-    Some(Missing {
-        rule: "rehearsal".to_owned(),
-        text,
-        remedy: format!("`segue rehearse --unit {unit}`"),
     })
 }
 
@@ -114,7 +146,7 @@ fn window(fleet: &Fleet, state: &RunState, unit: &UnitName, now_ms: u64) -> Opti
         WindowNow::Closed { because, next } => (because, next),
         WindowNow::Open(opening) => {
             let left = opening.to_ms - now_ms;
-            let (wanted, source) = forecast_ms(state, unit);
+            let (wanted, source) = forecast_ms(fleet, state, unit);
             if wanted <= left {
                 return None;
             }
@@ -136,7 +168,11 @@ fn window(fleet: &Fleet, state: &RunState, unit: &UnitName, now_ms: u64) -> Opti
 }
 
 /// Returns how long the unit's cutover may take, and where that is known from.
-fn forecast_ms(state: &RunState, unit: &UnitName) -> (u64, &'static str) {
+pub(crate) fn forecast_ms(fleet: &Fleet, state: &RunState, unit: &UnitName) -> (u64, &'static str) {
+    if fleet.schedule.strategy == Strategy::MaintenanceWindow {
+        let pause = fleet.unit(unit).and_then(|plan| plan.policy.maintenance_budget_ms);
+        return (pause.unwrap_or(0) + UNMEASURED_MS, "its budget for the pause");
+    }
     let rehearsed = state.unit(unit).and_then(|of| of.rehearsed.as_ref());
     match rehearsed.filter(|done| done.passed) {
         Some(done) => (done.took_ms + done.took_ms * MARGIN_PERCENT / 100, "its rehearsal"),

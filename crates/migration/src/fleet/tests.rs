@@ -1,6 +1,6 @@
 //! Claims about waves, windows and what a unit lacks.
 
-use super::{Standing, Turn, WindowNow, missing, quietest_hour, standing, turn, window_now};
+use super::{Standing, Turn, WindowNow, missing, standing, turn, window_now};
 use segue_model::event::{Actor, Event, Phase, Record, UnitEntry};
 use segue_model::fleet::{Approval, Fleet, Freeze, Schedule, Wave, Window};
 use segue_model::state::RunState;
@@ -10,11 +10,11 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-const HOUR: u64 = 3_600_000;
+pub(crate) const HOUR: u64 = 3_600_000;
 /// 2026-06-01 00:00 UTC, a Monday.
-const MONDAY: u64 = 1_780_272_000_000;
+pub(crate) const MONDAY: u64 = 1_780_272_000_000;
 
-fn fleet(units: &[&str], canaries: usize) -> Fleet {
+pub(crate) fn fleet(units: &[&str], canaries: usize) -> Fleet {
     let plan = segue_plan::parse(segue_plan::template(), "example.toml").unwrap();
     let named = |name: &&str| {
         let mut plan = plan.clone();
@@ -30,10 +30,10 @@ fn fleet(units: &[&str], canaries: usize) -> Fleet {
 }
 
 /// A journal in memory.
-struct Log(RunState);
+pub(crate) struct Log(pub(crate) RunState);
 
 impl Log {
-    fn new(fleet: &Fleet) -> Self {
+    pub(crate) fn new(fleet: &Fleet) -> Self {
         let mut log = Self(RunState::default());
         let entry = |plan: &Arc<segue_model::plan::Plan>| UnitEntry {
             unit: plan.unit.name.clone(),
@@ -54,13 +54,13 @@ impl Log {
         log
     }
 
-    fn add(&mut self, unit: Option<&str>, event: Event) {
+    pub(crate) fn add(&mut self, unit: Option<&str>, event: Event) {
         let seq = self.0.last_seq + 1;
         let unit = unit.map(UnitName::from);
         self.0.take(&Record { seq, at_ms: MONDAY + seq, boot_ms: seq, unit, event }).unwrap();
     }
 
-    fn attempt(&mut self, unit: &str, phase: Phase, completes: bool) {
+    pub(crate) fn attempt(&mut self, unit: &str, phase: Phase, completes: bool) {
         let attempt = self.0.unit(&UnitName::from(unit)).unwrap().next_attempt(phase);
         let step = StepName::from("only");
         let shape = StepShape {
@@ -90,7 +90,7 @@ impl Log {
         }
     }
 
-    fn synced(&mut self, units: &[&str]) {
+    pub(crate) fn synced(&mut self, units: &[&str]) {
         for unit in units {
             self.attempt(unit, Phase::Sync, true);
             self.attempt(unit, Phase::Prepare, true);
@@ -281,13 +281,53 @@ fn a_cutover_waits_for_agreement_roll_call_and_a_rehearsal_of_this_very_plan() {
 }
 
 #[test]
-fn the_quietest_hour_is_told_with_its_numbers() {
-    let mut moments = Vec::new();
-    for hour in 0..24 {
-        let requests = if hour == 3 { 2 } else { 10 };
-        moments.extend((0..requests).map(|n| MONDAY + hour * HOUR + n));
-    }
-    assert_eq!(quietest_hour(&moments, "UTC"), Some((3, 2, 232)));
-    assert_eq!(quietest_hour(&moments, "Europe/Berlin"), Some((5, 2, 232)));
-    assert_eq!(quietest_hour(&[], "UTC"), None);
+fn a_needed_item_of_the_timeline_locks_the_cutover_until_whoever_has_the_duty_did_it() {
+    let mut fleet = fleet(&["a"], 0);
+    fleet.schedule.timeline.own.push(segue_model::fleet::OwnItem {
+        id: "backup".into(),
+        at_s: -3600,
+        what: "the backup was restored on trial".into(),
+        duty: "database".into(),
+        needed: true,
+    });
+    let mut log = Log::new(&fleet);
+    let unit = UnitName::from("a");
+    let rules = |fleet: &Fleet, log: &Log| -> Vec<String> {
+        missing(fleet, &log.0, &unit, MONDAY).into_iter().map(|m| m.rule).collect()
+    };
+    let said = |by: &str| Event::Acknowledged {
+        item: "backup".into(),
+        by: Actor::Person(by.into()),
+        note: String::new(),
+    };
+    assert_eq!(rules(&fleet, &log), ["backup"]);
+    log.add(None, said("eve"));
+    assert_eq!(rules(&fleet, &log), Vec::<String>::new(), "the plan names nobody");
+    fleet
+        .people
+        .duties
+        .push(segue_model::fleet::Duty { role: "database".into(), person: "ada".into() });
+    assert_eq!(rules(&fleet, &log), ["backup"], "the duty is ada's");
+    let (by, because) = (Actor::Person("eve".into()), "restored yesterday".into());
+    log.add(None, Event::Waived { rule: "backup".into(), by, because });
+    assert_eq!(rules(&fleet, &log), Vec::<String>::new(), "waived by name and with a reason");
+    let mut log = Log::new(&fleet);
+    log.add(None, said("ada"));
+    assert_eq!(rules(&fleet, &log), Vec::<String>::new());
+}
+
+#[test]
+fn a_maintenance_window_starts_only_if_its_whole_pause_fits_the_window() {
+    let mut fleet = fleet(&["a"], 0);
+    fleet.schedule = night("UTC");
+    fleet.schedule.strategy = segue_model::fleet::Strategy::MaintenanceWindow;
+    let mut plan = (*fleet.units[0]).clone();
+    Arc::make_mut(&mut plan.policy).maintenance_budget_ms = Some(HOUR);
+    fleet.units[0] = Arc::new(plan);
+    let log = Log::new(&fleet);
+    let unit = UnitName::from("a");
+    let end = MONDAY + 26 * HOUR;
+    let fits = |at_ms| missing(&fleet, &log.0, &unit, at_ms).is_empty();
+    assert!(fits(end - 2 * HOUR));
+    assert!(!fits(end - HOUR), "an hour of pause, and the way there");
 }

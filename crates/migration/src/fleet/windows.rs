@@ -66,7 +66,7 @@ fn next(schedule: &Schedule, now_ms: u64) -> Option<Opening> {
 }
 
 /// Returns the windows that begin from yesterday to `days` days after `now_ms`.
-fn openings(schedule: &Schedule, now_ms: u64, days: i64) -> Vec<Opening> {
+pub(crate) fn openings(schedule: &Schedule, now_ms: u64, days: i64) -> Vec<Opening> {
     let mut all = Vec::new();
     for window in &schedule.windows {
         let Some(now) = zoned(now_ms, &window.zone) else { continue };
@@ -99,22 +99,7 @@ fn covers(freeze: &Freeze, at_ms: u64) -> bool {
     (from..=to).contains(&now.date())
 }
 
-fn zoned(at_ms: u64, zone: &str) -> Option<Zoned> {
+pub(crate) fn zoned(at_ms: u64, zone: &str) -> Option<Zoned> {
     let stamp = Timestamp::from_millisecond(i64::try_from(at_ms).ok()?).ok()?;
     Some(stamp.to_zoned(TimeZone::get(zone).ok()?))
-}
-
-/// Returns the hour of the day (0 to 23, in `zone`) with the fewest requests, their number and
-/// that of all, from the moments of requests (milliseconds since 1970); `None` without any.
-pub fn quietest_hour(moments: &[u64], zone: &str) -> Option<(u8, u64, u64)> {
-    let mut hours = [0_u64; 24];
-    for moment in moments {
-        let hour = zoned(*moment, zone)?.hour();
-        hours[usize::try_from(hour).ok()?] += 1;
-    }
-    if moments.is_empty() {
-        return None;
-    }
-    let (hour, fewest) = hours.iter().enumerate().min_by_key(|(_, count)| **count)?;
-    Some((hour as u8, *fewest, moments.len() as u64))
 }

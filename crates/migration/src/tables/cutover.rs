@@ -98,7 +98,7 @@ pub(super) fn up_to_the_seal(families: &Families, way: Way, remembered: &Remembe
     ]
 }
 
-fn from_the_promotion(families: &Families) -> Vec<Step> {
+pub(super) fn from_the_promotion(families: &Families) -> Vec<Step> {
     let workers = &families.plan.unit.workers;
     let fronts = &families.fronts;
     vec![

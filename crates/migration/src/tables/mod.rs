@@ -5,12 +5,14 @@ mod drill;
 mod prepare;
 mod settle;
 mod sync;
+mod window;
 
 pub use cutover::{Remembered, cutover};
 pub use drill::drill;
 pub use prepare::prepare;
 pub use settle::settle;
 pub use sync::sync;
+pub use window::window;
 
 use segue_engine::{Gate, Pause, Retry, Step};
 use segue_port::Effect;

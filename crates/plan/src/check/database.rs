@@ -11,8 +11,13 @@ const RESERVED: [&str; 5] = ["mysql", "sys", "information_schema", "performance_
 /// Logins without which nobody can help the server.
 const SYSTEM_LOGINS: [&str; 4] = ["root", "mysql", "mariadb.sys", "mysql.sys"];
 
-pub(super) fn check(found: &mut Found, database: Option<&DatabasePlan>) {
-    let Some(database) = database else { return };
+pub(super) fn check(found: &mut Found, databases: &[DatabasePlan]) {
+    for database in databases {
+        one(found, database);
+    }
+}
+
+fn one(found: &mut Found, database: &DatabasePlan) {
     schema(found, &database.schema);
     for side in [Side::Source, Side::Target] {
         let server = database.servers.get(side);

@@ -18,7 +18,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
         egress(found, &at, front, unit);
     }
     for side in [Side::Source, Side::Target] {
-        if unit.backends.is_some() && !unit.fronts.iter().any(|front| front.side == side) {
+        if !unit.sites.is_empty() && !unit.fronts.iter().any(|front| front.side == side) {
             found.add(
                 "SG0706",
                 "front",
@@ -54,21 +54,19 @@ fn listen(found: &mut Found, at: &str, front: &FrontPlan, unit: &UnitPlan) {
             "write the address that DNS names, with the port of the site",
         );
     }
-    let Some(backends) = &unit.backends else { return };
-    let own = backends.get(front.side).address;
-    let other = backends.get(front.side.other()).address;
-    if front.listen == other {
+    let stands_at = |side| unit.backends(side).any(|server| server.address == front.listen);
+    if stands_at(front.side.other()) {
         found.add(
             "SG0709",
             at,
             format!("{} is the web server of the {}", front.listen, front.side.other()),
             format!("correct `side`, or write an address of the {}", front.side),
         );
-    } else if front.listen == own && !front.take_over {
+    } else if stands_at(front.side) && !front.take_over {
         found.add(
             "SG0709",
             at,
-            format!("the web server of the {} already listens on {own}", front.side),
+            format!("the web server of the {} already listens on {}", front.side, front.listen),
             "take the port over with `take_over = true` and an `egress` address",
         );
     }

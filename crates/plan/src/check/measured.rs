@@ -25,44 +25,46 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
         What::DatabaseLagMs(_)
         | What::DatabaseDifferences
         | What::DatabaseReadable(_)
-        | What::ClockOffsetMs(_) => (unit.database.is_some(), "database", "[database]"),
+        | What::ClockOffsetMs(_) => (!unit.databases.is_empty(), "database", "[database]"),
         What::FilesLagMs(_)
         | What::FilesDifferences
         | What::TargetDiskFreeBytes
         | What::TargetRoomRatio => (!unit.trees.is_empty(), "tree", "a [[tree]]"),
         What::CountDifference => (
-            unit.database.is_some() || !unit.zones.is_empty(),
+            !unit.databases.is_empty() || !unit.zones.is_empty(),
             "database and no zone",
             "[database] or a [[zone]]",
         ),
         What::ProbeFailed | What::ProbeMaxMs | What::ProbeCount | What::ProbeInterruptionMs => {
-            (unit.probe.is_some(), "probe", "[probe]")
+            (unit.sites.iter().any(|site| site.probe.is_some()), "probe", "[probe]")
         }
         What::ZoneServersEqual | What::ZoneTtlMaxS => {
             (!unit.zones.is_empty(), "zone", "a [[zone]]")
         }
         What::DirectRequests => (
-            unit.backend(Side::Source).is_some_and(|web| web.access_log.is_some()),
+            unit.backends(Side::Source).any(|web| web.access_log.is_some()),
             "access log of the source",
             "`backend.source.access_log`",
         ),
         What::CanarySeen => (
-            unit.backend(Side::Target).is_some_and(|web| web.access_log.is_some()),
+            unit.backends(Side::Target).any(|web| web.access_log.is_some()),
             "access log of the target",
             "`backend.target.access_log`",
         ),
         What::AppErrorsPerSecond(_) => {
-            let files = measures.application_log.as_ref().map(|log| &log.files);
-            let there = files.zip(side).is_some_and(|(files, side)| files.get(side).is_some());
+            let mut logs = measures.application_logs.iter();
+            let there = side.is_some_and(|side| logs.any(|log| log.files.get(side).is_some()));
             (there, "application log of that side", "it to [measure.application_log]")
         }
         What::CpuPercent(_) | What::RamPercent(_) => {
             let there = measures.hosts.iter().any(|host| Some(host.side) == side);
             (there, "host of that side to read", "a [[measure.host]]")
         }
-        What::MailBouncePercent => (measures.mail_log.is_some(), "mail log", "`measure.mail_log`"),
+        What::MailBouncePercent => {
+            (!measures.mail_logs.is_empty(), "mail log", "`measure.mail_log`")
+        }
         What::ResolversFailing | What::ResolversAtTargetPercent => {
-            (measures.resolvers.is_some(), "resolver", "[measure.resolvers]")
+            (!measures.resolvers.is_empty(), "resolver", "[measure.resolvers]")
         }
         What::Custom => {
             let name = |from: &str| measures.custom.iter().any(|c| custom_origin(&c.name) == from);
@@ -70,7 +72,7 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
             (there, "measure of this name", "a [[measure.custom]] and name it with `of`")
         }
         What::VerifiedAgeS => {
-            let copies = unit.database.is_some() || !unit.trees.is_empty();
+            let copies = !unit.databases.is_empty() || !unit.trees.is_empty();
             return before_only(what, asker).or_else(|| {
                 (!copies).then(|| none("copy to compare", "[database] or a [[tree]]"))
             });
@@ -93,7 +95,7 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
         | What::TargetArrivalPercent
         | What::BackendHealthy(_)
         | What::StragglersPerSecond => {
-            (unit.backends.is_some(), "web server", "[backend.source] and [backend.target]")
+            (!unit.sites.is_empty(), "web server", "[backend.source] and [backend.target]")
         }
     };
     let (text, remedy) = none(part, section);

@@ -11,7 +11,7 @@ const CODE: &str = "SG0734";
 
 pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
     let measures = &unit.measures;
-    if let Some(log) = &measures.application_log {
+    for log in &measures.application_logs {
         for (side, file) in [(Side::Source, &log.files.source), (Side::Target, &log.files.target)] {
             if let Some(file) = file {
                 absolute(found, &format!("measure.application_log.{side}"), file);
@@ -30,10 +30,10 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
             );
         }
     }
-    if let Some(log) = &measures.mail_log {
+    for log in &measures.mail_logs {
         absolute(found, "measure.mail_log", log);
     }
-    if let Some(plan) = &measures.resolvers {
+    for plan in &measures.resolvers {
         resolvers(found, unit, plan);
     }
     for (index, host) in measures.hosts.iter().enumerate() {

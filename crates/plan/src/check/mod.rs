@@ -16,6 +16,7 @@ mod unit;
 mod zones;
 
 pub(crate) use measured::{Asker, custom_origin, unmeasured};
+pub(crate) use unit::without_web_server;
 
 use crate::Problem;
 use segue_model::plan::Plan;
@@ -27,7 +28,7 @@ pub fn check(plan: &Plan) -> Vec<Problem> {
     names::name(&mut found, "name", &plan.name);
     unit::check(&mut found, &plan.unit);
     fronts::check(&mut found, &plan.unit);
-    database::check(&mut found, plan.unit.database.as_ref());
+    database::check(&mut found, &plan.unit.databases);
     trees::check(&mut found, &plan.unit.trees);
     zones::check(&mut found, &plan.unit);
     policy::check(&mut found, &plan.policy);

@@ -2,18 +2,21 @@
 
 use super::names::{absolute, domain, name, url_path};
 use super::{Found, key};
-use segue_model::plan::{Backend, UnitPlan, WorkerPlan};
-use segue_model::{Side, Sides};
+use crate::Problem;
+use segue_model::Side;
+use segue_model::plan::{Backend, SitePlan, UnitPlan, WorkerPlan};
 use std::path::Path;
 
 pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
     name(found, "unit.name", unit.name.as_str());
-    match &unit.backends {
-        Some(backends) => site(found, unit, backends),
-        None => without_site(found, unit),
+    for one in &unit.sites {
+        site(found, one);
+    }
+    if unit.sites.is_empty() {
+        without_site(found, unit);
     }
     workers(found, &unit.workers);
-    if let Some(probe) = &unit.probe {
+    for probe in unit.sites.iter().filter_map(|site| site.probe.as_ref()) {
         url_path(found, "SG0724", "probe.path", &probe.path);
         if probe.marker.is_empty() {
             found.add(
@@ -34,8 +37,9 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
     }
 }
 
-fn site(found: &mut Found, unit: &UnitPlan, backends: &Sides<Backend>) {
-    hosts(found, &unit.hosts);
+fn site(found: &mut Found, site: &SitePlan) {
+    let backends = &site.backends;
+    hosts(found, &site.hosts);
     for side in [Side::Source, Side::Target] {
         backend(found, &format!("backend.{side}"), backends.get(side));
     }
@@ -51,26 +55,26 @@ fn site(found: &mut Found, unit: &UnitPlan, backends: &Sides<Backend>) {
 
 /// A unit without a web server moves data and records only.
 fn without_site(found: &mut Found, unit: &UnitPlan) {
-    let named = [
-        ("unit.hosts", !unit.hosts.is_empty()),
-        ("front", !unit.fronts.is_empty()),
-        ("probe", unit.probe.is_some()),
-    ];
-    for (key, _) in named.into_iter().filter(|(_, named)| *named) {
-        found.add(
-            "SG0728",
-            key,
-            "the unit has no web server",
-            "add [backend.source] and [backend.target], or take this away",
-        );
+    if !unit.fronts.is_empty() {
+        found.problems.push(without_web_server("front"));
     }
-    if unit.database.is_none() && unit.trees.is_empty() && unit.zones.is_empty() {
+    if unit.databases.is_empty() && unit.trees.is_empty() && unit.zones.is_empty() {
         found.add(
             "SG0728",
             "unit",
             "the unit has no site, no database, no tree and no zone",
             "say what moves",
         );
+    }
+}
+
+/// Refuses a part of a site that has no web server.
+pub(crate) fn without_web_server(key: &str) -> Problem {
+    Problem {
+        code: "SG0728",
+        key: key.to_owned(),
+        text: "the unit has no web server".into(),
+        remedy: "add [backend.source] and [backend.target], or take this away".into(),
     }
 }
 

@@ -156,7 +156,7 @@ fn data(found: &mut Found, at: &str, set: &OwnedSet, side: Side, unit: &UnitPlan
         };
         match address {
             // Without a site there is nothing that a front could stand before.
-            Ok(_) if unit.backends.is_none() => {}
+            Ok(_) if unit.sites.is_empty() => {}
             Ok(address) => stands(found, at, address, side, unit),
             Err(_) => found.add(
                 "SG0730",

@@ -1,6 +1,6 @@
 //! A plan of many units, as it is written.
 
-use super::{GateFile, PolicyFile, TriggerFile};
+use super::{GateFile, PolicyFile, TimelineFile, TriggerFile};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -57,6 +57,9 @@ pub struct FleetFile {
     /// When the first cutover is meant to begin, as `2026-12-01T02:00:00+01:00`. Default: not
     /// set, and then the timeline has no dates.
     pub begins_at: Option<String>,
+    /// Items of the timeline besides those that follow from the plan. Default: none.
+    #[serde(default)]
+    pub timeline: Vec<TimelineFile>,
 }
 
 /// How units follow each other.
@@ -198,11 +201,35 @@ pub struct DutyFile {
     pub person: String,
 }
 
+/// How a unit is rehearsed. What must have been rehearsed is said by the plan alone, not by a
+/// file that another plan names among its `units`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UnitRehearsalFile {
+    /// Whether the unit must have passed a rehearsal of its very plan. Default: true.
+    pub needed: Option<bool>,
+    /// Oldest rehearsal that counts, days. Default: 14.
+    pub within_days: Option<u64>,
+    /// Commands that start the real application in the rehearsal's closed room, at its usual
+    /// address; they stay in the foreground. Default: a small application of Segue's own.
+    pub site: Option<RehearsalSiteFile>,
+}
+
+/// Commands that start the application of each side.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RehearsalSiteFile {
+    /// At the source, program first.
+    pub source: Vec<String>,
+    /// At the target, program first.
+    pub target: Vec<String>,
+}
+
 /// What must have been rehearsed before a cutover.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RehearsalFile {
-    /// Whether every unit must have passed a rehearsal of its very plan. Default: false.
+    /// Whether every unit must have passed a rehearsal of its very plan. Default: true.
     pub needed: Option<bool>,
     /// Oldest rehearsal that counts, days. Default: 14.
     pub within_days: Option<u64>,

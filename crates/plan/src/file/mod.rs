@@ -9,11 +9,13 @@ mod gate;
 mod measure;
 mod policy;
 mod secret;
+mod timeline;
 mod unit;
 
 pub use fleet::{
     ApprovalFile, DutyFile, FleetFile, FreezeFile, JointFile, LimitsFile, PeopleFile,
-    RehearsalFile, StrategyFile, TrafficFile, WaveFile, WindowFile,
+    RehearsalFile, RehearsalSiteFile, StrategyFile, TrafficFile, UnitRehearsalFile, WaveFile,
+    WindowFile,
 };
 pub use gate::{
     ActionFile, AgainstFile, BeforeFile, GateFile, GateNoDataFile, Measure, NoDataFile, ScopeFile,
@@ -25,6 +27,7 @@ pub use measure::{
 };
 pub use policy::PolicyFile;
 pub use secret::SecretText;
+pub use timeline::TimelineFile;
 pub use unit::{
     BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, KeyFile, ProbeFile,
     RecordFile, ServerFile, SideFile, TreeFile, UnitFile, WorkerFile, ZoneFile,
@@ -77,4 +80,24 @@ pub struct PlanFile {
     /// `segue init` writes into a new plan, as far as the plan has what they measure.
     /// An empty list switches every trigger off.
     pub trigger: Option<Vec<TriggerFile>>,
+    /// When cutovers may run. Default: at any time. A file that another plan names among its
+    /// `units` has none of this key and the ones that follow: they stand in that plan.
+    #[serde(default)]
+    pub window: Vec<WindowFile>,
+    /// Days on which no cutover begins. Default: none.
+    #[serde(default)]
+    pub freeze: Vec<FreezeFile>,
+    /// Who has a say.
+    #[serde(default)]
+    pub people: PeopleFile,
+    /// How it is rehearsed. In a file that another plan names among its `units` only `site`
+    /// may stand here.
+    #[serde(default)]
+    pub rehearsal: UnitRehearsalFile,
+    /// When the cutover is meant to begin, as `2026-12-01T02:00:00+01:00`. Default: not set,
+    /// and then the timeline has no dates.
+    pub begins_at: Option<String>,
+    /// Items of the timeline besides those that follow from the plan. Default: none.
+    #[serde(default)]
+    pub timeline: Vec<TimelineFile>,
 }

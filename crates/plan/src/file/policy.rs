@@ -47,4 +47,7 @@ pub struct PolicyFile {
     /// How long the unit must be stable after confirm before settle, seconds.
     /// Default: 259200, which is 72 hours.
     pub stable_for_s: Option<u64>,
+    /// Longest pause of a plan with `strategy = "maintenance_window"`, seconds, 10 to 86400;
+    /// others have none. Default: 1800.
+    pub maintenance_budget_s: Option<u64>,
 }

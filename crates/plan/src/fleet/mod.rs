@@ -4,25 +4,30 @@
 //! plan file --head--> unit files --units--> joined by what they share --> waves --> Fleet
 //! ```
 
-mod schedule;
+mod fronts;
+mod joined;
+mod one;
+pub(crate) mod schedule;
 mod shared;
+mod strategy;
+mod stricter;
+mod timeline;
 mod units;
 mod waves;
 
-use crate::file::FleetFile;
+use crate::file::{ApprovalFile, DutyFile, FleetFile, PeopleFile, StrategyFile};
 use crate::read::{Common, unreadable};
-use crate::{PlanError, Problem, parse};
+use crate::{PlanError, Problem};
 use segue_model::Fleet;
 use segue_model::fleet::{Approval, Duty, People};
-use segue_model::plan::Plan;
 use std::path::{Path, PathBuf};
 
 /// What a plan file is.
 pub enum PlanText {
     /// The plan of one unit.
-    One(Box<Plan>),
+    One(Box<Fleet>),
     /// A plan of many; its units stand in other files.
-    Many(FleetHead),
+    Many(Box<FleetHead>),
 }
 
 /// The text of a file with units.
@@ -47,10 +52,10 @@ pub struct FleetHead {
 pub fn read_plan(text: &str, name: &str) -> Result<PlanText, PlanError> {
     let table: toml::Table = toml::from_str(text).map_err(|e| unreadable(&e, text, name))?;
     if !table.contains_key("units") {
-        return parse(text, name).map(|plan| PlanText::One(Box::new(plan)));
+        return one::read(text, name).map(|fleet| PlanText::One(Box::new(fleet)));
     }
     let file: FleetFile = toml::from_str(text).map_err(|e| unreadable(&e, text, name))?;
-    Ok(PlanText::Many(FleetHead { name: name.to_owned(), file }))
+    Ok(PlanText::Many(Box::new(FleetHead { name: name.to_owned(), file })))
 }
 
 impl FleetHead {
@@ -93,7 +98,10 @@ impl FleetHead {
             ));
         }
         let shared = shared::join(units, &file.joint, &file.separate_zones, &mut problems);
-        let waves = waves::assign(file.wave.as_deref(), &shared, &mut problems);
+        let waves = match file.strategy {
+            StrategyFile::Waves => waves::assign(file.wave.as_deref(), &shared, &mut problems),
+            _ => strategy::one_wave(file.wave.is_some(), &shared, &mut problems),
+        };
         let begins_at = file.begins_at.as_deref();
         let schedule = schedule::Said {
             strategy: file.strategy,
@@ -102,34 +110,32 @@ impl FleetHead {
             limits: &file.limits,
             rehearsal: &file.rehearsal,
             begins_at,
+            timeline: &file.timeline,
         };
         let schedule = schedule::schedule(&schedule, &mut problems);
-        if !problems.is_empty() {
-            return Err(PlanError::Refused { name: self.name, problems });
-        }
-        let people = People {
-            approvals: file
-                .people
-                .approval
-                .into_iter()
-                .map(|a| Approval { role: a.role, persons: a.persons })
-                .collect(),
-            roll_call: file.people.roll_call,
-            duties: file
-                .people
-                .duty
-                .into_iter()
-                .map(|duty| Duty { role: duty.role, person: duty.person })
-                .collect(),
-        };
-        Ok(Fleet {
+        let mut fleet = Fleet {
             name: file.name,
             units: shared.units,
             joints: shared.joints,
             waves,
             schedule,
-            people,
-        })
+            people: people(file.people),
+        };
+        strategy::apply(&mut fleet);
+        if !problems.is_empty() {
+            return Err(PlanError::Refused { name: self.name, problems });
+        }
+        Ok(fleet)
+    }
+}
+
+fn people(file: PeopleFile) -> People {
+    let approval = |file: ApprovalFile| Approval { role: file.role, persons: file.persons };
+    let duty = |file: DutyFile| Duty { role: file.role, person: file.person };
+    People {
+        approvals: file.approval.into_iter().map(approval).collect(),
+        roll_call: file.roll_call,
+        duties: file.duty.into_iter().map(duty).collect(),
     }
 }
 

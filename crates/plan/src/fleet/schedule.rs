@@ -1,8 +1,8 @@
 //! Windows, freezes, limits: when and how many.
 
-use super::problem;
+use super::{problem, timeline};
 use crate::Problem;
-use crate::file::{FreezeFile, LimitsFile, RehearsalFile, StrategyFile, WindowFile};
+use crate::file::{FreezeFile, LimitsFile, RehearsalFile, StrategyFile, TimelineFile, WindowFile};
 use jiff::tz::TimeZone;
 use segue_model::fleet::{Freeze, Limits, RehearsalRule, Schedule, Strategy, Window};
 
@@ -17,6 +17,12 @@ pub(super) struct Said<'a> {
     pub(super) limits: &'a LimitsFile,
     pub(super) rehearsal: &'a RehearsalFile,
     pub(super) begins_at: Option<&'a str>,
+    pub(super) timeline: &'a [TimelineFile],
+}
+
+/// Returns what must have been rehearsed: by default everything, within two weeks.
+pub(crate) fn rehearsal(needed: Option<bool>, within_days: Option<u64>) -> RehearsalRule {
+    RehearsalRule { needed: needed.unwrap_or(true), within_s: within_days.unwrap_or(14) * DAY_S }
 }
 
 /// Checks and converts it.
@@ -53,11 +59,9 @@ pub(super) fn schedule(said: &Said<'_>, problems: &mut Vec<Problem>) -> Schedule
         windows,
         freezes,
         limits,
-        rehearsal: RehearsalRule {
-            needed: said.rehearsal.needed.unwrap_or(false),
-            within_s: said.rehearsal.within_days.unwrap_or(14) * DAY_S,
-        },
+        rehearsal: rehearsal(said.rehearsal.needed, said.rehearsal.within_days),
         begins_at_ms,
+        timeline: timeline::read(said.timeline, problems),
     }
 }
 

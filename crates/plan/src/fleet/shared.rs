@@ -4,7 +4,7 @@
 //! or zone are *joined*: fencing a login takes every unit down that uses it, and a zone is
 //! published as one set.
 
-use super::problem;
+use super::{fronts, joined, problem};
 use crate::Problem;
 use crate::file::JointFile;
 use segue_model::UnitName;
@@ -28,6 +28,7 @@ pub(super) fn join(
 ) -> Shared {
     let places = places(&units, problems);
     one_owner(&units, problems);
+    fronts::shared(&units, problems);
     let mut sets = Sets::new(units.len());
     let mut because: Vec<(usize, String)> = Vec::new();
     let mut first: HashMap<String, usize> = HashMap::new();
@@ -101,8 +102,9 @@ fn one_owner(units: &[Plan], problems: &mut Vec<Problem>) {
 }
 
 fn owned(unit: &UnitPlan) -> Vec<String> {
-    let mut owned: Vec<String> = unit.hosts.iter().map(|host| format!("host {host}")).collect();
-    if let Some(database) = &unit.database {
+    let hosts = unit.sites.iter().flat_map(|site| &site.hosts);
+    let mut owned: Vec<String> = hosts.map(|host| format!("host {host}")).collect();
+    for database in &unit.databases {
         let servers = [&database.servers.source, &database.servers.target];
         owned.extend(
             servers.map(|server| format!("schema {} at {}", database.schema, server.address)),
@@ -124,7 +126,7 @@ fn joining(unit: &UnitPlan, separate: &HashSet<&str>) -> Vec<String> {
     for zone in unit.zones.iter().filter(|zone| !separate.contains(zone.zone.as_str())) {
         shared.push(format!("zone {}", zone.zone));
     }
-    if let Some(database) = &unit.database {
+    for database in &unit.databases {
         let at = database.servers.source.address;
         shared.extend(database.logins.iter().map(|login| format!("login {login} at {at}")));
     }
@@ -179,13 +181,14 @@ fn merge(
             std::collections::btree_map::Entry::Occupied(mut taken) => {
                 let (into, members) = taken.get_mut();
                 members.push(name);
-                add(into, plan, problems);
+                joined::add(into, plan, problems);
             }
         }
     }
     let mut shared = Shared { units: Vec::with_capacity(merged.len()), joints: Vec::new() };
     for (place, (plan, members)) in merged {
         if members.len() > 1 {
+            joined::whole(&plan, problems);
             shared.joints.push(Joint {
                 unit: plan.unit.name.clone(),
                 members,
@@ -195,47 +198,4 @@ fn merge(
         shared.units.push(Arc::new(plan));
     }
     shared
-}
-
-/// Adds what a joined unit moves to the unit that it becomes part of.
-fn add(into: &mut Plan, from: Plan, problems: &mut Vec<Problem>) {
-    let name = from.unit.name.clone();
-    let mut refuse = |what: &str| {
-        problems.push(problem(
-            "SG0743",
-            format!("{name}"),
-            format!("it must switch together with `{}`, and both have {what}", into.unit.name),
-            "write them as one unit; or, for a zone only, name it in `separate_zones`",
-        ));
-    };
-    if into.unit.backends.is_some() && from.unit.backends.is_some() {
-        refuse("a web server");
-    }
-    if into.unit.database.is_some() && from.unit.database.is_some() {
-        refuse("a database");
-    }
-    if into.policy != from.policy {
-        refuse("a policy of their own");
-    }
-    let unit = &mut into.unit;
-    unit.requests_per_day = match (unit.requests_per_day, from.unit.requests_per_day) {
-        (Some(one), Some(other)) => Some(one + other),
-        (one, other) => one.or(other),
-    };
-    unit.hosts.extend(from.unit.hosts);
-    unit.backends = unit.backends.take().or(from.unit.backends);
-    unit.database = unit.database.take().or(from.unit.database);
-    unit.probe = unit.probe.take().or(from.unit.probe);
-    unit.fronts.extend(from.unit.fronts);
-    unit.workers.extend(from.unit.workers);
-    unit.trees.extend(from.unit.trees.into_iter().map(|mut tree| {
-        tree.name = format!("{name}.{}", tree.name);
-        tree
-    }));
-    for zone in from.unit.zones {
-        match unit.zones.iter_mut().find(|known| known.zone == zone.zone) {
-            Some(known) => known.records.extend(zone.records),
-            None => unit.zones.push(zone),
-        }
-    }
 }

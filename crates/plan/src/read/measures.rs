@@ -3,23 +3,36 @@
 use super::side;
 use crate::Problem;
 use crate::file::{CustomFile, HostFile, MeasureFile};
-use segue_model::Sides;
 use segue_model::plan::{
     ApplicationLogPlan, CustomPlan, CustomSource, HostFigures, HostPlan, MeasurePlan, ResolversPlan,
 };
+use segue_model::{Sides, UnitName};
 
-pub(super) fn measures(file: MeasureFile, problems: &mut Vec<Problem>) -> MeasurePlan {
+pub(super) fn measures(
+    unit: &UnitName,
+    file: MeasureFile,
+    problems: &mut Vec<Problem>,
+) -> MeasurePlan {
     MeasurePlan {
-        application_log: file.application_log.map(|log| ApplicationLogPlan {
-            files: Sides { source: log.source, target: log.target },
-            words: log.words,
-        }),
-        mail_log: file.mail_log,
-        resolvers: file.resolvers.map(|resolvers| ResolversPlan {
-            addresses: resolvers.addresses,
-            name: resolvers.name,
-            every_s: resolvers.every_s,
-        }),
+        application_logs: file
+            .application_log
+            .map(|log| ApplicationLogPlan {
+                name: unit.clone(),
+                files: Sides { source: log.source, target: log.target },
+                words: log.words,
+            })
+            .into_iter()
+            .collect(),
+        mail_logs: file.mail_log.into_iter().collect(),
+        resolvers: file
+            .resolvers
+            .map(|resolvers| ResolversPlan {
+                addresses: resolvers.addresses,
+                name: resolvers.name,
+                every_s: resolvers.every_s,
+            })
+            .into_iter()
+            .collect(),
         hosts: file
             .host
             .into_iter()

@@ -1,5 +1,5 @@
 use super::example;
-use crate::{canonical, hash, schema, short};
+use crate::{Hashes, PlanText, canonical, fleet_hash, hash, read_plan, schema, short};
 use serde_json::Value;
 
 #[test]
@@ -14,12 +14,41 @@ fn hash_changes_with_every_value() {
 }
 
 #[test]
+fn a_lock_that_is_switched_off_is_part_of_what_is_approved() {
+    let fleet = |lines: &str| {
+        let text = crate::template().replace("[rehearsal]\n", &format!("[rehearsal]\n{lines}"));
+        match read_plan(&text, "shop.toml") {
+            Ok(PlanText::One(fleet)) => *fleet,
+            _ => panic!("refused"),
+        }
+    };
+    let (silent, off) = (fleet(""), fleet("needed = false\n"));
+    assert!(silent.schedule.rehearsal.needed && !off.schedule.rehearsal.needed);
+    let own = hash(&silent.units[0]);
+    assert_eq!(fleet_hash(&silent, &[own.clone()]), own);
+    assert_eq!(hash(&off.units[0]), own, "the unit's own plan is the same");
+    assert_ne!(fleet_hash(&off, &[own.clone()]), own);
+}
+
+#[test]
 fn hash_is_the_same_after_a_way_through_the_journal() {
     let stored = serde_json::to_string(&canonical(&example())).unwrap();
     let restored = serde_json::from_str(&stored).unwrap();
     assert_eq!(hash(&restored), hash(&example()));
     assert_eq!(hash(&restored).len(), 32);
     assert_eq!(short(&hash(&restored)).len(), 8);
+}
+
+#[test]
+fn hash_is_that_of_the_canonical_form_whether_of_one_plan_or_of_many() {
+    let (one, mut other) = (example(), example());
+    other.unit.name = "other".into();
+    let mut hashes = Hashes::default();
+    for plan in [&one, &other, &one] {
+        let text = canonical(plan).to_string();
+        assert_eq!(hash(plan), blake3::hash(text.as_bytes()).to_hex()[..32]);
+        assert_eq!(hashes.of(plan), hash(plan));
+    }
 }
 
 #[test]

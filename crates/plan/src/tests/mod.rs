@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+mod fleet;
 mod hashes;
+mod joined;
+mod many;
 mod reading;
 mod refusals;
 

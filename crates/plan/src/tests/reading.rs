@@ -131,7 +131,7 @@ fn gives_every_problem_at_once() {
 
 #[test]
 fn keeps_secrets_as_places() {
-    let database = example().unit.database.unwrap();
+    let database = example().unit.databases.remove(0);
     assert_eq!(
         database.servers.source.password,
         SecretRef("file:/etc/segue/source.password".into())

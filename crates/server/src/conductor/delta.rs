@@ -54,8 +54,8 @@ impl Conductor {
         let families = Active::families(&unit.plan, &RunId::from("delta"), &self.dir)?;
         let mut text = String::new();
         let mut files = Map::new();
-        let mut database = Value::Null;
-        if let Some(replica) = &families.database {
+        let mut databases = Map::new();
+        for (part, replica) in families.named_databases() {
             let delta = replica.delta().await;
             replica.close().await;
             let delta = delta?;
@@ -72,7 +72,7 @@ impl Conductor {
             for line in delta.definitions.iter().take(SHOWN) {
                 let _ = writeln!(text, "  {line}");
             }
-            database = json!(delta);
+            databases.insert(part, json!(delta));
         }
         for (tree, plan) in families.trees.iter().zip(&unit.plan.unit.trees) {
             let rates = Rates::new(self.lines.clone(), Arc::clone(&self.clock));
@@ -85,6 +85,12 @@ impl Conductor {
         }
         // Said, because a reader would look for it.
         let _ = write!(text, "  mailboxes: not part of this unit");
+        // The only database stands by itself, as it does in steps.
+        let database = match databases.remove("database") {
+            Some(only) => only,
+            None if databases.is_empty() => Value::Null,
+            None => Value::Object(databases),
+        };
         Ok((text, json!({ "database": database, "files": files, "mailboxes": null })))
     }
 }

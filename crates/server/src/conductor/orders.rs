@@ -37,7 +37,7 @@ impl Conductor {
         together(join_all(all).await)
     }
 
-    async fn begin_run(&self, hash: &str, fleet: Fleet, by: Actor) -> Result<(), Fault> {
+    pub(super) async fn begin_run(&self, hash: &str, fleet: Fleet, by: Actor) -> Result<(), Fault> {
         let mut findings = crate::doctor::machine();
         findings.extend(crate::doctor::plan(&fleet));
         findings.extend(crate::doctor::world(&fleet).await);
@@ -59,10 +59,11 @@ impl Conductor {
             prove_triggers(plan)?;
         }
         let run = RunId(uuid::Uuid::now_v7().to_string());
+        let waves = fleet.wave_places();
         let entry = |plan: &Arc<segue_model::plan::Plan>| UnitEntry {
             unit: plan.unit.name.clone(),
             plan_hash: segue_plan::hash(plan),
-            wave: fleet.wave_of(&plan.unit.name),
+            wave: waves.get(&plan.unit.name).copied().unwrap_or(0),
         };
         self.journal
             .append(Event::RunStarted {

@@ -4,6 +4,7 @@ use super::Conductor;
 use crate::api::Saying;
 use crate::unit::{Answer, refuse};
 use segue_migration::fleet::may_approve;
+use segue_migration::timeline::{Ack, acknowledging};
 use segue_model::event::{Actor, Event};
 use segue_model::{Fault, UnitName};
 use std::sync::Arc;
@@ -20,9 +21,20 @@ impl Conductor {
                 Ok((0, format!("agreed as `{role}`")))
             }
             Saying::Acknowledge { item, note } => {
-                let event = Event::Acknowledged { item: item.clone(), by, note };
+                let may = self.journal.with(|state| acknowledging(&run.fleet, state, &item, &by));
+                let ack = may.map_err(|why| {
+                    refuse(&format!("acknowledge `{item}`"), &why)
+                        .hint("`segue timeline` names every item")
+                })?;
+                let (event, told) = match ack {
+                    Ack::Take(told) => (Event::Acknowledged { item, by, note }, told),
+                    Ack::Note(told) => {
+                        let who = if let Actor::Person(who) = by { who } else { "?".to_owned() };
+                        (Event::Noted { text: format!("{who} on `{item}`: {note}") }, told)
+                    }
+                };
                 self.journal.append(event).await?;
-                Ok((0, format!("`{item}` is acknowledged")))
+                Ok((0, told))
             }
             Saying::Waive { rule, unit, because } => {
                 let event = Event::Waived { rule: rule.clone(), by, because };

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Exit code of a command that waits at a gate.
-const WAITS: u8 = 4;
+pub(super) const WAITS: u8 = 4;
 
 impl Conductor {
     /// Cuts over the units that are named, or else the next wave.
@@ -27,12 +27,16 @@ impl Conductor {
     ) -> Answer {
         self.same_plan(hash)?;
         let run = self.need_run()?;
-        if prepare_only || !pick.units.is_empty() || run.units.len() == 1 {
+        let together = run.fleet.schedule.strategy == Strategy::MaintenanceWindow;
+        if prepare_only || !pick.units.is_empty() && !together || run.units.len() == 1 && !together
+        {
             return self.cutover_named(&run, prepare_only, pick, by).await;
         }
         let _turn = self.turn.try_lock().map_err(|_| busy())?;
-        if run.fleet.schedule.strategy != Strategy::Waves {
-            return self.cutover_all(&run, by).await;
+        match run.fleet.schedule.strategy {
+            Strategy::Waves => {}
+            Strategy::AllAtOnce => return self.cutover_all(&run, by).await,
+            Strategy::MaintenanceWindow => return self.cutover_together(&run, pick, by).await,
         }
         let wave = pick.wave.or_else(|| wave_to_run(&run.fleet, &self.journal.state()));
         let Some(wave) = wave else { return Ok((0, "every wave is over".into())) };
@@ -87,13 +91,13 @@ impl Conductor {
     }
 
     /// Returns the answer for a unit that lacks something.
-    fn lacking(&self, run: &Run, unit: &UnitName) -> Option<(u8, String)> {
+    pub(super) fn lacking(&self, run: &Run, unit: &UnitName) -> Option<(u8, String)> {
         let now_ms = self.clock.wall_ms();
         let lacks = self.journal.with(|state| missing(&run.fleet, state, unit, now_ms));
         (!lacks.is_empty()).then(|| (WAITS, told(&lacks)))
     }
 
-    async fn wave(self: &Arc<Self>, run: &Arc<Run>, wave: u32, by: Actor) -> Answer {
+    pub(super) async fn wave(self: &Arc<Self>, run: &Arc<Run>, wave: u32, by: Actor) -> Answer {
         let begun = self
             .journal
             .with(|state| state.waves.get(&wave).is_some_and(|known| known.started.is_some()));
@@ -148,7 +152,7 @@ impl Conductor {
         }
     }
 
-    async fn stop_wave(&self, wave: u32, because: String) -> Result<(), Fault> {
+    pub(super) async fn stop_wave(&self, wave: u32, because: String) -> Result<(), Fault> {
         let event = Event::WaveStopped { wave, because };
         let known = event.clone();
         self.journal.append_if(event, move |state| state.allows(None, &known)).await.map(drop)
@@ -170,30 +174,6 @@ impl Conductor {
             |next| format!("next: wave {next}, with `segue cutover` again"),
         );
         Ok((0, format!("wave {wave} is over, {moved} units moved just now; {next}")))
-    }
-
-    /// Every unit of the run in one go: nothing starts unless everything can.
-    async fn cutover_all(self: &Arc<Self>, run: &Arc<Run>, by: Actor) -> Answer {
-        let units: Vec<Arc<Unit>> =
-            run.units.values().filter(|unit| unit.state().excluded.is_none()).cloned().collect();
-        for unit in &units {
-            if let Some((exit, text)) = self.lacking(run, unit.name()) {
-                return Ok((exit, format!("{}: {text}", unit.name())));
-            }
-        }
-        let prepared = units.iter().map(|unit| {
-            let by = by.clone();
-            async move { (unit.name().clone(), unit.cutover(true, by).await) }
-        });
-        let prepared = together(futures_util::future::join_all(prepared).await)?;
-        if prepared.0 != 0 {
-            return Ok(prepared);
-        }
-        let all = units.iter().map(|unit| {
-            let by = by.clone();
-            async move { (unit.name().clone(), unit.cutover(false, by).await) }
-        });
-        together(futures_util::future::join_all(all).await)
     }
 
     /// Returns the places that servers have for units, by a limit of the plan.

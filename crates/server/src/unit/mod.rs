@@ -7,6 +7,7 @@ use crate::active::{Active, Shared};
 use crate::api::Line;
 use crate::phases::{answer, compared, comparisons, table_of};
 use crate::progress::Rates;
+use crate::rest;
 use segue_engine::{Ended, Executor, UnitJournal, Wish};
 use segue_model::event::{Actor, Event, Phase, WriteSide};
 use segue_model::plan::Plan;
@@ -87,14 +88,18 @@ impl Unit {
         self.journal.state()
     }
 
-    /// Goes on with what the journal holds, if it holds something of this unit.
+    /// Goes on with what the journal holds, if it holds something of this unit. One of `many`
+    /// that rests is left asleep: its turn comes.
     ///
     /// # Errors
     /// If a resource refuses this controller's lease.
-    pub(crate) async fn take_up(self: &Arc<Self>) -> Result<(), Fault> {
+    pub(crate) async fn take_up(self: &Arc<Self>, many: bool) -> Result<(), Fault> {
         let state = self.state();
         let idle = state.stage == Stage::Fresh && state.open.is_none();
         if idle || state.stage == Stage::Settled && state.open.is_none() {
+            return Ok(());
+        }
+        if many && rest::sleeps_at_start(&self.plan, &state) {
             return Ok(());
         }
         let active = self.activate().await?;
@@ -145,6 +150,23 @@ impl Unit {
         self.active.read().await.clone()
     }
 
+    /// Puts a unit that rests to work for its turn.
+    pub(crate) async fn wake(&self) {
+        match self.activate().await {
+            Ok(active) => active.wake(),
+            Err(fault) => tracing::warn!(unit = %self.name(), %fault, "the unit is not measured"),
+        }
+    }
+
+    /// Ends its turn. A table that began meanwhile keeps it awake.
+    pub(crate) async fn sleep(&self) {
+        let Some(active) = self.active().await else { return };
+        active.sleep();
+        if !rest::rests(&self.plan, &self.state()) {
+            active.wake();
+        }
+    }
+
     /// Ends everything this process runs for the unit.
     pub(crate) async fn close(&self) {
         if let Some(active) = self.active().await {
@@ -179,6 +201,7 @@ impl Unit {
 
     async fn execute(self: &Arc<Self>, phase: Phase, came: Came) -> Answer {
         let active = self.activate().await?;
+        active.wake();
         let state = self.state();
         let Some(open) = state.open.clone() else {
             return Err(refuse("execute a table", "no attempt is open"));
@@ -186,7 +209,11 @@ impl Unit {
         if state.stage >= Stage::Prepared {
             active.start_probes();
         }
-        self.wish.send_replace(Wish::Forward);
+        let meeting = self.shared.meeting();
+        let meets = phase == Phase::Cutover && self.plan.policy.maintenance_budget_ms.is_some();
+        // Of units that switch together none stays behind once one of them was promoted.
+        let through = came == Came::Later && meets && meeting.decided();
+        self.wish.send_replace(if through { Wish::Through } else { Wish::Forward });
         let executor = Executor::new(
             self.journal.clone(),
             active.board.clone(),
@@ -195,7 +222,7 @@ impl Unit {
             self.run.clone(),
             Arc::new(Rates::new(self.lines.clone(), Arc::clone(&self.clock))),
         );
-        let table = table_of(phase, &active, &state);
+        let table = table_of(phase, &active, &state, &meeting);
         let wish = self.wish.subscribe();
         let ended = match came {
             Came::WithIt => executor.execute(table, open.attempt, wish).await?,
@@ -220,7 +247,7 @@ impl Unit {
                 self.journal.append(event).await?;
             }
         }
-        if let Some(database) = &active.families.database {
+        for database in &active.families.databases {
             database.rest().await;
         }
         // A table that a former controller began leaves files that nobody here follows.
@@ -263,9 +290,7 @@ impl Unit {
     /// Compares both sides in full while they are in use: a cutover wants a comparison that
     /// is fresh.
     async fn compare_again(&self) -> Answer {
-        let Some(active) = self.active().await else {
-            return Err(refuse("compare", "the unit is not followed"));
-        };
+        let active = self.activate().await?;
         let progress = Arc::new(Rates::new(self.lines.clone(), Arc::clone(&self.clock)));
         let parts = segue_migration::compare_live(&active.families, progress).await?;
         let mut said = Vec::new();

@@ -34,6 +34,16 @@ impl Unit {
         self.attempt(Phase::Cutover, by, String::new()).await
     }
 
+    /// Makes its open cutover turn round, if that still can.
+    pub(crate) fn turn_round(&self, because: &str) {
+        let state = self.state();
+        let open = state.open.as_ref().filter(|open| open.attempt.phase == Phase::Cutover);
+        if open.is_some_and(|open| !open.crossed()) {
+            let (by, because) = (Actor::Controller, because.to_owned());
+            self.wish.send_replace(Wish::TurnBack { by, because });
+        }
+    }
+
     pub(crate) async fn rollback(self: &Arc<Self>, because: String, by: Actor) -> Answer {
         let state = self.state();
         if let Some(open) = &state.open {

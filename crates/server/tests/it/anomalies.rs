@@ -179,9 +179,13 @@ async fn servers(bench: &mut Bench) {
     std::fs::File::create(&path).unwrap();
     let address = http(Arc::clone(&planted), "ok", Some("ok"), Some(path.clone())).await;
     let mut unit = bench.plan.unit.clone();
-    unit.backends.as_mut().unwrap().target.address = address;
-    unit.backends.as_mut().unwrap().target.access_log = Some(path);
-    bench.add(&["canary_lost"], &planted, CanarySampler::of(&unit, &run()).unwrap());
+    unit.sites[0].backends.target.address = address;
+    unit.sites[0].backends.target.access_log = Some(path);
+    bench.add(
+        &["canary_lost"],
+        &planted,
+        CanarySampler::of(&unit, &unit.sites[0], &run()).unwrap(),
+    );
 }
 
 async fn resolvers(bench: &mut Bench) {
@@ -190,12 +194,12 @@ async fn resolvers(bench: &mut Bench) {
     {
         let planted = Planted::default();
         let mut unit = bench.plan.unit.clone();
-        let plan = unit.measures.resolvers.as_mut().unwrap();
+        let plan = &mut unit.measures.resolvers[0];
         plan.addresses.clear();
         for _ in 0..4 {
             plan.addresses.push(resolver(Arc::clone(&planted), good, bad).await);
         }
-        bench.add(&[name], &planted, ResolverSampler::of(&unit).unwrap());
+        bench.add(&[name], &planted, ResolverSampler::of(&unit).remove(0));
     }
 }
 
@@ -220,7 +224,7 @@ fn files(bench: &mut Bench) {
     for (side, bad) in [(Side::Source, "ok\n"), (Side::Target, "PHP Fatal error: x\n")] {
         let path = bench.folder.path().join(format!("{side}.log"));
         log(path.clone(), Arc::clone(&planted), "ok\n", bad);
-        let words = bench.plan.unit.measures.application_log.clone().unwrap().words;
+        let words = bench.plan.unit.measures.application_logs[0].words.clone();
         board.add(AppLogSampler::new(side, path, words));
     }
     let trigger = bench.trigger("app_errors");

@@ -1,6 +1,6 @@
 //! Two applications, the two fronts before them, and clients.
 
-use segue_front::control::{Client, HoldId, Mark, Request};
+use segue_front::control::{Client, HoldId, Mark, Request, SiteRoute};
 use segue_front::{FrontOptions, Limits, run_until};
 use segue_model::plan::{FrontPlan, Plan};
 use segue_model::{Epoch, RunId, Side, Sides};
@@ -87,8 +87,8 @@ impl Site {
             front.control = folder.path().join(format!("{}.sock", front.side));
             front.state = folder.path().join(format!("{}.json", front.side));
         }
-        plan.unit.backends.as_mut().unwrap().source.address = backends.source;
-        plan.unit.backends.as_mut().unwrap().target.address = backends.target;
+        plan.unit.sites[0].backends.source.address = backends.source;
+        plan.unit.sites[0].backends.target.address = backends.target;
         let mut controls = Vec::new();
         for front in &plan.unit.fronts {
             controls.push((start_front(front, &backends).await, backends.clone()));
@@ -114,8 +114,10 @@ impl Site {
             let route = Request::SetRoute {
                 mark: mark(1),
                 unit: self.plan.unit.name.clone(),
-                hosts: self.plan.unit.hosts.clone(),
-                backends: backends.clone(),
+                sites: vec![SiteRoute {
+                    hosts: self.plan.unit.sites[0].hosts.clone(),
+                    backends: backends.clone(),
+                }],
                 write_side,
                 concurrency: Sides { source: 64, target: 64 },
             };
@@ -149,7 +151,7 @@ impl Site {
     /// Sends requests at intended times, from several addresses, whatever the answers.
     fn clients(&self) {
         let (habit, over) = (Arc::clone(&self.habit), Arc::clone(&self.over));
-        let host = self.plan.unit.hosts[0].clone();
+        let host = self.plan.unit.sites[0].hosts[0].clone();
         let fronts = self.plan.unit.fronts.clone();
         tokio::spawn(async move {
             let mut number = 0_u64;

@@ -4,6 +4,9 @@ use super::description::{Description, Side};
 
 /// Short waits and triggers that a demo can show within seconds.
 const POLICY: &str = r#"
+[rehearsal]
+needed = false
+
 [policy]
 slow_paths = ["/report"]
 stable_for_s = 3

@@ -1,9 +1,9 @@
 //! An application, the two fronts before it, and a plain client.
 
-use segue_front::control::{Client, Mark, Request};
+use segue_front::control::{Client, Mark, Request, SiteRoute};
 use segue_front::{FrontOptions, Limits, run_until};
 use segue_model::event::{Attempt, Phase};
-use segue_model::plan::{Backend, FrontPlan, Policy, UnitPlan};
+use segue_model::plan::{Backend, FrontPlan, Policy, SitePlan, UnitPlan};
 use segue_model::{Epoch, RunId, Side, Sides, StepName, UnitName};
 use segue_port::{Authority, Call, NoProgress};
 use segue_traffic::{FrontSettings, Fronts};
@@ -85,11 +85,11 @@ impl Site {
     }
 }
 
-fn run() -> RunId {
+pub(crate) fn run() -> RunId {
     RunId("run-1".into())
 }
 
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         pause_budget_ms: 200,
         seal_reserve_ms: 100,
@@ -101,12 +101,13 @@ fn policy() -> Policy {
         gate_wait_s: 10,
         commit_timer_s: 0,
         stable_for_s: 1,
+        maintenance_budget_ms: None,
         triggers: Vec::new(),
         gates: Vec::new(),
     }
 }
 
-fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -129,22 +130,26 @@ fn unit(
         |address| Backend { address, health_path: "/".into(), access_log: None, concurrency: 64 };
     UnitPlan {
         name: UnitName("shop".into()),
-        hosts: vec![HOST.into()],
-        backends: Some(Sides { source: backend(reached.source), target: backend(reached.target) }),
+        sites: vec![SitePlan {
+            name: UnitName("shop".into()),
+            hosts: vec![HOST.into()],
+            backends: Sides { source: backend(reached.source), target: backend(reached.target) },
+            probe: None,
+            rehearsal: None,
+        }],
         requests_per_day: None,
         created: None,
         fronts: vec![front(Side::Source, source_front), front(Side::Target, target_front)],
-        database: None,
+        databases: Vec::new(),
         trees: Vec::new(),
         zones: Vec::new(),
         workers: Vec::new(),
-        probe: None,
         measures: segue_model::plan::MeasurePlan::default(),
     }
 }
 
-/// Starts a front in this process, claims it and routes the unit to the source.
-async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
+/// Starts a front in this process and waits until it answers.
+pub(crate) async fn serve(plan: &FrontPlan, default_backend: SocketAddr) -> Client {
     let options = FrontOptions {
         name: plan.name.clone(),
         side: plan.side,
@@ -153,23 +158,27 @@ async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
         egress: None,
         control: plan.control.clone(),
         state: plan.state.clone(),
-        default_backend: backends.source,
+        default_backend,
     };
     tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
     let began = Instant::now();
-    let client = loop {
+    loop {
         match Client::connect(&plan.control).await {
-            Ok(client) => break client,
+            Ok(client) => return client,
             Err(fault) => assert!(began.elapsed() < DEADLINE, "front does not start: {fault}"),
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    }
+}
+
+/// Starts a front in this process, claims it and routes the unit to the source.
+async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
+    let client = serve(plan, backends.source).await;
     client.call(&Request::Claim { run: run(), epoch: Epoch(1) }).await.unwrap();
     let route = Request::SetRoute {
         mark: Mark { run: run(), epoch: Epoch(1), generation: 1 },
         unit: UnitName("shop".into()),
-        hosts: vec![HOST.into()],
-        backends,
+        sites: vec![SiteRoute { hosts: vec![HOST.into()], backends }],
         write_side: Side::Source,
         concurrency: Sides { source: 64, target: 64 },
     };
@@ -203,7 +212,7 @@ async fn application(slow: Arc<AtomicUsize>) -> SocketAddr {
 }
 
 /// Reads one head without a body; none at the end of the connection.
-async fn head(stream: &mut TcpStream) -> Option<String> {
+pub(crate) async fn head(stream: &mut TcpStream) -> Option<String> {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
         text.push(stream.read_u8().await.ok()?);

@@ -9,58 +9,49 @@ fn refuses_databases() {
         (
             "one server for both",
             |p| {
-                let servers = &mut p.unit.database.as_mut().unwrap().servers;
+                let servers = &mut p.unit.databases[0].servers;
                 servers.target.address = servers.source.address;
             },
             &["SG0719 database.target.address"],
         ),
-        (
-            "no login",
-            |p| p.unit.database.as_mut().unwrap().logins.clear(),
-            &["SG0720 database.logins"],
-        ),
-        (
-            "root",
-            |p| p.unit.database.as_mut().unwrap().logins.push("root".into()),
-            &["SG0720 database.logins"],
-        ),
+        ("no login", |p| p.unit.databases[0].logins.clear(), &["SG0720 database.logins"]),
+        ("root", |p| p.unit.databases[0].logins.push("root".into()), &["SG0720 database.logins"]),
         (
             "the administrator",
-            |p| p.unit.database.as_mut().unwrap().logins.push("segue_admin".into()),
+            |p| p.unit.databases[0].logins.push("segue_admin".into()),
             &["SG0720 database.logins"],
         ),
         (
             "a quote",
-            |p| p.unit.database.as_mut().unwrap().logins.push("o'hara".into()),
+            |p| p.unit.databases[0].logins.push("o'hara".into()),
             &["SG0720 database.logins"],
         ),
         (
             "twice",
-            |p| p.unit.database.as_mut().unwrap().logins.push("example".into()),
+            |p| p.unit.databases[0].logins.push("example".into()),
             &["SG0705 database.logins"],
         ),
         (
             "no administrator",
-            |p| p.unit.database.as_mut().unwrap().servers.source.admin.clear(),
+            |p| p.unit.databases[0].servers.source.admin.clear(),
             &["SG0720 database.source.admin"],
         ),
         (
             "a secret itself",
             |p| {
-                p.unit.database.as_mut().unwrap().servers.source.password =
-                    SecretRef("tr0ub4dor".into());
+                p.unit.databases[0].servers.source.password = SecretRef("tr0ub4dor".into());
             },
             &["SG0718 database.source.password"],
         ),
         (
             "a bad schema name",
-            |p| p.unit.database.as_mut().unwrap().schema = "a`b".into(),
+            |p| p.unit.databases[0].schema = "a`b".into(),
             &["SG0721 database.schema"],
         ),
     ]);
     for schema in ["mysql", "sys", "information_schema", "PERFORMANCE_SCHEMA", "segue"] {
         let mut plan = example();
-        plan.unit.database.as_mut().unwrap().schema = schema.into();
+        plan.unit.databases[0].schema = schema.into();
         assert_eq!(check(&plan).len(), 1, "{schema}");
     }
 }

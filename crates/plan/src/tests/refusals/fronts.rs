@@ -27,7 +27,7 @@ fn refuses_fronts() {
             "one address",
             |p| {
                 p.unit.zones.clear();
-                p.unit.backends.as_mut().unwrap().target.address.set_port(81);
+                p.unit.sites[0].backends.target.address.set_port(81);
                 p.unit.fronts[0].listen = "203.0.113.20:80".parse().unwrap();
             },
             &["SG0705 front[target].listen"],

@@ -77,7 +77,7 @@ fn accepts_what_looks_unusual_and_is_right() {
         |p| p.unit.zones.clear(),
         |p| p.unit.trees.clear(),
         |p| policy_of(p).hold_age_max_ms = policy_of(p).pause_budget_ms,
-        |p| p.unit.backends.as_mut().unwrap().target.access_log = Some("/var/log/a.log".into()),
+        |p| p.unit.sites[0].backends.target.access_log = Some("/var/log/a.log".into()),
     ];
     for (nth, change) in rows.into_iter().enumerate() {
         let mut plan = example();

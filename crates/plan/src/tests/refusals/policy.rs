@@ -115,7 +115,7 @@ fn refuses_triggers() {
         (
             "nobody reads the log",
             |p| {
-                p.unit.backends.as_mut().unwrap().source.access_log = None;
+                p.unit.sites[0].backends.source.access_log = None;
                 policy_of(p).triggers[0].bound.what = What::DirectRequests;
             },
             &["SG0726 trigger[target_failing].what"],
@@ -282,7 +282,7 @@ fn custom(name: &str, every_ms: u64) -> CustomPlan {
 
 fn resolvers(p: &mut Plan, name: &str, addresses: &[&str], every_s: u64) {
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    p.unit.measures.resolvers = Some(ResolversPlan { addresses, name: name.into(), every_s });
+    p.unit.measures.resolvers = vec![ResolversPlan { addresses, name: name.into(), every_s }];
 }
 
 #[test]
@@ -314,14 +314,17 @@ fn refuses_measures() {
             "no file, no words",
             |p| {
                 let files = Sides { source: None, target: None };
-                p.unit.measures.application_log =
-                    Some(ApplicationLogPlan { files, words: vec![String::new()] });
+                p.unit.measures.application_logs = vec![ApplicationLogPlan {
+                    name: "a".into(),
+                    files,
+                    words: vec![String::new()],
+                }];
             },
             &["SG0734 measure.application_log", "SG0734 measure.application_log.words"],
         ),
         (
             "relative",
-            |p| p.unit.measures.mail_log = Some("mail.log".into()),
+            |p| p.unit.measures.mail_logs = vec!["mail.log".into()],
             &["SG0729 measure.mail_log"],
         ),
         (

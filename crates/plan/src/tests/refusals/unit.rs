@@ -9,14 +9,18 @@ fn refuses_names_and_hosts() {
         ("long", |p| p.name = "a".repeat(65), &["SG0703 name"]),
         ("empty unit name", |p| p.unit.name = "".into(), &["SG0703 unit.name"]),
         ("space", |p| p.unit.name = "my shop".into(), &["SG0703 unit.name"]),
-        ("no host", |p| p.unit.hosts.clear(), &["SG0704 unit.hosts"]),
-        ("dot", |p| p.unit.hosts[0] = "a.test.".into(), &["SG0704 unit.hosts[#1]"]),
-        ("capitals", |p| p.unit.hosts[1] = "A.test".into(), &["SG0704 unit.hosts[#2]"]),
-        ("wildcard", |p| p.unit.hosts[0] = "*.a.test".into(), &["SG0704 unit.hosts[#1]"]),
-        ("label", |p| p.unit.hosts[0] = "a..test".into(), &["SG0704 unit.hosts[#1]"]),
-        ("hyphen", |p| p.unit.hosts[0] = "-a.test".into(), &["SG0704 unit.hosts[#1]"]),
-        ("port", |p| p.unit.hosts[0] = "a.test:80".into(), &["SG0704 unit.hosts[#1]"]),
-        ("a host twice", |p| p.unit.hosts[1] = p.unit.hosts[0].clone(), &["SG0705 unit.hosts"]),
+        ("no host", |p| p.unit.sites[0].hosts.clear(), &["SG0704 unit.hosts"]),
+        ("dot", |p| p.unit.sites[0].hosts[0] = "a.test.".into(), &["SG0704 unit.hosts[#1]"]),
+        ("capitals", |p| p.unit.sites[0].hosts[1] = "A.test".into(), &["SG0704 unit.hosts[#2]"]),
+        ("wildcard", |p| p.unit.sites[0].hosts[0] = "*.a.test".into(), &["SG0704 unit.hosts[#1]"]),
+        ("label", |p| p.unit.sites[0].hosts[0] = "a..test".into(), &["SG0704 unit.hosts[#1]"]),
+        ("hyphen", |p| p.unit.sites[0].hosts[0] = "-a.test".into(), &["SG0704 unit.hosts[#1]"]),
+        ("port", |p| p.unit.sites[0].hosts[0] = "a.test:80".into(), &["SG0704 unit.hosts[#1]"]),
+        (
+            "a host twice",
+            |p| p.unit.sites[0].hosts[1] = p.unit.sites[0].hosts[0].clone(),
+            &["SG0705 unit.hosts"],
+        ),
     ]);
 }
 
@@ -25,38 +29,47 @@ fn refuses_backends_and_probes() {
     refused(&[
         (
             "one server for both",
-            |p| {
-                p.unit.backends.as_mut().unwrap().target.address =
-                    p.unit.backends.as_mut().unwrap().source.address
-            },
+            |p| p.unit.sites[0].backends.target.address = p.unit.sites[0].backends.source.address,
             &["SG0728 backend.target.address", "SG0709 front[source].listen"],
         ),
         (
             "no port",
-            |p| p.unit.backends.as_mut().unwrap().target.address.set_port(0),
+            |p| p.unit.sites[0].backends.target.address.set_port(0),
             &["SG0728 backend.target.address"],
         ),
         (
             "relative health path",
-            |p| p.unit.backends.as_mut().unwrap().source.health_path = "healthz".into(),
+            |p| p.unit.sites[0].backends.source.health_path = "healthz".into(),
             &["SG0728 backend.source.health_path"],
         ),
         (
             "relative log",
-            |p| p.unit.backends.as_mut().unwrap().source.access_log = Some("access.log".into()),
+            |p| p.unit.sites[0].backends.source.access_log = Some("access.log".into()),
             &["SG0729 backend.source.access_log"],
         ),
         (
             "no request at once",
-            |p| p.unit.backends.as_mut().unwrap().source.concurrency = 0,
+            |p| p.unit.sites[0].backends.source.concurrency = 0,
             &["SG0728 backend.source.concurrency"],
         ),
-        ("path", |p| p.unit.probe.as_mut().unwrap().path = "a".into(), &["SG0724 probe.path"]),
-        ("marker", |p| p.unit.probe.as_mut().unwrap().marker.clear(), &["SG0724 probe.marker"]),
-        ("none", |p| p.unit.probe.as_mut().unwrap().per_second = 0, &["SG0724 probe.per_second"]),
+        (
+            "path",
+            |p| p.unit.sites[0].probe.as_mut().unwrap().path = "a".into(),
+            &["SG0724 probe.path"],
+        ),
+        (
+            "marker",
+            |p| p.unit.sites[0].probe.as_mut().unwrap().marker.clear(),
+            &["SG0724 probe.marker"],
+        ),
+        (
+            "none",
+            |p| p.unit.sites[0].probe.as_mut().unwrap().per_second = 0,
+            &["SG0724 probe.per_second"],
+        ),
         (
             "flood",
-            |p| p.unit.probe.as_mut().unwrap().per_second = 1001,
+            |p| p.unit.sites[0].probe.as_mut().unwrap().per_second = 1001,
             &["SG0724 probe.per_second"],
         ),
     ]);

@@ -27,6 +27,9 @@ const HEAD: &str = r#"name = "fleet"
 units = ["units.jsonl"]
 separate_zones = ["example.test"]
 
+[rehearsal]
+needed = false
+
 [policy]
 pause_budget_ms = 4000
 seal_reserve_ms = 500

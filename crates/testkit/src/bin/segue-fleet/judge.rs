@@ -2,20 +2,20 @@
 
 use crate::accounts::{Accounts, ROWS, SOURCE, TARGET, admin, host, runtime};
 use crate::writers::Ledger;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use mysql_async::prelude::Queryable;
 use segue_testkit::world::{Description, Side};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Judges by both databases, both name servers and the report.
+/// Judges by both databases, both name servers and the report; returns what is wrong.
 pub(crate) fn judge(
     world: &Description,
     accounts: &Accounts,
     ledger: &Ledger,
     out: &Path,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let back = accounts.at_source();
     let mut wrong = Vec::new();
     let written: usize = ledger.acknowledged.values().map(Vec::len).sum();
@@ -46,7 +46,7 @@ pub(crate) fn judge(
         ledger.longest.0,
         ledger.longest.1
     );
-    if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("\n")) }
+    Ok(wrong)
 }
 
 async fn rows(world: &Description, side: Side, name: &str) -> Result<Vec<String>> {

@@ -34,7 +34,8 @@ struct Args {
 
 fn main() -> ExitCode {
     match play(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(3),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(1)
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn play(args: &Args) -> Result<()> {
+/// Plays the move; returns whether the judge found nothing wrong.
+fn play(args: &Args) -> Result<bool> {
     let own = std::env::current_exe().context("find this program")?;
     let bin = own.parent().context("find its folder")?;
     segue_testkit::stage::end_segue(&args.dir);
@@ -66,9 +68,12 @@ fn play(args: &Args) -> Result<()> {
         judge::judge(&description, &accounts, &ledger?, &args.out)
     });
     segue.end_everything(&description);
-    judged?;
-    told("judged: as promised");
-    Ok(())
+    let wrong = judged?;
+    for line in &wrong {
+        eprintln!("wrong: {line}");
+    }
+    told(if wrong.is_empty() { "judged: as promised" } else { "judged: not as promised" });
+    Ok(wrong.is_empty())
 }
 
 fn waves(

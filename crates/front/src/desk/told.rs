@@ -1,0 +1,76 @@
+//! What the front tells about itself: its state and its counters, as a whole or of one unit.
+
+use super::{Books, Desk};
+use crate::clock;
+use crate::control::{Hello, Stats, UnitStatus};
+use segue_model::{Sides, UnitName};
+
+impl Desk {
+    /// Returns the state of the front, with that of every unit or of one.
+    pub(super) async fn hello(&self, only: Option<&UnitName>) -> Hello {
+        let books = self.books.lock().await;
+        let options = self.front.options();
+        Hello {
+            name: options.name.clone(),
+            side: options.side,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listen: options.listen,
+            listening: self.door.is_open(),
+            taken_over: options.take_over,
+            claim: books.saved.claim.clone(),
+            epoch: books.saved.epoch,
+            generation: books.saved.generation,
+            boot_ms: clock::now_ms(),
+            started_ms: self.front.started_ms(),
+            units: match only {
+                None => books.saved.units.keys().filter_map(|name| books.status(name)).collect(),
+                Some(name) => books.status(name).into_iter().collect(),
+            },
+        }
+    }
+
+    /// Returns what was counted, over all units or for one.
+    pub(super) async fn stats(&self, only: Option<&UnitName>) -> Stats {
+        let books = self.books.lock().await;
+        let asked = |name: &UnitName| only.is_none_or(|only| only == name);
+        let units = books.units.iter().filter(|(name, _)| asked(name));
+        let mut holds: Vec<_> = units.flat_map(|(_, unit)| unit.gate.history()).collect();
+        let of_unit = only.map(|name| books.units.get(name).map(|unit| unit.counts.clone()));
+        drop(books);
+        holds.sort_by_key(|hold| hold.began_ms);
+        let (connections, accepted) = self.front.connection_counts();
+        let counts = match &of_unit {
+            None => Some(self.front.counts()),
+            Some(unit) => unit.as_deref(),
+        };
+        let mut stats =
+            Stats { boot_ms: clock::now_ms(), holds, connections, accepted, ..Stats::default() };
+        if let Some(counts) = counts {
+            stats.sides = Sides::from_fn(|side| counts.sides.get(side).totals());
+            stats.windows = Sides::from_fn(|side| counts.sides.get(side).windows());
+            stats.probes = counts.probes.totals();
+            stats.relayed = counts.relayed.totals();
+        }
+        if only.is_none() {
+            stats.other = self.front.other_lane().totals();
+        }
+        stats
+    }
+}
+
+impl Books {
+    fn status(&self, name: &UnitName) -> Option<UnitStatus> {
+        let saved = self.saved.units.get(name)?;
+        let view = self.units.get(name)?.gate.view();
+        Some(UnitStatus {
+            unit: name.clone(),
+            sites: saved.sites.clone(),
+            write_side: view.side,
+            hold: view.hold,
+            in_flight: view.running,
+            streams: view.streams,
+            held: view.held,
+        })
+    }
+}
