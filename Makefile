@@ -41,7 +41,7 @@ checks: build
 	else \
 	    set -x; cargo test --locked --workspace --quiet; \
 	fi
-	@grep -c '"name"' $(TARGET_DIR)/bad.json | sed 's/$$/ cases of bad input, each a clear error or a safe wait: target\/bad.json/'
+	@grep -c '"name"' $(SEGUE_BAD_OUT) | sed 's/$$/ cases of bad input, each a clear error or a safe wait: target\/bad.json/'
 	scripts/play $(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
 	scripts/play $(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
 	scripts/play $(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
