@@ -33,7 +33,7 @@ what = "the backup was restored on trial"
 
 [policy]
 maintenance_budget_s = 60
-gate_wait_s = 60
+gate_wait_s = 120
 stable_for_s = 1
 "#;
 
@@ -60,7 +60,7 @@ impl Night {
                 format!("CREATE DATABASE {name}"),
                 format!("CREATE TABLE {name}.orders (id BIGINT PRIMARY KEY, payload VARCHAR(64))"),
                 format!(
-                    "INSERT INTO {name}.orders SELECT seq, CONCAT('row ', seq) FROM seq_1_to_200"
+                    "INSERT INTO {name}.orders SELECT seq, CONCAT('row ', seq) FROM {name}.seq_1_to_200"
                 ),
                 format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'password'"),
                 format!("GRANT ALL ON {name}.* TO '{name}'@'%'"),
