@@ -4,7 +4,6 @@
 # make lint           format, clippy and the rules of the repository
 # make crash          kill, stop, overtake the controller everywhere; writes target/crash.json
 # make bad            broken plans, environments and moments; writes target/bad.json
-# make bad            every broken plan, environment and moment, as one table
 # make fleet          a hundred accounts in four waves; one goes back
 # make bench NAME=x   one benchmark; writes target/bench/x.json
 
