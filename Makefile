@@ -45,7 +45,7 @@ checks: build
 	scripts/play $(BIN)/segue-demo --small --no-practice --dir $(SCENE) --out $(SCENE)-report
 	scripts/play $(BIN)/segue-demo --small --withdraw --dir $(SCENE) --out $(SCENE)-report
 	scripts/play $(BIN)/segue-demo --small --stuck --dir $(SCENE) --out $(SCENE)-report
-	scripts/play $(BIN)/segue-fleet --units 12 --dir $(SCENE) --out $(SCENE)-report
+	scripts/play $(BIN)/segue-fleet --units 100 --dir $(SCENE) --out $(SCENE)-report
 	scripts/play $(BIN)/segue-crash --every 13 --kill --dir $(SCENE) --out $(TARGET_DIR)/crash-short.json
 
 # The whole table: also what happens in the middle of a run under load.
