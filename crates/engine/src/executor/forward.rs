@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const POLL_FIRST: Duration = Duration::from_millis(20);
-const POLL_MOST: Duration = Duration::from_secs(1);
+/// No part of a second: a gate that looks whenever a sampler samples sees the same age for ever.
+const POLL_MOST: Duration = Duration::from_millis(370);
 const POLL_TOGETHER: Duration = Duration::from_millis(40);
 const GATE_LIMIT: Duration = Duration::from_secs(5);
 /// A step that is retried without end tells the journal so often.
