@@ -105,7 +105,8 @@ fn in_world(trigger: &Trigger, plan: &Plan, own_site: bool) -> Option<Anomaly> {
             Some(Anomaly::NobodyComes)
         }
         What::AppErrorsPerSecond(Side::Target) => {
-            let mut files = measures.application_logs.iter().filter_map(|log| log.files.target.as_ref());
+            let mut files =
+                measures.application_logs.iter().filter_map(|log| log.files.target.as_ref());
             files.next().map(|_| Anomaly::LogLines)
         }
         What::MailBouncePercent => measures.mail_logs.first().map(|_| Anomaly::Bounces),

@@ -96,7 +96,8 @@ pub async fn second(home: &Path, tell: &mut (dyn FnMut(Said) + Send)) -> Outcome
 pub async fn site(home: &Path, place: usize) -> Outcome<()> {
     let spec = orders(home)?;
     let own = spec.sites.into_iter().nth(place);
-    let own = own.ok_or_else(|| broken("start a stand-in application", "the room has none there"))?;
+    let own =
+        own.ok_or_else(|| broken("start a stand-in application", "the room has none there"))?;
     let mut password = String::new();
     std::io::stdin()
         .read_to_string(&mut password)
@@ -198,8 +199,7 @@ async fn applications(spec: &Spec) -> Outcome<Vec<Daemon>> {
             None => {
                 let program =
                     std::env::current_exe().map_err(|e| broken("find this program", e))?;
-                let mut args: Vec<OsString> =
-                    ["room", "site", "--place"].map(Into::into).into();
+                let mut args: Vec<OsString> = ["room", "site", "--place"].map(Into::into).into();
                 args.push(place.to_string().into());
                 args.extend(["--home".into(), spec.walls.home.clone().into()]);
                 let password = password.expose_secret().as_bytes();

@@ -1,8 +1,8 @@
 //! What passes between the controller and the room: orders in, words and a result out.
 
+use segue_model::Side;
 use segue_model::event::Record;
 use segue_model::plan::{DatabasePlan, DatabaseServer, Plan, SecretRef};
-use segue_model::Side;
 use segue_standins::ledger::Kept;
 use segue_standins::load::{Seen, Visitors};
 use segue_standins::mariadb::Server;
