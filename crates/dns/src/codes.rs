@@ -17,7 +17,7 @@ pub(crate) const TRANSFER: &str = "SG0307";
 /// The update was refused; nothing changed.
 pub(crate) const UPDATE_REFUSED: &str = "SG0308";
 /// Somebody else changed an owned record set.
-pub(crate) const CONFLICT: &str = "SG0309";
+pub const CONFLICT: &str = "SG0309";
 /// The zone kept changing while the update was tried.
 pub(crate) const BUSY: &str = "SG0310";
 /// The update was acknowledged, the content is not as asked for.

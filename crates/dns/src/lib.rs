@@ -22,6 +22,7 @@ mod zone;
 
 pub use audit::{Audit, SetAudit};
 pub use clone::ZoneText;
+pub use codes::CONFLICT;
 pub use effects::safe_after_gate_value;
 pub use kept::Departure;
 pub use resolvers::ResolverSampler;

@@ -9,6 +9,7 @@ use crate::upstream::Pool;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use segue_model::{Fault, FaultKind, Side};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -154,7 +155,12 @@ impl Front {
         self.counts.tick();
         self.other.tick();
         self.default.reap();
+        // A unit's counters are those of each of its sites and hosts: its second ends once.
+        let mut ticked = HashSet::new();
         for site in self.routes.load().sites() {
+            if ticked.insert(Arc::as_ptr(&site.counts)) {
+                site.counts.tick();
+            }
             site.backends.source.reap();
             site.backends.target.reap();
         }

@@ -108,7 +108,7 @@ fn a_rehearsal_is_a_forecast_and_no_proof() {
     let rehearsed = Event::UnitRehearsed {
         plan_hash: "own".into(),
         passed: true,
-        pause_ms: Some(87.0),
+        pause_ms: Some(613.0),
         took_ms: 9_000,
         detail: json!({ "not_rehearsed": ["worker `cron`"], "visitors": { "requests": 500 } }),
     };
@@ -117,11 +117,11 @@ fn a_rehearsal_is_a_forecast_and_no_proof() {
     assert_eq!(report.summary.requests, None, "no visitor came");
     assert_eq!(report.units[0].write_pause_ms, None);
     assert_eq!(report.outcome, RunOutcome::Running);
-    assert_eq!(report.forecasts[0].pause_ms, Some(87.0));
+    assert_eq!(report.forecasts[0].pause_ms, Some(613.0));
     let page = html(&report, &|ms| ms.to_string());
     let (proven, forecast) = page.split_once("Forecast by rehearsal").unwrap();
-    assert!(forecast.contains("87") && forecast.contains("worker `cron`"), "{forecast}");
-    assert!(!proven.contains("87"), "{proven}");
+    assert!(forecast.contains("613") && forecast.contains("worker `cron`"), "{forecast}");
+    assert!(!proven.contains("613"), "{proven}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub fn machine() -> Vec<Finding> {
 
 /// Checks the plan by itself.
 pub fn plan(fleet: &Fleet) -> Vec<Finding> {
-    check(&fleet.units, fleet.units.len() > 1)
+    with_timeline(fleet, check(&fleet.units, fleet.units.len() > 1))
 }
 
 /// Checks of a plan that was just made of its files what its units' own checks did not see:
@@ -49,7 +49,12 @@ pub fn joined(fleet: &Fleet) -> Vec<Finding> {
     let joints: HashSet<&UnitName> = fleet.joints.iter().map(|joint| &joint.unit).collect();
     let of_joint = |plan: &&Arc<Plan>| joints.contains(&plan.unit.name);
     let units: Vec<Arc<Plan>> = fleet.units.iter().filter(of_joint).cloned().collect();
-    check(&units, true)
+    with_timeline(fleet, check(&units, true))
+}
+
+fn with_timeline(fleet: &Fleet, mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.extend(segue_migration::timeline::check(fleet));
+    findings
 }
 
 fn check(units: &[Arc<Plan>], many: bool) -> Vec<Finding> {
@@ -73,10 +78,10 @@ fn check(units: &[Arc<Plan>], many: bool) -> Vec<Finding> {
             })
             .collect()
     });
-    let refused = problems
+    problems
         .into_iter()
-        .map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy));
-    refused.chain(segue_migration::timeline::check(fleet)).collect()
+        .map(|problem| Finding::refuse(problem.code, problem.text, problem.remedy))
+        .collect()
 }
 
 /// Looks at every server, folder and command of the plan; changes nothing.

@@ -19,7 +19,8 @@ pub fn of(fleet: &Fleet, now_ms: u64) -> Result<Quietest, String> {
     let logs: BTreeSet<PathBuf> = fleet
         .units
         .iter()
-        .filter_map(|plan| plan.unit.backend(Side::Source)?.access_log.clone())
+        .flat_map(|plan| plan.unit.backends(Side::Source))
+        .filter_map(|web| web.access_log.clone())
         .collect();
     if logs.is_empty() {
         return Err("the plan names no access log of the source".to_owned());

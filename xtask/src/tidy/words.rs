@@ -10,7 +10,16 @@ struct Kept {
     reason: &'static str,
 }
 
-const PROGRAMS: &[&str] = &["crates/cli/", "crates/testkit/", "crates/oracle/", "xtask/", TESTS];
+const PROGRAMS: &[&str] = &[
+    "crates/cli/",
+    "crates/testkit/",
+    "crates/oracle/",
+    // What a benchmark's program measured.
+    "crates/engine/benches/",
+    "crates/server/benches/",
+    "xtask/",
+    TESTS,
+];
 /// Every file of test code.
 const TESTS: &str = "(tests)";
 const NOWHERE: &[&str] = &[];
@@ -35,6 +44,7 @@ const CODE: [Kept; 11] = [
         // The watch of a tree has a thread of its own, without a runtime; a kill point stops
         // the whole process.
         places: &[
+            "crates/engine/benches/",
             "crates/engine/src/crashpoint.rs",
             "crates/files/",
             "crates/testkit/",
@@ -48,8 +58,9 @@ const CODE: [Kept; 11] = [
     Kept { call: "dbg!", places: NOWHERE, reason: "it is for the moment only" },
     Kept {
         call: "#[ignore",
-        // Every point and pair takes minutes: `make crash` runs them all, the tests a sample.
-        places: &["crates/engine/tests/it/crash/"],
+        // Every point and pair takes minutes: `make crash` runs them all, the tests a sample;
+        // `make bad` plays moments under load.
+        places: &["crates/engine/tests/it/crash/", "crates/testkit/tests/it/bad/"],
         reason: "a test runs or is not there",
     },
 ];
@@ -71,6 +82,8 @@ const SERVERS: &[&str] = &[
     "crates/testkit/",
     "crates/oracle/",
     "crates/doors/src/sql",
+    "crates/standins/",
+    "xtask/src/bench/",
     TESTS,
 ];
 

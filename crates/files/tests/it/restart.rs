@@ -1,7 +1,7 @@
 use crate::common::{World, call, run, settings, until, write};
 use segue_files::TreeReplica;
-use segue_model::event::Phase;
 use segue_model::Side;
+use segue_model::event::Phase;
 use std::fs;
 
 /// What a new controller builds after the former one died without a word.

@@ -119,7 +119,7 @@ fn rehearsal(fleet: &Fleet, state: &RunState, unit: &UnitName, now_ms: u64) -> O
     Some(Missing {
         rule: "rehearsal".to_owned(),
         text,
-        remedy: format!("`segue rehearse --unit {unit}`"),
+        remedy: format!("`segue rehearse HASH --unit {unit}`"),
     })
 }
 

@@ -4,7 +4,7 @@
 //! that finds other data waits for a person, while the unit is at the target already.
 
 use async_trait::async_trait;
-use segue_dns::{Departure, Zone};
+use segue_dns::{CONFLICT, Departure, Zone};
 use segue_engine::{Gate, GateContext};
 use segue_model::Side;
 use segue_model::gate::{Answer, Verdict};
@@ -26,15 +26,15 @@ impl Untouched {
     fn judge(&self, found: &Departure, now_ms: u64) -> (Verdict, String) {
         if !found.data.is_empty() {
             let because = format!(
-                "SG0309: somebody changed the owned record sets since their TTLs were lowered: {}; \
-                 put them right by hand, or make a plan with the present data",
+                "{CONFLICT}: somebody changed the owned record sets since their TTLs were lowered: \
+                 {}; put them right by hand, or make a plan with the present data",
                 found.data.join("; ")
             );
             return (Verdict::Fail, because);
         }
         if let Some(ttl_s) = found.ttl_s {
             self.kept_until_ms.fetch_max(now_ms + u64::from(ttl_s) * 1_000, Ordering::Relaxed);
-            let because = format!("SG0309: somebody raised a TTL to {ttl_s} s: lower it again");
+            let because = format!("{CONFLICT}: somebody raised a TTL to {ttl_s} s: lower it again");
             return (Verdict::Wait, because);
         }
         let until_ms = self.kept_until_ms.load(Ordering::Relaxed);

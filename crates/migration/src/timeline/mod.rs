@@ -279,11 +279,11 @@ pub fn check(fleet: &Fleet) -> Vec<Finding> {
             Some(_) => continue,
         };
         let remedy = "`segue timeline` names the items; what locks a cutover is taken away where it is asked for, in `people` or `rehearsal`";
-        findings.push(Finding::refuse("SG0748", text, remedy));
+        findings.push(Finding::refuse("SG0650", text, remedy));
     }
     for item in plan.own.iter().filter(|item| find(&item.id).is_some()) {
         let text = format!("timeline item `{}` has the name of a derived one", item.id);
-        findings.push(Finding::refuse("SG0748", text, "give it another `id`"));
+        findings.push(Finding::refuse("SG0650", text, "give it another `id`"));
     }
     findings
 }

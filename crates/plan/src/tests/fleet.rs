@@ -171,12 +171,12 @@ fn a_plan_of_one_unit_may_say_when_and_by_whom() {
     assert_eq!(whole, units[0], "it says nothing of times and people");
     let fleet = one("\n[people]\nroll_call = [\"dns\"]\napproval = [{ role = \"owner\" }]\n\
          [[window]]\nfrom = \"02:00\"\nto = \"04:00\"\nzone = \"Europe/Berlin\"\n\
-         [[freeze]]\nfrom = \"2026-12-20\"\nto = \"2026-12-27\"\n[rehearsal]\nneeded = true\n\
+         [[freeze]]\nfrom = \"2026-12-20\"\nto = \"2026-12-27\"\n\
          [[timeline]]\nid = \"call\"\nat = \"-3d\"\nwhat = \"call\"\n")
     .unwrap();
     assert_eq!(fleet.schedule.windows.len(), 1);
     assert_eq!(fleet.schedule.freezes.len(), 1);
-    assert!(fleet.schedule.rehearsal.needed);
+    assert!(fleet.schedule.rehearsal.needed, "unless it says otherwise");
     assert_eq!(fleet.people.roll_call, ["dns"]);
     let (other, same) = hashes(&fleet);
     assert_ne!(other, whole, "what was approved says who and when");

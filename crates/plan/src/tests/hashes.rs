@@ -1,6 +1,5 @@
 use super::example;
 use crate::{Hashes, PlanText, canonical, fleet_hash, hash, read_plan, schema, short};
-use segue_model::Fleet;
 use serde_json::Value;
 
 #[test]
@@ -18,12 +17,10 @@ fn hash_changes_with_every_value() {
 fn a_lock_that_is_switched_off_is_part_of_what_is_approved() {
     let fleet = |lines: &str| {
         let text = crate::template().replace("[rehearsal]\n", &format!("[rehearsal]\n{lines}"));
-        let Ok(PlanText::One(plan, rule)) = read_plan(&text, "shop.toml") else {
-            panic!("refused")
-        };
-        let mut fleet = Fleet::of_one(*plan);
-        fleet.schedule.rehearsal = rule;
-        fleet
+        match read_plan(&text, "shop.toml") {
+            Ok(PlanText::One(fleet)) => *fleet,
+            _ => panic!("refused"),
+        }
     };
     let (silent, off) = (fleet(""), fleet("needed = false\n"));
     assert!(silent.schedule.rehearsal.needed && !off.schedule.rehearsal.needed);

@@ -167,7 +167,9 @@ impl Conductor {
                 format!("{moved} units are at the target together; watched until `segue confirm`"),
             ));
         }
-        let because = failed.first().cloned().unwrap_or_default();
+        // The one that began it says more than those that turned round because of it.
+        let began = failed.iter().find(|line| !line.contains("turned round"));
+        let because = began.or(failed.first()).cloned().unwrap_or_default();
         self.stop_wave(WAVE, because).await?;
         let lines = told(&failed);
         if meeting.decided() {

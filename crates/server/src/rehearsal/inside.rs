@@ -150,16 +150,14 @@ impl World {
 }
 
 async fn databases(spec: &Spec) -> Outcome<Vec<(Side, Daemon)>> {
-    let start = |(side, server): &(Side, _)| {
-        let (side, server): (Side, &Server) = (*side, server);
-        async move {
-            let of = spec.admin(side, server);
-            let of = of.ok_or_else(|| broken("start a database", "it has no plan"))?;
-            let password = segue_doors::secrets::read(&of.password)?;
-            Ok((side, server.start(&password).await?))
-        }
-    };
-    try_join_all(spec.databases.iter().map(start)).await
+    try_join_all(spec.databases.iter().map(|(side, server)| start(spec, *side, server))).await
+}
+
+async fn start(spec: &Spec, side: Side, server: &Server) -> Outcome<(Side, Daemon)> {
+    let of = spec.admin(side, server);
+    let of = of.ok_or_else(|| broken("start a database", "it has no plan"))?;
+    let password = segue_doors::secrets::read(&of.password)?;
+    Ok((side, server.start(&password).await?))
 }
 
 async fn name_servers(spec: &Spec) -> Outcome<Vec<Daemon>> {

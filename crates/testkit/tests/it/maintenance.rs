@@ -20,6 +20,9 @@ units = ["shop.toml", "units.jsonl"]
 strategy = "maintenance_window"
 begins_at = "2026-12-01T02:00:00+01:00"
 
+[rehearsal]
+needed = false
+
 [people]
 duty = [{ role = "lead", person = "ada" }]
 
@@ -30,7 +33,7 @@ what = "the backup was restored on trial"
 
 [policy]
 maintenance_budget_s = 60
-gate_wait_s = 60
+gate_wait_s = 120
 stable_for_s = 1
 "#;
 
@@ -57,7 +60,7 @@ impl Night {
                 format!("CREATE DATABASE {name}"),
                 format!("CREATE TABLE {name}.orders (id BIGINT PRIMARY KEY, payload VARCHAR(64))"),
                 format!(
-                    "INSERT INTO {name}.orders SELECT seq, CONCAT('row ', seq) FROM seq_1_to_200"
+                    "INSERT INTO {name}.orders SELECT seq, CONCAT('row ', seq) FROM {name}.seq_1_to_200"
                 ),
                 format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'password'"),
                 format!("GRANT ALL ON {name}.* TO '{name}'@'%'"),
@@ -71,7 +74,8 @@ impl Night {
         let lines: Vec<String> =
             ACCOUNTS.iter().map(|name| account(&world, name).to_string()).collect();
         std::fs::write(folder.join("units.jsonl"), lines.join("\n")).unwrap();
-        let shop = world.plan_toml() + "\n";
+        // What must have been rehearsed is said for all units together.
+        let shop = world.plan_toml().replace("[rehearsal]\nneeded = false\n", "") + "\n";
         let shop = shop.replace("[policy]\n", "[policy]\nmaintenance_budget_s = 60\n");
         std::fs::write(folder.join("shop.toml"), shop).unwrap();
         std::fs::write(segue.plan_file(), HEAD).unwrap();

@@ -60,6 +60,7 @@ impl Place {
                     target: backend(Side::Target).await,
                 },
                 probe: None,
+                rehearsal: None,
             });
         }
         let unit = UnitPlan {

@@ -242,7 +242,10 @@ fn plan(binary: &Path, folder: &Path, pair: &Pair, dir: &Path, units: usize) -> 
     }
     std::fs::write(place.join("units.jsonl"), lines)?;
     let file = place.join("plan.toml");
-    std::fs::write(&file, "name = \"idle\"\nunits = [\"units.jsonl\"]\n")?;
+    std::fs::write(
+        &file,
+        "name = \"idle\"\nunits = [\"units.jsonl\"]\nrehearsal = { needed = false }\n",
+    )?;
     let text = segue(binary, dir, &["plan", "--offline", "--json", &file.display().to_string()])?;
     let last: Value = serde_json::from_str(text.lines().last().unwrap_or_default())?;
     let hash = last["hash"].as_str().context("`segue plan` told no hash")?;

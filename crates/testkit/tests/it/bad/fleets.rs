@@ -85,6 +85,8 @@ fn write(folder: &Path, sound: &str, lines: &str, second: &str) {
     std::fs::create_dir_all(folder.join("units")).unwrap();
     for (file, name) in [("one", "one"), ("two", second)] {
         let text = sound.replacen("name = \"shop\"", &format!("name = \"{name}\""), 1);
+        // What must have been rehearsed is said for all units together.
+        let text = text.replace("[rehearsal]\nneeded = false\n", "");
         std::fs::write(folder.join("units").join(format!("{file}.toml")), text).unwrap();
     }
     let text = format!("name = \"many\"\nunits = [\"units/*.toml\"]\n{lines}");

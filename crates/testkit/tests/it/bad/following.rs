@@ -57,7 +57,7 @@ const MOMENTS: [Moment; 22] = [
     ),
     Moment::new(
         "a stranger writes into the copy",
-        "UPDATE shop.products at the target",
+        "UPDATE shop.customers at the target",
         "exit 3: differences; the cutover is refused",
         rogue_row,
     ),
@@ -84,7 +84,8 @@ const MOMENTS: [Moment; 22] = [
         "SIGSTOP to the primary name server",
         "waits at gate zone_untouched, exit 5",
         hanging_names,
-    ),
+    )
+    .with_outage(),
     Moment::new(
         "an owned record is edited after TTLs were lowered",
         "the A record is pointed elsewhere by hand",
@@ -252,14 +253,14 @@ fn stopped_stream(scene: &mut Scene) -> Result<String> {
 fn rogue_row(scene: &mut Scene) -> Result<String> {
     // Out of the binary log: through it the way back would carry the row to the source.
     let quietly = "SET sql_log_bin = 0";
-    let change = "UPDATE shop.products SET name = CONCAT(name, '!'), updated_at = updated_at \
+    let change = "UPDATE shop.customers SET name = CONCAT(name, '!') \
                   WHERE id = 7";
     scene.sql(Side::Target, &[quietly, change])?;
     let seen = scene.compare(3)?;
     let refused = scene.cutover(5, "verified")?;
     scene.sql(
         Side::Target,
-        &[quietly, "UPDATE shop.products SET name = TRIM(TRAILING '!' FROM name), updated_at = updated_at WHERE id = 7"],
+        &[quietly, "UPDATE shop.customers SET name = TRIM(TRAILING '!' FROM name) WHERE id = 7"],
     )?;
     scene.compare(0)?;
     Ok(format!("{seen}; cutover {refused}"))

@@ -23,6 +23,9 @@ units = ["units.jsonl"]
 separate_zones = ["example.test"]
 trigger = []
 
+[rehearsal]
+needed = false
+
 [policy]
 pause_budget_ms = 4000
 seal_reserve_ms = 500
