@@ -26,6 +26,9 @@ use tokio::task::AbortHandle;
 
 /// Time between two turns of a sampler while the unit sleeps: as good as none.
 const ASLEEP: Duration = Duration::from_secs(24 * 60 * 60);
+/// Least time between two turns of a sampler of a unit that rests among many: nobody waits
+/// for its numbers, and they are fresh enough for its triggers.
+const RESTING: Duration = Duration::from_millis(400);
 /// How often the fronts are looked after.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
@@ -158,10 +161,16 @@ impl Active {
         Ok(Arc::new(Self { families, board, probes, verdicts, since_ms, awake, tending }))
     }
 
-    /// Lets everything of the unit be measured again, and its fronts be looked after.
+    /// Lets everything of the unit be measured at its own rate, and its fronts be looked after.
     pub(crate) fn wake(&self) {
         self.awake.send_replace(true);
         self.board.set_pace(Duration::ZERO);
+    }
+
+    /// Lets everything be measured as often as a turn among many needs.
+    pub(crate) fn stir(&self) {
+        self.awake.send_replace(true);
+        self.board.set_pace(RESTING);
     }
 
     /// Lets nothing be measured until it is woken: what is known grows old, and is unknown

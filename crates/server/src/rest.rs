@@ -82,9 +82,10 @@ impl Rest {
         let of = |name: &UnitName| {
             names.binary_search(&name).ok().map(|place| Arc::clone(&resting[place]))
         };
+        let many = names.len() > AWAKE;
         // To connect takes its time, and the others are watched meanwhile.
         for unit in waking.iter().filter_map(of) {
-            tokio::spawn(async move { unit.wake().await });
+            tokio::spawn(async move { unit.wake(many).await });
         }
         for unit in asleep.iter().filter_map(of) {
             tokio::spawn(async move { unit.sleep().await });

@@ -96,6 +96,6 @@ fn logins(found: &mut Found, database: &DatabasePlan) {
     }
     found.duplicates(
         "login",
-        database.logins.iter().map(|login| ("database.logins".into(), login.as_str())),
+        database.logins.iter().map(|login| ("database.logins", login.as_str())),
     );
 }

@@ -98,8 +98,10 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
             (!unit.sites.is_empty(), "web server", "[backend.source] and [backend.target]")
         }
     };
-    let (text, remedy) = none(part, section);
-    (!there).then(|| (format!("{what} is never measured: {text}"), remedy))
+    (!there).then(|| {
+        let (text, remedy) = none(part, section);
+        (format!("{what} is never measured: {text}"), remedy)
+    })
 }
 
 /// The origin of the samples of a measure of the plan's own.

@@ -21,6 +21,7 @@ pub(crate) use unit::without_web_server;
 use crate::Problem;
 use segue_model::plan::Plan;
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// Returns everything in the plan that is refused, in the order of the file.
 pub fn check(plan: &Plan) -> Vec<Problem> {
@@ -61,13 +62,17 @@ impl Found {
     }
 
     /// Adds SG0705 for every value that an earlier one of the same kind already had.
-    fn duplicates<'a>(&mut self, what: &str, values: impl Iterator<Item = (String, &'a str)>) {
+    fn duplicates<'a>(
+        &mut self,
+        what: &str,
+        values: impl Iterator<Item = (impl fmt::Display, &'a str)>,
+    ) {
         let mut seen = BTreeSet::new();
         for (key, value) in values {
             if !seen.insert(value) {
                 self.add(
                     "SG0705",
-                    key,
+                    key.to_string(),
                     format!("{what} `{value}` is there twice"),
                     "give each its own",
                 );
@@ -76,7 +81,26 @@ impl Found {
     }
 }
 
-/// Returns `list[name]`, or `list[#n]` counted from 1 where the name is empty.
-fn key(list: &str, index: usize, name: &str) -> String {
-    if name.is_empty() { format!("{list}[#{}]", index + 1) } else { format!("{list}[{name}]") }
+/// Shows as `list[name]`, or `list[#n]` counted from 1 where the name is empty. Written out
+/// only where something is wrong: plans have thousands of units with dozens of triggers.
+#[derive(Clone, Copy)]
+struct Key<'a> {
+    list: &'static str,
+    index: usize,
+    name: &'a str,
+}
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { list, index, name } = self;
+        if name.is_empty() {
+            write!(f, "{list}[#{}]", index + 1)
+        } else {
+            write!(f, "{list}[{name}]")
+        }
+    }
+}
+
+fn key<'a>(list: &'static str, index: usize, name: &'a str) -> Key<'a> {
+    Key { list, index, name }
 }

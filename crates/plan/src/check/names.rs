@@ -2,10 +2,11 @@
 
 use super::Found;
 use segue_model::plan::SecretRef;
+use std::fmt;
 use std::path::Path;
 
 /// Checks a name that ends up in file names, marks and reports.
-pub(super) fn name(found: &mut Found, key: &str, name: &str) {
+pub(super) fn name(found: &mut Found, key: impl fmt::Display, name: &str) {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let text = if name.is_empty() {
         "the name is empty".to_owned()
@@ -20,7 +21,7 @@ pub(super) fn name(found: &mut Found, key: &str, name: &str) {
     };
     found.add(
         "SG0703",
-        key,
+        key.to_string(),
         text,
         "use 1 to 64 letters, digits, `-`, `_` and `.`, a letter or digit first",
     );

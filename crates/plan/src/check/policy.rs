@@ -22,7 +22,7 @@ pub(super) fn check(found: &mut Found, policy: &Policy) {
     }
     found.duplicates(
         "path",
-        policy.slow_paths.iter().map(|path| ("policy.slow_paths".into(), path.as_str())),
+        policy.slow_paths.iter().map(|path| ("policy.slow_paths", path.as_str())),
     );
 }
 

@@ -15,7 +15,7 @@ const SYSTEM: [&str; 16] = [
 pub(super) fn check(found: &mut Found, trees: &[TreePlan]) {
     let mut roots: Vec<(String, &Path)> = Vec::new();
     for (index, tree) in trees.iter().enumerate() {
-        let at = key("tree", index, &tree.name);
+        let at = key("tree", index, &tree.name).to_string();
         name(found, &format!("{at}.name"), &tree.name);
         for side in [Side::Source, Side::Target] {
             let at = format!("{at}.{side}");

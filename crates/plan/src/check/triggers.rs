@@ -2,7 +2,7 @@
 
 use super::measured::{Asker, unmeasured};
 use super::names::name;
-use super::{Found, key};
+use super::{Found, Key, key};
 use segue_model::What;
 use segue_model::gate::{Bound, Scope, Trigger, TriggerAction};
 use segue_model::plan::Plan;
@@ -14,11 +14,11 @@ pub(super) fn check(found: &mut Found, plan: &Plan) {
     let triggers = &plan.policy.triggers;
     for (index, trigger) in triggers.iter().enumerate() {
         let at = key("trigger", index, &trigger.name);
-        name(found, &format!("{at}.name"), &trigger.name);
-        bound(found, "SG0726", "trigger", &at, &trigger.bound);
-        times(found, &at, trigger);
-        comparison(found, &at, trigger);
-        reach(found, &at, trigger);
+        name(found, format_args!("{at}.name"), &trigger.name);
+        bound(found, "SG0726", "trigger", at, &trigger.bound);
+        times(found, at, trigger);
+        comparison(found, at, trigger);
+        reach(found, at, trigger);
         if let Some((text, remedy)) = unmeasured(&plan.unit, &trigger.bound, Asker::Trigger) {
             found.add("SG0726", format!("{at}.what"), text, remedy);
         }
@@ -29,7 +29,7 @@ pub(super) fn check(found: &mut Found, plan: &Plan) {
     );
 }
 
-pub(super) fn bound(found: &mut Found, code: &'static str, kind: &str, at: &str, bound: &Bound) {
+pub(super) fn bound(found: &mut Found, code: &'static str, kind: &str, at: Key<'_>, bound: &Bound) {
     let limits = [bound.min, bound.max];
     let text = if limits.iter().all(Option::is_none) {
         format!("the {kind} has no bound and can never be violated")
@@ -42,10 +42,10 @@ pub(super) fn bound(found: &mut Found, code: &'static str, kind: &str, at: &str,
     } else {
         return;
     };
-    found.add(code, at, text, "write `max`, `min` or both, `min` not above `max`");
+    found.add(code, at.to_string(), text, "write `max`, `min` or both, `min` not above `max`");
 }
 
-fn times(found: &mut Found, at: &str, trigger: &Trigger) {
+fn times(found: &mut Found, at: Key<'_>, trigger: &Trigger) {
     for (field, value, least, most) in [
         ("for_ms", trigger.for_ms, 1, REMEMBERED_MS),
         ("after_ms", trigger.after_ms, 0, 86_400_000),
@@ -64,7 +64,7 @@ fn times(found: &mut Found, at: &str, trigger: &Trigger) {
 }
 
 /// What only a trigger that compares may have, and what it needs.
-fn comparison(found: &mut Found, at: &str, trigger: &Trigger) {
+fn comparison(found: &mut Found, at: Key<'_>, trigger: &Trigger) {
     let Some(against) = trigger.against else { return };
     if trigger.reference().is_none() {
         found.add(
@@ -94,7 +94,7 @@ fn comparison(found: &mut Found, at: &str, trigger: &Trigger) {
 }
 
 /// Actions that nothing here can carry out, and those that contradict the measure.
-fn reach(found: &mut Found, at: &str, trigger: &Trigger) {
+fn reach(found: &mut Found, at: Key<'_>, trigger: &Trigger) {
     if trigger.action == TriggerAction::StepBack {
         found.add(
             "SG0732",

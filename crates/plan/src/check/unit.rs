@@ -97,7 +97,7 @@ fn hosts(found: &mut Found, hosts: &[String]) {
             );
         }
     }
-    found.duplicates("host", hosts.iter().map(|host| ("unit.hosts".into(), host.as_str())));
+    found.duplicates("host", hosts.iter().map(|host| ("unit.hosts", host.as_str())));
 }
 
 fn backend(found: &mut Found, at: &str, backend: &Backend) {
@@ -125,7 +125,7 @@ fn backend(found: &mut Found, at: &str, backend: &Backend) {
 
 fn workers(found: &mut Found, workers: &[WorkerPlan]) {
     for (index, worker) in workers.iter().enumerate() {
-        let at = key("worker", index, &worker.name);
+        let at = key("worker", index, &worker.name).to_string();
         name(found, &format!("{at}.name"), &worker.name);
         for side in [Side::Source, Side::Target] {
             let commands = worker.sides.get(side);

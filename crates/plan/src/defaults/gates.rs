@@ -5,11 +5,15 @@ use crate::check::{Asker, unmeasured};
 use segue_model::gate::{Before, Bound, GateNoData, GateSpec};
 use segue_model::plan::UnitPlan;
 use segue_model::{Side, What};
+use std::sync::LazyLock;
 
 /// Returns the gates of a plan that names none: those whose measure the unit has.
 pub(crate) fn gates(unit: &UnitPlan) -> Vec<GateSpec> {
-    all().into_iter().filter(|gate| unmeasured(unit, &gate.bound, Asker::Gate).is_none()).collect()
+    let has = |gate: &&GateSpec| unmeasured(unit, &gate.bound, Asker::Gate).is_none();
+    ALL.iter().filter(has).cloned().collect()
 }
+
+static ALL: LazyLock<Vec<GateSpec>> = LazyLock::new(all);
 
 /// Returns every default gate.
 ///

@@ -8,16 +8,20 @@ use crate::check::{Asker, unmeasured};
 use segue_model::gate::{Against, Bound, NoData, Reference, Scope, Trigger, TriggerAction};
 use segue_model::plan::UnitPlan;
 use segue_model::{Side, What};
+use std::sync::LazyLock;
 
 /// Returns the triggers of a plan that names none.
 ///
 /// Only those whose measure the unit has: a trigger that can never fire is worse than
 /// none, because somebody relies on it.
 pub fn triggers(unit: &UnitPlan) -> Vec<Trigger> {
-    let parts = [users(), data(), compared(), copies(), world()];
-    let all = parts.into_iter().flatten();
-    all.filter(|t| unmeasured(unit, &t.bound, Asker::Trigger).is_none()).collect()
+    let has = |t: &&Trigger| unmeasured(unit, &t.bound, Asker::Trigger).is_none();
+    ALL.iter().filter(has).cloned().collect()
 }
+
+static ALL: LazyLock<Vec<Trigger>> = LazyLock::new(|| {
+    [users(), data(), compared(), copies(), world()].into_iter().flatten().collect()
+});
 
 /// What users notice: fail back.
 fn users() -> Vec<Trigger> {

@@ -7,10 +7,13 @@
 use super::{fronts, joined, problem};
 use crate::Problem;
 use crate::file::JointFile;
-use segue_model::UnitName;
 use segue_model::fleet::Joint;
 use segue_model::plan::{Plan, UnitPlan};
+use segue_model::{Side, UnitName};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Units after joining.
@@ -84,7 +87,7 @@ fn places<'a>(units: &'a [Plan], problems: &mut Vec<Problem>) -> HashMap<String,
 
 /// Refuses what two units claim although only one can have it.
 fn one_owner(units: &[Plan], problems: &mut Vec<Problem>) {
-    let mut owners: HashMap<String, &UnitName> = HashMap::new();
+    let mut owners: HashMap<Owned<'_>, &UnitName> = HashMap::new();
     for plan in units {
         for owned in owned(&plan.unit) {
             if let Some(other) = owners.get(&owned) {
@@ -101,23 +104,36 @@ fn one_owner(units: &[Plan], problems: &mut Vec<Problem>) {
     }
 }
 
-fn owned(unit: &UnitPlan) -> Vec<String> {
+/// What only one unit can have.
+#[derive(PartialEq, Eq, Hash)]
+enum Owned<'a> {
+    Host(&'a str),
+    Schema(&'a str, SocketAddr),
+    Folder(&'a Path, Side),
+    RecordSet(&'a str, &'a str),
+}
+
+impl fmt::Display for Owned<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => write!(f, "host {host}"),
+            Self::Schema(schema, server) => write!(f, "schema {schema} at {server}"),
+            Self::Folder(folder, side) => write!(f, "folder {} of the {side}", folder.display()),
+            Self::RecordSet(name, rtype) => write!(f, "record set {name} {rtype}"),
+        }
+    }
+}
+
+fn owned(unit: &UnitPlan) -> Vec<Owned<'_>> {
     let hosts = unit.sites.iter().flat_map(|site| &site.hosts);
-    let mut owned: Vec<String> = hosts.map(|host| format!("host {host}")).collect();
-    for database in &unit.databases {
-        let servers = [&database.servers.source, &database.servers.target];
-        owned.extend(
-            servers.map(|server| format!("schema {} at {}", database.schema, server.address)),
-        );
+    let mut owned: Vec<Owned<'_>> = hosts.map(|host| Owned::Host(host)).collect();
+    for side in [Side::Source, Side::Target] {
+        let databases = unit.databases.iter();
+        owned.extend(databases.map(|d| Owned::Schema(&d.schema, d.servers.get(side).address)));
+        owned.extend(unit.trees.iter().map(|tree| Owned::Folder(tree.roots.get(side), side)));
     }
-    for tree in &unit.trees {
-        owned.push(format!("folder {} of the source", tree.roots.source.display()));
-        owned.push(format!("folder {} of the target", tree.roots.target.display()));
-    }
-    for zone in &unit.zones {
-        let sets = zone.records.iter();
-        owned.extend(sets.map(|set| format!("record set {} {}", set.name, set.rtype)));
-    }
+    let sets = unit.zones.iter().flat_map(|zone| &zone.records);
+    owned.extend(sets.map(|set| Owned::RecordSet(&set.name, &set.rtype)));
     owned
 }
 

@@ -21,8 +21,14 @@ pub(super) fn gates(
     problems: &mut Vec<Problem>,
 ) -> Vec<GateSpec> {
     let mut gates = defaults::gates(unit);
+    for gate in &mut gates {
+        of_policy(gate, policy);
+    }
+    if files.is_empty() {
+        return gates;
+    }
     let mut every = defaults::every_gate();
-    for gate in gates.iter_mut().chain(&mut every) {
+    for gate in &mut every {
         of_policy(gate, policy);
     }
     for file in files {

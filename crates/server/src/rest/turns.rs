@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) const AWAKE: usize = 24;
 /// How long a turn lasts, milliseconds: longer than any default trigger takes to tell.
 const TURN_MS: u64 = 20_000;
+/// So many of them wake at a time: a crowd of first looks would be a load by itself.
+const WAKING: usize = 2;
 /// So many more may be awake out of turn.
 const URGENT: usize = 24;
 
@@ -61,6 +63,7 @@ impl Turns {
             waking.push(unit);
         }
         let room = AWAKE.saturating_sub(self.awake.len() + waking.len());
+        let room = if few { room } else { room.min(WAKING) };
         let after = |last: &UnitName| resting.partition_point(|unit| *unit <= last);
         let first = self.last.as_ref().map_or(0, after);
         let ring = resting[first..].iter().chain(&resting[..first]).copied();
@@ -106,44 +109,59 @@ mod tests {
     #[test]
     fn of_many_each_gets_its_turn_and_no_more_than_some_are_awake() {
         let names = names(AWAKE * 5 + 3);
-        let (mut turns, mut seen) = (Turns::default(), BTreeSet::new());
-        for turn in 0..6 {
-            let Change { waking, asleep } = turns.give(&all(&names), turn * TURN_MS);
-            assert_eq!(asleep.len(), if turn == 0 { 0 } else { AWAKE });
+        let (mut turns, mut seen) = (Turns::default(), BTreeMap::new());
+        let mut second = 0;
+        while seen.len() < names.len() || turns.awake.len() < AWAKE {
+            let now_ms = second * 1_000;
+            let Change { waking, asleep } = turns.give(&all(&names), now_ms);
+            assert!(waking.len() <= WAKING && turns.awake.len() <= AWAKE);
             assert!(waking.iter().all(|unit| turns.awake.contains_key(unit)));
-            assert!(!asleep.iter().any(|unit| turns.awake.contains_key(unit)));
-            assert_eq!(turns.awake.len(), AWAKE);
-            assert_eq!(turns.give(&all(&names), turn * TURN_MS + 1), Change::default());
-            seen.extend(waking);
+            for unit in asleep {
+                assert!(!turns.awake.contains_key(&unit));
+                assert!(now_ms - seen[&unit] >= TURN_MS, "{unit} had its turn");
+            }
+            seen.extend(waking.into_iter().map(|unit| (unit, now_ms)));
+            second += 1;
+            assert!(second < 180, "everybody within three minutes: {} of them", seen.len());
         }
-        assert_eq!(seen.len(), names.len(), "everybody within six turns");
+    }
+
+    /// Returns turns that have gone on until as many are awake as may be, and how long it took.
+    fn full(names: &[UnitName]) -> (Turns, u64) {
+        let (mut turns, mut now_ms) = (Turns::default(), 0);
+        while turns.awake.len() < AWAKE {
+            turns.give(&all(names), now_ms);
+            now_ms += 1_000;
+        }
+        (turns, now_ms)
     }
 
     #[test]
     fn who_is_urgent_wakes_at_once_and_a_crowd_one_after_the_other() {
         let names = names(AWAKE * 6);
-        let mut turns = Turns::default();
-        turns.give(&all(&names), 0);
+        let (mut turns, now_ms) = full(&names);
         turns.urge(names[AWAKE..].iter().cloned());
-        let first = turns.give(&all(&names), 1_000).waking;
+        let first = turns.give(&all(&names), now_ms).waking;
         assert_eq!(first, names[AWAKE..AWAKE + URGENT]);
-        assert_eq!(turns.give(&all(&names), 2_000), Change::default(), "the others wait");
-        assert_eq!(turns.give(&all(&names), TURN_MS).waking[0], names[AWAKE + URGENT]);
+        assert_eq!(turns.give(&all(&names), now_ms + 1), Change::default(), "the others wait");
+        let next = turns.give(&all(&names), now_ms + TURN_MS).waking;
+        assert_eq!(next[0], names[AWAKE + URGENT]);
         turns.urge([]);
-        assert!(!turns.give(&all(&names), TURN_MS + 1_000).waking.contains(&names[AWAKE * 5]));
+        let later = turns.give(&all(&names), now_ms + TURN_MS + 1_000).waking;
+        assert!(later.len() <= WAKING, "{later:?}");
     }
 
     #[test]
     fn who_works_is_not_put_to_sleep_and_gets_a_turn_after_it() {
         let mut names = names(AWAKE * 3);
-        let mut turns = Turns::default();
-        turns.give(&all(&names), 0);
+        let (mut turns, now_ms) = full(&names);
         let working = names.remove(0);
-        let asleep = turns.give(&all(&names), TURN_MS).asleep;
+        let asleep = turns.give(&all(&names), now_ms + TURN_MS).asleep;
         assert!(!asleep.contains(&working) && asleep.contains(&names[0]), "{asleep:?}");
         names.insert(0, working.clone());
-        turns.keep(working.clone(), TURN_MS + 1_000);
-        assert!(!turns.give(&all(&names), TURN_MS + 2_000).asleep.contains(&working));
-        assert!(turns.give(&all(&names), TURN_MS * 2 + 1_000).asleep.contains(&working));
+        let ended_ms = now_ms + TURN_MS + 1_000;
+        turns.keep(working.clone(), ended_ms);
+        assert!(!turns.give(&all(&names), ended_ms + 1_000).asleep.contains(&working));
+        assert!(turns.give(&all(&names), ended_ms + TURN_MS).asleep.contains(&working));
     }
 }

@@ -150,9 +150,16 @@ impl Unit {
         self.active.read().await.clone()
     }
 
-    /// Puts a unit that rests to work for its turn.
-    pub(crate) async fn wake(&self) {
+    /// Puts a unit that rests to work, among `many` for its turn. A table that began meanwhile
+    /// has it measured at its own rate.
+    pub(crate) async fn wake(&self, many: bool) {
         match self.activate().await {
+            Ok(active) if many => {
+                active.stir();
+                if !rest::rests(&self.plan, &self.state()) {
+                    active.wake();
+                }
+            }
             Ok(active) => active.wake(),
             Err(fault) => tracing::warn!(unit = %self.name(), %fault, "the unit is not measured"),
         }
