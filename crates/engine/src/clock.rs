@@ -29,10 +29,10 @@ impl Clock for SystemClock {
     }
 }
 
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", debug_assertions))]
 pub use manual::TestClock;
 
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", debug_assertions))]
 mod manual {
     use super::{Clock, Duration, async_trait};
     use tokio::sync::watch;

@@ -14,7 +14,7 @@
 
 pub mod board;
 pub mod clock;
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", debug_assertions))]
 pub mod conformance;
 pub mod crashpoint;
 pub mod decide;
@@ -22,7 +22,7 @@ pub mod executor;
 pub mod gates;
 pub mod journal;
 pub mod lease;
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", debug_assertions))]
 pub mod simulator;
 pub mod step;
 pub mod triggers;

@@ -12,7 +12,8 @@ use segue_model::gate::{Answer, Before, GateSpec, Verdict};
 use segue_model::plan::{Policy, UnitPlan};
 use segue_model::{Way, What};
 use segue_traffic::Fronts;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Returns the plan's gates before a step. On the way back they are those that a failback
 /// owes too, with the sides exchanged.
@@ -102,14 +103,29 @@ impl Gate for Told {
     }
 }
 
-/// No slow request runs, so that the hold need not wait for one.
-pub(crate) fn quiet(fronts: &Arc<Fronts>, policy: &Policy) -> Arc<dyn Gate> {
-    Arc::new(Quiet { fronts: Arc::clone(fronts), slow_paths: policy.slow_paths.clone() })
+/// No slow request runs, so that the hold need not wait for one. A failback is urgent: when
+/// the wait is over it goes on, and the hold leaves such a request running.
+pub(crate) fn quiet(fronts: &Arc<Fronts>, policy: &Policy, way: Way) -> Arc<dyn Gate> {
+    let most_ms = match way {
+        Way::Forward => policy.quiet_wait_ms,
+        Way::Back => policy.quiet_wait_ms.min(policy.failback_budget_ms),
+    };
+    Arc::new(Quiet {
+        fronts: Arc::clone(fronts),
+        slow_paths: policy.slow_paths.clone(),
+        way,
+        most: Duration::from_millis(most_ms),
+        asked: OnceLock::new(),
+    })
 }
 
 struct Quiet {
     fronts: Arc<Fronts>,
     slow_paths: Vec<String>,
+    way: Way,
+    most: Duration,
+    /// When it was first asked.
+    asked: OnceLock<Instant>,
 }
 
 #[async_trait]
@@ -119,9 +135,19 @@ impl Gate for Quiet {
     }
 
     async fn ask(&self, _context: &GateContext) -> Answer {
+        let over = self.asked.get_or_init(Instant::now).elapsed() > self.most;
         let (verdict, because) = match self.fronts.slow_requests(&self.slow_paths).await {
             Ok(running) if running.is_empty() => (Verdict::Pass, "none runs".into()),
-            Ok(running) => (Verdict::Wait, format!("running: {}", running.join(", "))),
+            Ok(running) => {
+                let running = format!("running: {}", running.join(", "));
+                match (over, self.way) {
+                    (false, _) => (Verdict::Wait, running),
+                    (true, Way::Forward) => {
+                        (Verdict::Fail, format!("{running}; waited {:?}", self.most))
+                    }
+                    (true, Way::Back) => (Verdict::Pass, format!("{running}; not waited for")),
+                }
+            }
             Err(fault) => (Verdict::Unknown, fault.to_string()),
         };
         Answer { gate: self.name(), verdict, because }

@@ -6,7 +6,7 @@
 
 use crate::gate::{GateSpec, Trigger};
 use crate::ids::UnitName;
-use crate::side::{Side, Sides};
+use crate::side::{Side, Sides, Way};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -346,6 +346,10 @@ pub enum CustomSource {
 pub struct Policy {
     /// Longest pause before the cutover withdraws by itself, milliseconds.
     pub pause_budget_ms: u64,
+    /// Longest pause of a failback, milliseconds; requests in flight at the side that is left
+    /// have half of it to end.
+    #[serde(default = "Policy::failback_budget_of_old_ms")]
+    pub failback_budget_ms: u64,
     /// Time kept in reserve for seal, promote and route, milliseconds.
     pub seal_reserve_ms: u64,
     /// Life of an unrenewed hold or fence, milliseconds.
@@ -374,4 +378,19 @@ pub struct Policy {
     /// Questions before the steps.
     #[serde(default)]
     pub gates: Vec<GateSpec>,
+}
+
+impl Policy {
+    /// What holds for a plan of a run that was begun before failbacks had a budget.
+    fn failback_budget_of_old_ms() -> u64 {
+        8_000
+    }
+
+    /// Longest pause of a table of this way, milliseconds.
+    pub fn budget_ms(&self, way: Way) -> u64 {
+        match way {
+            Way::Forward => self.pause_budget_ms,
+            Way::Back => self.failback_budget_ms,
+        }
+    }
 }

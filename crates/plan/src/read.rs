@@ -230,11 +230,13 @@ fn commands(file: CommandsFile) -> WorkerCommands {
 
 fn policy(file: PolicyFile) -> Policy {
     let silent = defaults::policy();
+    let hold_age_max_ms = file.hold_age_max_ms.unwrap_or(silent.hold_age_max_ms);
     Policy {
         pause_budget_ms: file.pause_budget_ms.unwrap_or(silent.pause_budget_ms),
+        failback_budget_ms: file.failback_budget_ms.unwrap_or(hold_age_max_ms),
         seal_reserve_ms: file.seal_reserve_ms.unwrap_or(silent.seal_reserve_ms),
         lease_ms: file.lease_ms.unwrap_or(silent.lease_ms),
-        hold_age_max_ms: file.hold_age_max_ms.unwrap_or(silent.hold_age_max_ms),
+        hold_age_max_ms,
         hold_count_max: file.hold_count_max.unwrap_or(silent.hold_count_max),
         quiet_wait_ms: file.quiet_wait_ms.unwrap_or(silent.quiet_wait_ms),
         slow_paths: file.slow_paths.unwrap_or(silent.slow_paths),

@@ -171,11 +171,12 @@ async fn keep_asking(shared: Arc<Shared>, per_second: f64, writes: bool) {
 
 impl Shared {
     async fn one(&self, number: u64, writes: bool, due: Instant) -> Result<(), String> {
-        let front = if number % STALE_ONE_IN == 0 { self.plan.stale } else { *lock(&self.fresh) };
+        let front =
+            if number.is_multiple_of(STALE_ONE_IN) { self.plan.stale } else { *lock(&self.fresh) };
         let by = due + PATIENCE;
         if writes {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-            let file = id % FILE_ONE_IN == 0;
+            let file = id.is_multiple_of(FILE_ONE_IN);
             let path = format!("{WRITE}?id={id}&file={}", u8::from(file));
             let asked = send(front, Method::POST, &self.plan.host, &path);
             let answered = timeout_at(by, asked).await.map_err(|_| silence(&path, front))?;

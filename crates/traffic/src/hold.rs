@@ -2,12 +2,12 @@
 
 use crate::fronts::{Fronts, hold_of, is_hold};
 use crate::link::{Link, unexpected};
+use crate::patience::{Patience, in_flight, quiet};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use segue_front::control::{HoldId, HoldStatus, Reply, Request, Running};
 use segue_model::event::Phase;
-use segue_model::plan::Policy;
-use segue_model::{EffectLeft, Fault, FaultKind, Side};
+use segue_model::{EffectLeft, Fault, FaultKind, Side, Way};
 use segue_port::{Authority, Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Fronts {
         let policy = &self.settings.policy;
         let longest = match authority.attempt.phase {
             Phase::Cutover => policy.maintenance_budget_ms.unwrap_or(policy.pause_budget_ms),
-            _ => policy.pause_budget_ms,
+            _ => policy.budget_ms(authority.way()),
         };
         let longest = Duration::from_millis(longest);
         let begun = Instant::now();
@@ -109,24 +109,34 @@ impl Fronts {
         self: &Arc<Self>,
         call: &Call,
         left: Duration,
+        patience: &Patience,
     ) -> Outcome<Result<(), Vec<String>>> {
         let from = call.authority.way().from();
         let (relaying, rest): (Vec<_>, Vec<_>) =
             self.links.iter().partition(|link| self.relays(&link.plan, from));
         if !relaying.is_empty() {
-            if let Err(busy) = self.hold_at(&relaying, call).await? {
+            if let Err(busy) = self.hold_at(&relaying, call, patience).await? {
                 return Ok(Err(busy));
             }
-            let quiet = Duration::from_millis(quiet_age_ms(&self.settings.policy));
-            if let Err(busy) = self.idle_at(&relaying, left.min(quiet)).await? {
+            // Emptying may take longer than a lease lasts.
+            self.start_renewing(&call.authority, hold_of(&call.authority));
+            let quiet = Duration::from_millis(patience.age_ms);
+            if let Err(busy) = self.idle_at(&relaying, left.min(quiet)).await?
+                && patience.insists
+            {
                 return Ok(Err(busy));
             }
         }
-        self.hold_at(&rest, call).await
+        self.hold_at(&rest, call, patience).await
     }
 
     /// Begins the hold at some fronts; says what runs where one is busy.
-    async fn hold_at(&self, links: &[&Arc<Link>], call: &Call) -> Outcome<Result<(), Vec<String>>> {
+    async fn hold_at(
+        &self,
+        links: &[&Arc<Link>],
+        call: &Call,
+        patience: &Patience,
+    ) -> Outcome<Result<(), Vec<String>>> {
         let policy = &self.settings.policy;
         let hold_id = hold_of(&call.authority);
         let all = links.iter().map(|link| {
@@ -137,8 +147,8 @@ impl Fronts {
                     unit: self.settings.unit.name.clone(),
                     hold_id,
                     lease_ms: policy.lease_ms,
-                    quiet_age_ms: quiet_age_ms(policy),
-                    slow_paths: policy.slow_paths.clone(),
+                    quiet_age_ms: if patience.insists { patience.age_ms } else { u64::MAX },
+                    slow_paths: if patience.insists { policy.slow_paths.clone() } else { vec![] },
                     age_max_ms: policy.hold_age_max_ms,
                     count_max: policy.hold_count_max,
                 })
@@ -174,7 +184,7 @@ impl Fronts {
         links: &[&Arc<Link>],
         left: Duration,
     ) -> Outcome<Result<u64, Vec<String>>> {
-        let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = ms(left);
         let ask = Request::WaitIdle { unit: self.settings.unit.name.clone(), timeout_ms };
         let (mut longest, mut busy) = (0, Vec::new());
         for reply in join_all(links.iter().map(|link| link.call(&ask))).await {
@@ -198,10 +208,8 @@ fn told(running: &[Running], count: usize) -> Vec<String> {
     running.iter().map(|r| format!("{} {} for {} ms", r.method, r.path, r.age_ms)).collect()
 }
 
-/// A request that already ran this long would not fit into the pause: the hold waits for
-/// a moment without one. Younger ones end inside the pause, as most of their kind do.
-fn quiet_age_ms(policy: &Policy) -> u64 {
-    policy.pause_budget_ms.saturating_sub(policy.seal_reserve_ms)
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn lapsed(front: &str, at_ms: u64) -> Fault {
@@ -234,13 +242,19 @@ impl Effect for Hold {
 
     async fn run(&self, call: &Call) -> Outcome<Value> {
         let began = Instant::now();
+        let (policy, way) = (&self.fronts.settings.policy, call.authority.way());
+        let mut patience = Patience::at_first(policy, way);
         loop {
             let left = call.time_allowed.saturating_sub(began.elapsed());
-            match self.fronts.hold_all(call, left).await? {
+            match self.fronts.hold_all(call, left, &patience).await? {
                 Ok(()) => break,
                 Err(busy) => {
-                    self.fronts.release(&call.authority, call.authority.way().from()).await?;
-                    if began.elapsed() > call.time_allowed / 2 {
+                    self.fronts.stop_renewing();
+                    self.fronts.release(&call.authority, way.from()).await?;
+                    if way == Way::Back && began.elapsed() > quiet(policy) {
+                        tracing::warn!(running = busy.join(", "), "no quiet moment for a failback");
+                        patience.insists = false;
+                    } else if began.elapsed() > call.time_allowed / 2 {
                         return Err(Fault::new(
                             "SG0155",
                             FaultKind::Busy,
@@ -255,8 +269,20 @@ impl Effect for Hold {
         }
         self.fronts.start_renewing(&call.authority, hold_of(&call.authority));
         let left = call.time_allowed.saturating_sub(began.elapsed());
-        let waited_ms = self.fronts.wait_idle(left).await?;
-        Ok(json!({ "waited_for_in_flight_ms": waited_ms }))
+        if way == Way::Forward {
+            let waited_ms = self.fronts.wait_idle(left).await?;
+            return Ok(json!({ "waited_for_in_flight_ms": waited_ms }));
+        }
+        // The side that is left may never answer again. What still runs there goes on, and
+        // the fence refuses what it writes from then on.
+        let all: Vec<_> = self.fronts.links.iter().collect();
+        let left = left.min(in_flight(policy));
+        Ok(match self.fronts.idle_at(&all, left).await? {
+            Ok(waited_ms) => json!({ "waited_for_in_flight_ms": waited_ms }),
+            Err(running) => {
+                json!({ "waited_for_in_flight_ms": ms(left), "left_running": running })
+            }
+        })
     }
 
     async fn observe(&self, call: &Call) -> Outcome<Observed> {

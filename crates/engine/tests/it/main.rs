@@ -1,5 +1,5 @@
 //! Tests of the engine over its public interface.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod board;
 mod crash;

@@ -46,7 +46,7 @@ pub fn cutover(families: &Families, way: Way, remembered: &Remembered) -> Table 
     Table {
         phase: if way == Way::Forward { Phase::Cutover } else { Phase::Failback },
         budget: Some(Budget {
-            limit_ms: policy.pause_budget_ms,
+            limit_ms: policy.budget_ms(way),
             reserve_ms: policy.seal_reserve_ms,
         }),
         // Going back is urgent: a failback does not wait long for its own gates.
@@ -59,9 +59,9 @@ pub(super) fn up_to_the_seal(families: &Families, way: Way, remembered: &Remembe
     let policy = &families.plan.policy;
     let workers = &families.plan.unit.workers;
     let fronts = &families.fronts;
-    let quiet = Duration::from_millis(policy.pause_budget_ms);
+    let quiet = Duration::from_millis(policy.budget_ms(way));
     let mut before_hold = gates::of_plan(families, Before::Hold, way, remembered);
-    before_hold.push(gates::quiet(fronts, policy));
+    before_hold.push(gates::quiet(fronts, policy, way));
     vec![
         step("arm", "prove the way back", families.replicas_at(|r| r.arm.clone()), 10 * SECOND)
             .behind(gates::of_plan(families, Before::Arm, way, remembered)),

@@ -12,7 +12,7 @@ const SOCKET_PATH_BYTES: usize = 107;
 pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
     for (index, front) in unit.fronts.iter().enumerate() {
         let at = key("front", index, &front.name).to_string();
-        name(found, &format!("{at}.name"), &front.name);
+        name(found, format!("{at}.name"), &front.name);
         paths(found, &at, front);
         listen(found, &at, front, unit);
         egress(found, &at, front, unit);

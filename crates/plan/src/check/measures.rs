@@ -45,7 +45,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
     }
     for (index, custom) in measures.custom.iter().enumerate() {
         let at = key("measure.custom", index, &custom.name).to_string();
-        name(found, &format!("{at}.name"), &custom.name);
+        name(found, format!("{at}.name"), &custom.name);
         if !(500..=60_000).contains(&custom.every_ms) {
             found.add(
                 CODE,

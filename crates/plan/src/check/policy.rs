@@ -73,4 +73,18 @@ fn between_two(found: &mut Found, policy: &Policy) {
             "write at least `pause_budget_ms`",
         );
     }
+    let failback = policy.pause_budget_ms..=policy.hold_age_max_ms;
+    if policy.hold_age_max_ms >= policy.pause_budget_ms
+        && !failback.contains(&policy.failback_budget_ms)
+    {
+        found.add(
+            "SG0725",
+            "policy.failback_budget_ms",
+            format!("{} is out of range", policy.failback_budget_ms),
+            format!(
+                "write `pause_budget_ms` to `hold_age_max_ms`: {} to {}",
+                policy.pause_budget_ms, policy.hold_age_max_ms
+            ),
+        );
+    }
 }

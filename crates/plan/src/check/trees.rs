@@ -16,7 +16,7 @@ pub(super) fn check(found: &mut Found, trees: &[TreePlan]) {
     let mut roots: Vec<(String, &Path)> = Vec::new();
     for (index, tree) in trees.iter().enumerate() {
         let at = key("tree", index, &tree.name).to_string();
-        name(found, &format!("{at}.name"), &tree.name);
+        name(found, format!("{at}.name"), &tree.name);
         for side in [Side::Source, Side::Target] {
             let at = format!("{at}.{side}");
             let path = tree.roots.get(side).as_path();

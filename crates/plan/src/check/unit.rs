@@ -126,7 +126,7 @@ fn backend(found: &mut Found, at: &str, backend: &Backend) {
 fn workers(found: &mut Found, workers: &[WorkerPlan]) {
     for (index, worker) in workers.iter().enumerate() {
         let at = key("worker", index, &worker.name).to_string();
-        name(found, &format!("{at}.name"), &worker.name);
+        name(found, format!("{at}.name"), &worker.name);
         for side in [Side::Source, Side::Target] {
             let commands = worker.sides.get(side);
             for (verb, words) in [

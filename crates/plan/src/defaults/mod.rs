@@ -12,6 +12,7 @@ use segue_model::plan::Policy;
 pub fn policy() -> Policy {
     Policy {
         pause_budget_ms: 1000,
+        failback_budget_ms: 8000,
         seal_reserve_ms: 250,
         lease_ms: 2000,
         hold_age_max_ms: 8000,

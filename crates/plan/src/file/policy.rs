@@ -10,6 +10,11 @@ pub struct PolicyFile {
     /// Longest pause before a cutover withdraws by itself, milliseconds, 100 to 60000.
     /// Default: 1000.
     pub pause_budget_ms: Option<u64>,
+    /// Longest pause of a failback, milliseconds, from `pause_budget_ms` to
+    /// `hold_age_max_ms`. Requests in flight at the side that is left have half of it to
+    /// end; one that runs longer goes on there, and its writes are refused. Default:
+    /// `hold_age_max_ms`.
+    pub failback_budget_ms: Option<u64>,
     /// Part of the budget kept for seal, promote and route, milliseconds. Default: 250.
     pub seal_reserve_ms: Option<u64>,
     /// Life of a hold or fence that nobody renews, milliseconds, 500 to 10000, and at

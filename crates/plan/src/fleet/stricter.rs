@@ -30,6 +30,7 @@ pub(super) fn policy(one: &Policy, other: &Policy) -> Result<Policy, Vec<String>
         .extend(other.slow_paths.iter().filter(|path| !one.slow_paths.contains(path)).cloned());
     Ok(Policy {
         pause_budget_ms: one.pause_budget_ms.min(other.pause_budget_ms),
+        failback_budget_ms: one.failback_budget_ms.min(other.failback_budget_ms),
         maintenance_budget_ms: match (one.maintenance_budget_ms, other.maintenance_budget_ms) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),

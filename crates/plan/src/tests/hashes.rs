@@ -25,9 +25,9 @@ fn a_lock_that_is_switched_off_is_part_of_what_is_approved() {
     let (silent, off) = (fleet(""), fleet("needed = false\n"));
     assert!(silent.schedule.rehearsal.needed && !off.schedule.rehearsal.needed);
     let own = hash(&silent.units[0]);
-    assert_eq!(fleet_hash(&silent, &[own.clone()]), own);
+    assert_eq!(fleet_hash(&silent, std::slice::from_ref(&own)), own);
     assert_eq!(hash(&off.units[0]), own, "the unit's own plan is the same");
-    assert_ne!(fleet_hash(&off, &[own.clone()]), own);
+    assert_ne!(fleet_hash(&off, std::slice::from_ref(&own)), own);
 }
 
 #[test]

@@ -100,6 +100,57 @@ async fn a_hold_gives_up_while_a_slow_page_runs_and_leaves_nothing_held() {
     assert_eq!(slow.await.unwrap(), 200);
 }
 
+/// A cutover can be put off; a failback is wanted because the side that is left is slow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failback_begins_its_hold_while_slow_pages_run_and_waits_for_them() {
+    let site = Site::start().await;
+    site.cut_over().await;
+    let front = site.target_front;
+    let slow = tokio::spawn(async move { ask(front, "/slow", "").await });
+    site.until_slow().await;
+    let over = site.over.clone();
+    // There is never a moment without one.
+    let others = tokio::spawn(async move {
+        let mut pages = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            pages.push(tokio::spawn(async move { ask(front, "/slow", "").await }));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        pages
+    });
+    let (hold, call) = (site.fronts.hold(), site.call_back(1));
+    let output = hold.run(&call).await.unwrap();
+    assert_eq!(output.get("left_running"), None, "{output}");
+    assert!(output["waited_for_in_flight_ms"].as_u64().unwrap() > 100, "{output}");
+    site.over.store(true, Ordering::Relaxed);
+    hold.undo(&call).await.unwrap();
+    assert_eq!(slow.await.unwrap(), 200);
+    for page in others.await.unwrap() {
+        assert_eq!(page.await.unwrap(), 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failback_leaves_a_page_running_that_never_ends() {
+    let site = Site::start().await;
+    site.cut_over().await;
+    let front = site.target_front;
+    let stuck = tokio::spawn(async move { ask(front, "/stuck", "").await });
+    site.until_slow().await;
+    let (hold, call) = (site.fronts.hold(), site.call_back(1));
+    let began = Instant::now();
+    let output = hold.run(&call).await.unwrap();
+    let budget = Duration::from_millis(support::policy().failback_budget_ms);
+    assert!(began.elapsed() < budget, "{:?}", began.elapsed());
+    assert!(output["left_running"][0].as_str().unwrap().contains("/stuck"), "{output}");
+    let waiting = tokio::spawn(async move { ask(front, "/", "").await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished(), "held");
+    hold.undo(&call).await.unwrap();
+    assert_eq!(waiting.await.unwrap(), 200);
+    stuck.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn seal_is_refused_once_the_lease_ran_out() {
     let site = Site::start().await;

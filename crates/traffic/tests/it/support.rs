@@ -73,6 +73,19 @@ impl Site {
         }
     }
 
+    /// Moves the unit to the target.
+    pub(crate) async fn cut_over(&self) {
+        self.fronts.hold().run(&self.call(1)).await.unwrap();
+        self.fronts.route().run(&self.call(1)).await.unwrap();
+    }
+
+    /// Returns what a step of failback `number` is told.
+    pub(crate) fn call_back(&self, number: u32) -> Call {
+        let mut call = self.call(number);
+        call.authority.attempt.phase = Phase::Failback;
+        call
+    }
+
     /// Waits until a slow page runs.
     pub(crate) async fn until_slow(&self) {
         let began = Instant::now();
@@ -92,6 +105,7 @@ pub(crate) fn run() -> RunId {
 pub(crate) fn policy() -> Policy {
     Policy {
         pause_budget_ms: 200,
+        failback_budget_ms: 1_600,
         seal_reserve_ms: 100,
         lease_ms: LEASE_MS,
         hold_age_max_ms: 5_000,
@@ -185,7 +199,8 @@ async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
     client.call(&route).await.unwrap();
 }
 
-/// Answers everything: `/broken` with 500, `/slow` after 600 ms, the rest after 2 ms.
+/// Answers everything: `/broken` with 500, `/slow` after 600 ms, `/stuck` never within a
+/// test, the rest after 2 ms.
 async fn application(slow: Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -195,9 +210,11 @@ async fn application(slow: Arc<AtomicUsize>) -> SocketAddr {
             tokio::spawn(async move {
                 while let Some(head) = head(&mut stream).await {
                     let status = if head.starts_with("GET /broken ") { 500 } else { 200 };
-                    if head.starts_with("GET /slow ") {
-                        slow.fetch_add(1, Ordering::SeqCst);
-                        tokio::time::sleep(Duration::from_millis(600)).await;
+                    for (page, takes) in [("/slow", 600), ("/stuck", 60_000)] {
+                        if head.starts_with(&format!("GET {page} ")) {
+                            slow.fetch_add(1, Ordering::SeqCst);
+                            tokio::time::sleep(Duration::from_millis(takes)).await;
+                        }
                     }
                     tokio::time::sleep(Duration::from_millis(2)).await;
                     let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 2\r\n\r\nok");

@@ -89,9 +89,12 @@ impl Case {
 /// The files of a journal.
 const FILES: [&str; 3] = ["journal.db", "journal.db-wal", "journal.head"];
 
+/// A file's name and contents.
+type Content = (&'static str, Vec<u8>);
+
 /// Journals that stand at a goal, made once a process: names and contents.
-fn template(goal: &'static str) -> &'static [(&'static str, Vec<u8>)] {
-    static MADE: OnceLock<[Vec<(&'static str, Vec<u8>)>; 2]> = OnceLock::new();
+fn template(goal: &'static str) -> &'static [Content] {
+    static MADE: OnceLock<[Vec<Content>; 2]> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         ["prepared", "target"].map(|goal| {
             let orders = vec![(control::GOAL, goal.to_owned())];
@@ -161,7 +164,9 @@ impl Scene {
         self.dir.path()
     }
 
-    /// Starts a controller with the case's orders and more.
+    /// Starts a controller with the case's orders and more. It is waited for by its pid,
+    /// which also tells that it stopped.
+    #[allow(clippy::zombie_processes)]
     pub(super) fn start(&self, more: &[(&str, String)]) -> Controller {
         let child = Command::new(std::env::current_exe().unwrap())
             .args([control::NAME, "--exact", "--nocapture"])

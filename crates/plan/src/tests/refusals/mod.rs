@@ -76,7 +76,10 @@ fn accepts_what_looks_unusual_and_is_right() {
         |p| own(p, set("sub.example.test", "NS", &["ns.example.net."], &["ns.example.org."])),
         |p| p.unit.zones.clear(),
         |p| p.unit.trees.clear(),
-        |p| policy_of(p).hold_age_max_ms = policy_of(p).pause_budget_ms,
+        |p| {
+            policy_of(p).hold_age_max_ms = policy_of(p).pause_budget_ms;
+            policy_of(p).failback_budget_ms = policy_of(p).pause_budget_ms;
+        },
         |p| p.unit.sites[0].backends.target.access_log = Some("/var/log/a.log".into()),
     ];
     for (nth, change) in rows.into_iter().enumerate() {

@@ -23,6 +23,7 @@ fn refuses_policies() {
             |p| {
                 policy_of(p).pause_budget_ms = 60_001;
                 policy_of(p).hold_age_max_ms = 60_001;
+                policy_of(p).failback_budget_ms = 60_001;
             },
             &["SG0725 policy.pause_budget_ms"],
         ),
@@ -50,6 +51,16 @@ fn refuses_policies() {
             &["SG0725 policy.lease_ms"],
         ),
         ("hold age", |p| policy_of(p).hold_age_max_ms = 999, &["SG0725 policy.hold_age_max_ms"]),
+        (
+            "failback shorter than a cutover",
+            |p| policy_of(p).failback_budget_ms = 999,
+            &["SG0725 policy.failback_budget_ms"],
+        ),
+        (
+            "failback longer than a hold",
+            |p| policy_of(p).failback_budget_ms = 8001,
+            &["SG0725 policy.failback_budget_ms"],
+        ),
         ("hold count", |p| policy_of(p).hold_count_max = 0, &["SG0725 policy.hold_count_max"]),
         ("no gate wait", |p| policy_of(p).gate_wait_s = 0, &["SG0725 policy.gate_wait_s"]),
         (

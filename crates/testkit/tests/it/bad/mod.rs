@@ -29,8 +29,11 @@ use table::{Kind, Row};
 /// Fewest cases that the table must have.
 const AT_LEAST: usize = 60;
 
+/// A name and what it plays.
+type Part = (&'static str, fn() -> Vec<Row>);
+
 /// The parts, played side by side: each has a world of its own.
-const PARTS: [(&str, fn() -> Vec<Row>); 3] =
+const PARTS: [Part; 3] =
     [("desk", desk::play), ("following", following::play), ("in_pause", in_pause::play)];
 
 fn play(wanted: impl Fn(&str) -> bool) -> Vec<Row> {

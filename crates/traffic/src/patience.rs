@@ -1,0 +1,41 @@
+//! What a hold waits for before it begins, and how long.
+
+use segue_model::Way;
+use segue_model::plan::Policy;
+use std::time::Duration;
+
+/// A failback's budget through this is what it waits for requests in flight.
+const IN_FLIGHT_SHARE: u64 = 2;
+
+/// A failback's budget through this is what it looks for a quiet moment.
+const QUIET_SHARE: u64 = 8;
+
+/// How a hold treats requests that run when it wants to begin.
+pub(crate) struct Patience {
+    /// A request that already ran this long would not fit into the pause: the hold waits for
+    /// a moment without one. Younger ones end inside the pause, as most of their kind do.
+    pub(crate) age_ms: u64,
+    /// Whether it begins only in such a moment.
+    pub(crate) insists: bool,
+}
+
+impl Patience {
+    /// A cutover can be put off, so it insists to the end.
+    pub(crate) fn at_first(policy: &Policy, way: Way) -> Self {
+        let age_ms = match way {
+            Way::Forward => policy.pause_budget_ms.saturating_sub(policy.seal_reserve_ms),
+            Way::Back => policy.failback_budget_ms / IN_FLIGHT_SHARE,
+        };
+        Self { age_ms, insists: true }
+    }
+}
+
+/// How long a failback waits for requests in flight.
+pub(crate) fn in_flight(policy: &Policy) -> Duration {
+    Duration::from_millis(policy.failback_budget_ms / IN_FLIGHT_SHARE)
+}
+
+/// How long a failback looks for a quiet moment.
+pub(crate) fn quiet(policy: &Policy) -> Duration {
+    Duration::from_millis(policy.failback_budget_ms / QUIET_SHARE)
+}
