@@ -54,9 +54,42 @@ impl Hashes {
     }
 }
 
+/// Returns the text of [`canonical`]'s form without building that form.
 fn text(part: &impl Serialize) -> String {
-    let value = serde_json::to_value(part);
-    sorted(value.expect("a plan consists of texts, numbers and lists")).to_string()
+    let value = serde_json::to_value(part).expect("a plan consists of texts, numbers and lists");
+    let mut text = Vec::with_capacity(2048);
+    write(&mut text, &value);
+    String::from_utf8(text).expect("JSON is UTF-8")
+}
+
+fn write(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Array(items) => {
+            out.push(b'[');
+            for (at, item) in items.iter().enumerate() {
+                out.extend((at > 0).then_some(b','));
+                write(out, item);
+            }
+            out.push(b']');
+        }
+        Value::Object(entries) => {
+            let mut entries: Vec<_> = entries.iter().collect();
+            entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
+            out.push(b'{');
+            for (at, (key, value)) in entries.into_iter().enumerate() {
+                out.extend((at > 0).then_some(b','));
+                scalar(out, key);
+                out.push(b':');
+                write(out, value);
+            }
+            out.push(b'}');
+        }
+        other => scalar(out, other),
+    }
+}
+
+fn scalar(out: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(out, value).expect("memory takes everything");
 }
 
 /// Returns the hash of a whole plan, of the form that [`hash`] gives: what its units have in

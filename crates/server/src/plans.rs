@@ -79,10 +79,10 @@ pub fn hash(fleet: &Fleet) -> String {
 /// `SG0805` if the folder or file cannot be written.
 pub fn store(dir: &Path, fleet: &Fleet) -> Result<(String, PathBuf), Fault> {
     create_dir(dir)?;
-    let hash = hash(fleet);
-    let path = dir.join("plans").join(format!("{hash}.plan"));
-    let op = || format!("store plan `{}`", path.display());
-    let temporary = path.with_extension("new");
+    let plans = dir.join("plans");
+    // The name of the whole is known at its end; two commands may store at once.
+    let temporary = plans.join(format!("{}.new", std::process::id()));
+    let op = || format!("store a plan in `{}`", plans.display());
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -91,14 +91,23 @@ pub fn store(dir: &Path, fleet: &Fleet) -> Result<(String, PathBuf), Fault> {
         .open(&temporary)
         .map_err(|e| fault(op(), e))?;
     let mut out = BufWriter::new(file);
-    write(&mut out, fleet).map_err(|e| fault(op(), e))?;
-    let file = out.into_inner().map_err(|e| fault(op(), e))?;
-    file.sync_all().map_err(|e| fault(op(), e))?;
-    std::fs::rename(&temporary, &path).map_err(|e| fault(op(), e))?;
-    Ok((hash, path))
+    let written = write(&mut out, fleet).and_then(|hash| {
+        out.into_inner()?.sync_all()?;
+        let path = plans.join(format!("{hash}.plan"));
+        std::fs::rename(&temporary, &path)?;
+        Ok((hash, path))
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.map_err(|e| fault(op(), e))
 }
 
-fn write(out: &mut impl Write, fleet: &Fleet) -> std::io::Result<()> {
+/// Units that a thread takes at once: lines are written while others are made.
+const BATCH: usize = 2048;
+
+/// Writes the plan and returns its hash.
+fn write(out: &mut impl Write, fleet: &Fleet) -> std::io::Result<String> {
     let mut policies: Vec<Arc<Policy>> = Vec::new();
     let mut known: HashMap<*const Policy, usize> = HashMap::new();
     let mut places = Vec::with_capacity(fleet.units.len());
@@ -121,11 +130,35 @@ fn write(out: &mut impl Write, fleet: &Fleet) -> std::io::Result<()> {
     };
     serde_json::to_writer(&mut *out, &head)?;
     out.write_all(b"\n")?;
-    for (plan, policy) in fleet.units.iter().zip(places) {
-        serde_json::to_writer(&mut *out, &LineOf { unit: &plan.unit, policy })?;
-        out.write_all(b"\n")?;
+    let units: Vec<(&Arc<Plan>, usize)> = fleet.units.iter().zip(places).collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut hashes = Vec::with_capacity(units.len());
+    for batch in units.chunks(cores * BATCH) {
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let working: Vec<_> =
+                batch.chunks(BATCH).map(|part| scope.spawn(move || lines(part))).collect();
+            working.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+        });
+        for part in made {
+            let (text, of_units) = part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            out.write_all(&text)?;
+            hashes.extend(of_units);
+        }
     }
-    Ok(())
+    Ok(segue_plan::fleet_hash(fleet, &hashes))
+}
+
+/// Returns the lines of some units, and their hashes.
+fn lines(units: &[(&Arc<Plan>, usize)]) -> std::io::Result<(Vec<u8>, Vec<String>)> {
+    let mut text = Vec::new();
+    let mut hashes = segue_plan::Hashes::default();
+    let mut of_units = Vec::with_capacity(units.len());
+    for (plan, policy) in units {
+        serde_json::to_writer(&mut text, &LineOf { unit: &plan.unit, policy: *policy })?;
+        text.push(b'\n');
+        of_units.push(hashes.of(plan));
+    }
+    Ok((text, of_units))
 }
 
 fn read(path: &Path) -> std::io::Result<Fleet> {

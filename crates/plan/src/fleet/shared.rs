@@ -10,6 +10,7 @@ use crate::file::JointFile;
 use segue_model::fleet::Joint;
 use segue_model::plan::{Plan, UnitPlan};
 use segue_model::{Side, UnitName};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
@@ -29,23 +30,24 @@ pub(super) fn join(
     separate_zones: &[String],
     problems: &mut Vec<Problem>,
 ) -> Shared {
-    let places = places(&units, problems);
-    one_owner(&units, problems);
-    fronts::shared(&units, problems);
-    let mut sets = Sets::new(units.len());
-    let mut because: Vec<(usize, String)> = Vec::new();
-    let mut first: HashMap<String, usize> = HashMap::new();
-    let separate: HashSet<&str> = separate_zones.iter().map(String::as_str).collect();
-    for (place, plan) in units.iter().enumerate() {
-        for shared in joining(&plan.unit, &separate) {
-            if let Some(other) = first.get(&shared) {
-                sets.join(*other, place);
-                because.push((place, shared));
-            } else {
-                first.insert(shared, place);
-            }
-        }
-    }
+    // Each looks at every unit, none needs what another finds.
+    let (places, ((), (mut sets, mut because))) = std::thread::scope(|scope| {
+        let owners = scope.spawn(|| {
+            let mut problems = Vec::new();
+            let places = places(&units, &mut problems);
+            one_owner(&units, &mut problems);
+            (places, problems)
+        });
+        let mut of_fronts = Vec::new();
+        let here = (fronts::shared(&units, &mut of_fronts), sets(&units, separate_zones));
+        let (places, of_owners) = match owners.join() {
+            Ok(found) => found,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        problems.extend(of_owners);
+        problems.extend(of_fronts);
+        (places, here)
+    });
     for joint in asked {
         let members: Vec<usize> =
             joint.units.iter().filter_map(|name| places.get(name.as_str()).copied()).collect();
@@ -69,11 +71,33 @@ pub(super) fn join(
     merge(units, &mut sets, because, problems)
 }
 
-fn places<'a>(units: &'a [Plan], problems: &mut Vec<Problem>) -> HashMap<String, usize> {
+/// Joins units that have a login or a zone in common, and says which.
+fn sets(units: &[Plan], separate_zones: &[String]) -> (Sets, Vec<(usize, String)>) {
+    let mut sets = Sets::new(units.len());
+    let mut because = Vec::new();
+    let mut first: HashMap<Common<'_>, usize> = HashMap::with_capacity(units.len());
+    let separate: HashSet<&str> = separate_zones.iter().map(String::as_str).collect();
+    for (place, plan) in units.iter().enumerate() {
+        for shared in joining(&plan.unit, &separate) {
+            match first.entry(shared) {
+                Entry::Occupied(other) => {
+                    sets.join(*other.get(), place);
+                    because.push((place, other.key().to_string()));
+                }
+                Entry::Vacant(free) => {
+                    free.insert(place);
+                }
+            }
+        }
+    }
+    (sets, because)
+}
+
+fn places<'a>(units: &'a [Plan], problems: &mut Vec<Problem>) -> HashMap<&'a str, usize> {
     let mut places = HashMap::with_capacity(units.len());
     for (place, plan) in units.iter().enumerate() {
-        let name: &'a str = plan.unit.name.as_str();
-        if places.insert(name.to_owned(), place).is_some() {
+        let name = plan.unit.name.as_str();
+        if places.insert(name, place).is_some() {
             problems.push(problem(
                 "SG0741",
                 format!("{name}: unit.name"),
@@ -87,18 +111,20 @@ fn places<'a>(units: &'a [Plan], problems: &mut Vec<Problem>) -> HashMap<String,
 
 /// Refuses what two units claim although only one can have it.
 fn one_owner(units: &[Plan], problems: &mut Vec<Problem>) {
-    let mut owners: HashMap<Owned<'_>, &UnitName> = HashMap::new();
+    // A site has a host, a schema and a tree at both sides, and a record.
+    let mut owners: HashMap<Owned<'_>, &UnitName> = HashMap::with_capacity(units.len() * 6);
     for plan in units {
         for owned in owned(&plan.unit) {
-            if let Some(other) = owners.get(&owned) {
-                problems.push(problem(
+            match owners.entry(owned) {
+                Entry::Occupied(other) => problems.push(problem(
                     "SG0741",
                     plan.unit.name.to_string(),
-                    format!("{owned} belongs to unit `{other}` too"),
+                    format!("{} belongs to unit `{}` too", other.key(), other.get()),
                     "leave it to one of the two, or make them one unit",
-                ));
-            } else {
-                owners.insert(owned, &plan.unit.name);
+                )),
+                Entry::Vacant(free) => {
+                    free.insert(&plan.unit.name);
+                }
             }
         }
     }
@@ -137,14 +163,28 @@ fn owned(unit: &UnitPlan) -> Vec<Owned<'_>> {
     owned
 }
 
-fn joining(unit: &UnitPlan, separate: &HashSet<&str>) -> Vec<String> {
-    let mut shared = Vec::new();
-    for zone in unit.zones.iter().filter(|zone| !separate.contains(zone.zone.as_str())) {
-        shared.push(format!("zone {}", zone.zone));
+/// What joins the units that have it in common.
+#[derive(PartialEq, Eq, Hash)]
+enum Common<'a> {
+    Zone(&'a str),
+    Login(&'a str, SocketAddr),
+}
+
+impl fmt::Display for Common<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zone(zone) => write!(f, "zone {zone}"),
+            Self::Login(login, at) => write!(f, "login {login} at {at}"),
+        }
     }
+}
+
+fn joining<'a>(unit: &'a UnitPlan, separate: &HashSet<&str>) -> Vec<Common<'a>> {
+    let zones = unit.zones.iter().filter(|zone| !separate.contains(zone.zone.as_str()));
+    let mut shared: Vec<_> = zones.map(|zone| Common::Zone(&zone.zone)).collect();
     for database in &unit.databases {
         let at = database.servers.source.address;
-        shared.extend(database.logins.iter().map(|login| format!("login {login} at {at}")));
+        shared.extend(database.logins.iter().map(|login| Common::Login(login, at)));
     }
     shared
 }
@@ -187,31 +227,29 @@ fn merge(
             known.push(why);
         }
     }
-    let mut merged: BTreeMap<usize, (Plan, Vec<UnitName>)> = BTreeMap::new();
+    // The first unit of a set stands before the others of it, so their order stays.
+    let mut places: Vec<usize> = Vec::with_capacity(units.len());
+    let mut members: BTreeMap<usize, Vec<UnitName>> = BTreeMap::new();
+    let mut shared = Shared { units: Vec::with_capacity(units.len()), joints: Vec::new() };
     for (place, plan) in units.into_iter().enumerate() {
-        let name = plan.unit.name.clone();
-        match merged.entry(sets.of(place)) {
-            std::collections::btree_map::Entry::Vacant(free) => {
-                free.insert((plan, vec![name]));
-            }
-            std::collections::btree_map::Entry::Occupied(mut taken) => {
-                let (into, members) = taken.get_mut();
-                members.push(name);
-                joined::add(into, plan, problems);
-            }
+        let root = sets.of(place);
+        if root == place {
+            places.push(shared.units.len());
+            shared.units.push(Arc::new(plan));
+            continue;
         }
+        let at = places[root];
+        places.push(at);
+        let into = Arc::make_mut(&mut shared.units[at]);
+        let first = into.unit.name.clone();
+        members.entry(root).or_insert_with(|| vec![first]).push(plan.unit.name.clone());
+        joined::add(into, plan, problems);
     }
-    let mut shared = Shared { units: Vec::with_capacity(merged.len()), joints: Vec::new() };
-    for (place, (plan, members)) in merged {
-        if members.len() > 1 {
-            joined::whole(&plan, problems);
-            shared.joints.push(Joint {
-                unit: plan.unit.name.clone(),
-                members,
-                because: reasons.remove(&place).unwrap_or_default(),
-            });
-        }
-        shared.units.push(Arc::new(plan));
+    for (root, members) in members {
+        let plan = &shared.units[places[root]];
+        joined::whole(plan, problems);
+        let because = reasons.remove(&root).unwrap_or_default();
+        shared.joints.push(Joint { unit: plan.unit.name.clone(), members, because });
     }
     shared
 }
