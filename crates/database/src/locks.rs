@@ -13,6 +13,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Pause between two attempts, in which the queued writers pass.
 const BREATH: Duration = Duration::from_millis(30);
 
+/// Time kept to give up and to say what was in the way.
+const TELLING: Duration = Duration::from_millis(60);
+
 /// Returns the base tables of the schema, in order of their names.
 pub(crate) async fn base_tables(link: &Link, wire: &mut Wire) -> Outcome<Vec<String>> {
     let schema = link.names.schema_literal();
@@ -54,7 +57,9 @@ pub(crate) async fn lock_schema(
         }
         let list: Vec<String> =
             tables.iter().map(|table| format!("{} READ", link.names.table(table))).collect();
-        match attempt(wire, &mut helper, &format!("LOCK TABLES {}", list.join(", ")), &op).await? {
+        let patience = PATIENCE.min(deadline.left().saturating_sub(TELLING));
+        let sql = format!("LOCK TABLES {}", list.join(", "));
+        match attempt(wire, &mut helper, &sql, patience, &op).await? {
             Tried::Locked => {
                 // A table created in between would stand open.
                 if base_tables(link, &mut helper).await? == tables {
@@ -65,7 +70,7 @@ pub(crate) async fn lock_schema(
             }
             Tried::Busy | Tried::Moved => {}
         }
-        if deadline.left() <= BREATH {
+        if deadline.left() <= BREATH + TELLING * 2 {
             return Err(Fault::new(
                 "SG0214",
                 FaultKind::Busy,
@@ -87,13 +92,19 @@ enum Tried {
 }
 
 /// Tries once, and has the attempt ended by the server when it waits too long.
-async fn attempt(wire: &mut Wire, helper: &mut Wire, sql: &str, op: &str) -> Outcome<Tried> {
+async fn attempt(
+    wire: &mut Wire,
+    helper: &mut Wire,
+    sql: &str,
+    patience: Duration,
+    op: &str,
+) -> Outcome<Tried> {
     let id = wire.id();
     let locking = wire.run(sql);
     tokio::pin!(locking);
     let answer = tokio::select! {
         answer = &mut locking => answer,
-        () = tokio::time::sleep(PATIENCE) => {
+        () = tokio::time::sleep(patience) => {
             let killed = helper.run(format!("KILL QUERY {id}")).await;
             let answer = locking.await;
             // The statement ended one way or the other; its own answer counts.
