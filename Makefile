@@ -4,11 +4,12 @@
 # make lint           format, clippy and the rules of the repository
 # make crash          kill, stop, overtake the controller everywhere; writes target/crash.json
 # make bad            broken plans, environments and moments; writes target/bad.json
+# make rehearse       every trigger of a plan fires in a closed room, and really fails back
 # make fleet          a hundred accounts in four waves; one goes back
 # make bench NAME=x   one benchmark; writes target/bench/x.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks soak fleet bad bench lint crash setup build
+.PHONY: help demo test checks soak fleet bad rehearse bench lint crash setup build
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET_DIR)/debug
@@ -52,6 +53,9 @@ checks: build
 bad: export SEGUE_BAD_OUT ?= $(abspath $(TARGET_DIR))/bad.json
 bad: build
 	cargo test --locked --package segue-testkit --test it bad:: -- --ignored --nocapture
+
+rehearse: build
+	cargo test --locked --package segue-testkit --test it rehearse::every_trigger -- --ignored --nocapture
 
 fleet: build
 	$(BIN)/segue-fleet --units 100

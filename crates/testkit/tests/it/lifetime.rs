@@ -55,7 +55,11 @@ fn leaves_no_process_behind_when_its_holder_is_killed() {
     let mut line = String::new();
     BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(Path::new(line.trim()), dir.path().join("world.json"));
-    wait_for("all are there", || processes_of(dir.path()).len() >= 11);
+    // `setpriv` asks the kernel for the signal, and only then becomes the daemon.
+    wait_for("all are there", || {
+        let all = processes_of(dir.path());
+        all.len() >= 11 && !all.iter().any(|line| line.contains("--pdeathsig"))
+    });
     holder.kill().unwrap();
     holder.wait().unwrap();
     wait_for("the kernel ended them", || processes_of(dir.path()).is_empty());

@@ -229,3 +229,43 @@ async fn a_cutover_is_locked_until_its_plan_was_rehearsed_or_somebody_says_why_n
     let told = report["timeline"].to_string();
     assert!(told.contains("a test shows that it can be said"), "{told}");
 }
+
+/// Fewest triggers that a plan has which says nothing of them.
+const DEFAULTS: usize = 30;
+
+#[test]
+#[ignore = "a quarter of an hour: `make rehearse`"]
+fn every_trigger_fires_once_in_a_rehearsal_and_what_it_starts_follows() {
+    let stage = Stage::open();
+    let hash = stage.segue.plan().unwrap();
+    stage.segue.must(&["rehearse", &hash, "--fault", "all"], 0).unwrap();
+    let rehearsed = stage.rehearsed();
+    let (event, detail) = (&rehearsed[0], &rehearsed[0]["detail"]);
+    let faults = detail["faults"].as_array().unwrap();
+    let mut wrong = Vec::new();
+    for fault in faults {
+        println!(
+            "{} {:<24} {:<12} fired after {:>6} ms, followed after {:>6} ms: {}; {}",
+            if fault["right"] == true { "ok   " } else { "WRONG" },
+            fault["trigger"].as_str().unwrap_or_default(),
+            fault["action"].as_str().unwrap_or_default(),
+            fault["fired_ms"],
+            fault["followed_ms"],
+            fault["followed"].as_str().unwrap_or_default(),
+            fault["planted"].as_str().unwrap_or_default(),
+        );
+        if fault["right"] != true {
+            wrong.push(fault["trigger"].clone());
+        }
+    }
+    println!("rehearsal: {} faults, {} not as promised", faults.len(), wrong.len());
+    assert!(faults.len() >= DEFAULTS, "{} faults", faults.len());
+    assert!(wrong.is_empty(), "{wrong:?}: {detail:#}");
+    assert_eq!(event["passed"], true, "{detail:#}");
+    let back = faults.iter().filter(|fault| fault["action"] == "fail_back").count();
+    let attempts = detail["attempts"].as_array().unwrap();
+    let failbacks = attempts.iter().filter(|attempt| attempt["phase"] == "failback").count();
+    assert!(failbacks > back, "{failbacks} ways back for {back} faults that fail back");
+    let (sent, failed) = stage.visitors.as_ref().unwrap().counted();
+    assert_eq!(failed, 0, "failed live requests of {sent}");
+}

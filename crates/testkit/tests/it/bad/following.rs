@@ -11,6 +11,10 @@ use rustix::process::Signal;
 use segue_testkit::world::{Description, Side};
 use std::io::Read;
 use std::process::Stdio;
+use std::time::Duration;
+
+/// Longest time for which the gates believe a sample.
+const FRESH: Duration = Duration::from_millis(2_500);
 
 const MOMENTS: [Moment; 22] = [
     Moment::new(
@@ -143,7 +147,7 @@ const MOMENTS: [Moment; 22] = [
     .with_outage(),
     Moment::new(
         "the source's binary log is purged while it is read",
-        "stream stopped, FLUSH and PURGE BINARY LOGS, stream started",
+        "no controller, stream stopped, FLUSH and PURGE BINARY LOGS",
         "waits at the gate, exit 5, with the cause",
         purged_log,
     ),
@@ -285,6 +289,8 @@ fn rogue_file(scene: &mut Scene) -> Result<String> {
 
 fn asleep(scene: &Scene, name: &str, words: &str) -> Result<String> {
     scene.signal(name, Signal::STOP)?;
+    // Until the last sample of before is too old to count.
+    std::thread::sleep(FRESH);
     let seen = scene.cutover(5, words);
     scene.signal(name, Signal::CONT)?;
     seen
@@ -368,7 +374,18 @@ fn restarted_source(scene: &mut Scene) -> Result<String> {
 }
 
 fn purged_log(scene: &mut Scene) -> Result<String> {
+    // A controller would start the stream again before the log is gone.
+    scene.says(&["stop"], 0, "")?;
     scene.sql(Side::Target, &["STOP ALL SLAVES"])?;
+    // The server notices late that nobody reads, and purges nothing that is read.
+    let reader = "SELECT COALESCE(MIN(ID), 0) FROM information_schema.PROCESSLIST \
+                  WHERE COMMAND = 'Binlog Dump'";
+    scene.until("nobody reads the log", || {
+        let reader = scene.number(Side::Source, reader)?;
+        // It may be gone by now.
+        let _ = scene.sql(Side::Source, &[&format!("KILL {reader}")]);
+        Ok(reader == 0)
+    })?;
     scene.sql(Side::Source, &["FLUSH BINARY LOGS"])?;
     let sent = scene.counted().0;
     scene.until("there is more in the log", || Ok(scene.counted().0 > sent + 30))?;

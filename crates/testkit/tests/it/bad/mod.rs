@@ -32,20 +32,12 @@ const AT_LEAST: usize = 60;
 /// A name and what it plays.
 type Part = (&'static str, fn() -> Vec<Row>);
 
-/// The parts, played side by side: each has a world of its own.
+/// The parts, played one after another: each has a world of its own, and times that count.
 const PARTS: [Part; 3] =
     [("desk", desk::play), ("following", following::play), ("in_pause", in_pause::play)];
 
 fn play(wanted: impl Fn(&str) -> bool) -> Vec<Row> {
-    std::thread::scope(|scope| {
-        let parts = PARTS.into_iter().filter(|(part, _)| wanted(part));
-        let playing: Vec<_> = parts.map(|(_, play)| scope.spawn(play)).collect();
-        let join = |part: std::thread::ScopedJoinHandle<'_, Vec<Row>>| match part.join() {
-            Ok(rows) => rows,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        playing.into_iter().flat_map(join).collect()
-    })
+    PARTS.into_iter().filter(|(part, _)| wanted(part)).flat_map(|(_, play)| play()).collect()
 }
 
 /// The part that needs no load on a site.

@@ -17,8 +17,6 @@ use tokio::runtime::Runtime;
 
 /// Longest time anything may take: what hangs is found.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
-/// Cutovers that are tried until one comes to a named point.
-const TRIES: u32 = 4;
 /// Requests after a moment that show that service goes on.
 const GOES_ON: u64 = 15;
 
@@ -156,43 +154,19 @@ impl Scene {
         Ok(format!("exit {exit}: {}", line.trim()))
     }
 
-    /// Asks for the cutover; on a busy machine another gate may send it back first.
+    /// Asks for the cutover.
     pub(super) fn cutover(&self, exit: i32, words: &str) -> Result<String> {
-        let args = ["cutover", &self.run.hash];
-        for _ in 1..TRIES {
-            let said = self.say(&args);
-            if said.exit == exit && said.text.contains(words) {
-                let line = said.text.lines().rev().find(|line| line.contains(words));
-                return Ok(format!("exit {exit}: {}", line.unwrap_or_default().trim()));
-            }
-            if said.exit != 5 {
-                bail!("exit {}: {}", said.exit, said.text);
-            }
-        }
-        self.says(&args, exit, words)
+        self.says(&["cutover", &self.run.hash], exit, words)
     }
 
-    /// Compares both sides again; on a busy machine the copy may be late for one comparison.
+    /// Compares both sides again.
     pub(super) fn compare(&self, exit: i32) -> Result<String> {
-        let args = ["sync", &self.run.hash];
-        for _ in 1..TRIES {
-            let seen = self.says(&args, exit, "compared again");
-            if !seen.as_ref().is_err_and(|error| format!("{error:#}").starts_with("exit 1:")) {
-                return seen;
-            }
-        }
-        self.says(&args, exit, "compared again")
+        self.says(&["sync", &self.run.hash], exit, "compared again")
     }
 
-    /// Takes the unit back to the source; on a busy machine a failback may withdraw first.
+    /// Takes the unit back to the source.
     pub(super) fn back(&self) -> Result<()> {
-        let args = ["rollback", "--because", "the moment is over"];
-        for _ in 1..TRIES {
-            if self.say(&args).exit == 0 {
-                return Ok(());
-            }
-        }
-        self.says(&args, 0, "").map(drop)
+        self.says(&["rollback", "--because", "the moment is over"], 0, "").map(drop)
     }
 
     /// Runs statements at a side as its administrator.
@@ -232,25 +206,21 @@ impl Scene {
     }
 
     /// Starts a cutover whose controller falls asleep at a named point, and waits for that.
-    /// On a busy machine a gate may send it back before: it is asked for again.
     pub(super) fn asleep_at(&self, point: &str) -> Result<Sleeping> {
-        let mut said = String::new();
-        for _ in 0..TRIES {
-            self.says(&["stop"], 0, "")?;
-            let mut child = self
-                .run
-                .segue
-                .command(&["cutover", &self.run.hash])
-                .env("SEGUE_STOP_AT", point)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()?;
-            let ended = || Ok(child.try_wait()?.is_some());
-            if let Some(controller) = wait_asleep(&self.run.segue, PATIENCE, ended)? {
-                return Ok(Sleeping { child, controller });
-            }
-            said = Said::of(&child.wait_with_output()?).text;
+        self.says(&["stop"], 0, "")?;
+        let mut child = self
+            .run
+            .segue
+            .command(&["cutover", &self.run.hash])
+            .env("SEGUE_STOP_AT", point)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let ended = || Ok(child.try_wait()?.is_some());
+        if let Some(controller) = wait_asleep(&self.run.segue, PATIENCE, ended)? {
+            return Ok(Sleeping { child, controller });
         }
+        let said = Said::of(&child.wait_with_output()?).text;
         // A controller with that order must not sleep in the next moment.
         self.says(&["stop"], 0, "")?;
         bail!("no cutover came to `{point}`: {}", last(&said))
