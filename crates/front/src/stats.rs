@@ -29,6 +29,8 @@ pub(crate) struct Answered {
     pub(crate) refused: bool,
     /// The client's place among 64.
     pub(crate) client: u32,
+    /// Whether the run itself asked.
+    pub(crate) probe: bool,
 }
 
 /// Counters of one side.
@@ -83,7 +85,7 @@ pub(crate) struct Counts {
     pub(crate) sides: Sides<Lane>,
     /// Requests that came through another front.
     pub(crate) relayed: Lane,
-    /// The run's own probes; they count under their side as well.
+    /// The run's own probes; they count in their side's totals as well, in no second.
     pub(crate) probes: Lane,
 }
 
@@ -122,6 +124,10 @@ impl Lane {
         }
         if answered.whole_us > self.longest_us.load(Ordering::Relaxed) {
             self.longest_us.fetch_max(answered.whole_us, Ordering::Relaxed);
+        }
+        if answered.probe {
+            // What triggers and gates see of each second is what visitors do.
+            return;
         }
         let mut second = self.now[hint % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
         second.count += 1;
@@ -188,6 +194,7 @@ mod tests {
                 failed: i > 98,
                 refused: i <= 3,
                 client: if i == 50 { 7 } else { 3 },
+                probe: false,
             };
             lane.count(i as usize, &answered);
         }
@@ -203,5 +210,19 @@ mod tests {
         }
         assert!(lane.windows().iter().all(|w| w.count == 0));
         assert_eq!(lane.windows().len(), WINDOWS);
+    }
+
+    #[test]
+    fn a_second_tells_of_visitors_and_the_totals_of_probes_too() {
+        let lane = Lane::new();
+        for probe in [false, true, true] {
+            let (answer_us, whole_us, client) = (Some(900), 1_000, 0);
+            let (failed, refused) = (probe, false);
+            lane.count(0, &Answered { answer_us, whole_us, failed, refused, client, probe });
+        }
+        lane.tick();
+        let window = lane.windows().pop().unwrap();
+        assert_eq!((window.count, window.failed), (1, 0));
+        assert_eq!((lane.totals().requests, lane.totals().failed), (3, 2));
     }
 }

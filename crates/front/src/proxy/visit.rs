@@ -197,6 +197,7 @@ impl Visit {
             failed: self.failed || cut,
             refused: self.refused,
             client: self.conn.client,
+            probe: self.probe,
         };
         let front = &self.conn.front;
         let hint = self.conn.hint;

@@ -152,22 +152,31 @@ fn in_samples(trigger: &Trigger, plan: &Plan) -> Anomaly {
         return Anomaly::Samples { planted, given };
     };
     let most = bound.what.most();
-    match (against.with, bound.what.of_other_side()) {
+    let one = |what, value| Reading { what, from: FRONTS.to_owned(), value };
+    let (planted, mut given) = match (against.with, bound.what.of_other_side()) {
         (Reference::OtherSide, Some(other)) => {
-            let one = |what, value| Reading { what, from: FRONTS.to_owned(), value };
             let (here, there) = if bound.max.is_some() { (900.0, 10.0) } else { (0.0, 900.0) };
-            let mut given = vec![one(bound.what, f64::min(here, most)), one(other, there)];
-            for side in [Side::Source, Side::Target] {
-                given.push(one(What::ClientsPerSecond(side), 60.0));
-            }
-            Anomaly::Samples { planted: Vec::new(), given }
+            (Vec::new(), vec![one(bound.what, f64::min(here, most)), one(other, there)])
         }
         _ => {
-            let value = if bound.max.is_some() { f64::min(1e6, most) } else { 0.0 };
-            let planted = Planted { what: bound.what, from: bound.from.clone(), value };
-            Anomaly::Samples { planted: vec![planted], given: Vec::new() }
+            let value = if bound.max.is_some() { worse(trigger, plan).min(most) } else { 0.0 };
+            (vec![Planted { what: bound.what, from: bound.from.clone(), value }], Vec::new())
         }
-    }
+    };
+    // The room's visitors are one client; whoever compares may want more.
+    given.extend([Side::Source, Side::Target].map(|side| one(What::ClientsPerSecond(side), 60.0)));
+    Anomaly::Samples { planted, given }
+}
+
+/// Returns a value that is worse than any level of before, and not so bad that a trigger with a
+/// number of its own, which moves something, would be first.
+fn worse(trigger: &Trigger, plan: &Plan) -> f64 {
+    let others = plan.policy.triggers.iter().filter(|other| {
+        other.against.is_none()
+            && other.action != TriggerAction::Alert
+            && other.bound.what == trigger.bound.what
+    });
+    others.filter_map(|other| other.bound.max).map(|max| max * 0.9).fold(1e6, f64::min)
 }
 
 /// Returns a value just beyond a bound, so that a trigger with a wider one stays quiet.
@@ -204,6 +213,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_worse_than_before_is_not_yet_what_goes_back_by_itself() {
+        let plan = plan();
+        let named = |name: &str| plan.policy.triggers.iter().find(|t| t.name == name).unwrap();
+        let Anomaly::Samples { planted, given } = anomaly(named("slower_than_before"), &plan)
+        else {
+            panic!("not planted in the samples");
+        };
+        let slow = named("target_slow").bound.max.unwrap();
+        assert!(planted[0].value > slow / 2.0 && planted[0].value < slow, "{}", planted[0].value);
+        assert!(!given.is_empty(), "nobody knows of how many clients");
     }
 
     #[test]

@@ -227,8 +227,12 @@ async fn settled(guide: &Guide<'_>, name: &str) -> Outcome<()> {
     .map(drop)
 }
 
+/// How long visitors use the source before the next cutover: triggers compare with it.
+const BASELINE: Duration = Duration::from_secs(8);
+
 /// Cuts over once more. It may withdraw, as any cutover: that is not what is asked here.
 async fn forward(guide: &mut Guide<'_>, name: &str) -> Outcome<()> {
+    tokio::time::sleep(BASELINE).await;
     for try_ in 1..=FORWARD {
         let hash = guide.world.hash.clone();
         let cutover = Command::Cutover { hash, prepare_only: false, pick: Pick::default() };

@@ -1,6 +1,9 @@
 //! Two units that move together: both or neither, and one publish of their zone.
 //!
-//! Each unit has a table of its own here, so that the rules which tie them are visible.
+//! Each unit has a table of its own here, so that the rules which tie them are visible. So do
+//! the units of a maintenance window, which this is the model of: the gate before `promote`
+//! waits until every unit is sealed, and after a crash the wish `Through` takes those that are
+//! sealed along with the first that was promoted.
 
 use super::{Verdict, check};
 use stateright::{Model, Property};

@@ -35,6 +35,19 @@ async fn writable(conn: &mut Conn, user: &str) -> Result<bool> {
     })
 }
 
+/// Looks at each side twice, in turn: a switch between two looks is no violation.
+async fn both_writable(source: &mut Conn, target: &mut Conn, user: &str) -> Result<bool> {
+    Ok(writable(source, user).await?
+        && writable(target, user).await?
+        && writable(source, user).await?
+        && writable(target, user).await?)
+}
+
+/// Time between two looks for two writers.
+const LOOK: Duration = Duration::from_millis(10);
+/// Time between two tries to reach the servers.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// Watches for a moment in which both sides take writes.
 pub(crate) struct OneWriter {
     stop: Arc<AtomicBool>,
@@ -55,19 +68,23 @@ impl OneWriter {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let user = description.database.user.clone();
-                let mut source = connect(&description, Side::Source).await?;
-                let mut target = connect(&description, Side::Target).await?;
                 while !ended.load(Ordering::Relaxed) {
-                    // Each side twice, in turn: a switch between two looks is no violation.
-                    let both = writable(&mut source, &user).await?
-                        && writable(&mut target, &user).await?
-                        && writable(&mut source, &user).await?
-                        && writable(&mut target, &user).await?;
-                    if both {
-                        found.fetch_add(1, Ordering::Relaxed);
+                    // A server that was killed takes no writes; it is looked at again later.
+                    let (Ok(mut source), Ok(mut target)) = (
+                        connect(&description, Side::Source).await,
+                        connect(&description, Side::Target).await,
+                    ) else {
+                        tokio::time::sleep(AGAIN).await;
+                        continue;
+                    };
+                    while !ended.load(Ordering::Relaxed) {
+                        let Ok(both) = both_writable(&mut source, &mut target, &user).await else {
+                            break;
+                        };
+                        found.fetch_add(u64::from(both), Ordering::Relaxed);
+                        looked.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(LOOK).await;
                     }
-                    looked.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 Ok(())
             })

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// Longest time from the program's restart until the run went on to its end or back.
 const RESUME_LIMIT: Duration = Duration::from_secs(5);
 
+/// Tries to bring the unit to a side for the next fault.
+const WAYS: u32 = 3;
+
 /// How long a command may take before the run counts as hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -59,6 +62,9 @@ impl Stage {
         let mut found = Found::default();
         self.all_faults(args, &points, &hash, &mut found)?;
         let (two_writers, looks) = one_writer.end()?;
+        if looks == 0 {
+            found.violations.push("nobody could look for two writers".to_owned());
+        }
         if two_writers > 0 {
             found
                 .violations
@@ -141,11 +147,19 @@ impl Stage {
 
     /// Brings the unit to where the phase begins.
     pub(crate) fn bring_to(&self, phase: &str, hash: &str) -> Result<()> {
-        match (phase, self.at_target()?) {
-            ("cutover", true) => self.quietly(&["rollback"], &[0]),
-            ("failback", false) => self.quietly(&["cutover", hash], &[0]),
-            _ => Ok(()),
+        let (args, there): (&[&str], bool) = match (phase, self.at_target()?) {
+            ("cutover", true) => (&["rollback"], false),
+            ("failback", false) => (&["cutover", hash], true),
+            _ => return Ok(()),
+        };
+        for _ in 0..WAYS {
+            // One that withdraws was no fault: the next may have a better moment.
+            self.quietly(args, &[0, 5])?;
+            if self.at_target()? == there {
+                return Ok(());
+            }
         }
+        bail!("`segue {}` withdrew {WAYS} times", args.join(" "));
     }
 
     /// The same, and leaves no controller: the next command starts one with its orders.
