@@ -59,8 +59,12 @@ const CODE: [Kept; 11] = [
     Kept {
         call: "#[ignore",
         // Every point and pair takes minutes: `make crash` runs them all, the tests a sample;
-        // `make bad` plays moments under load.
-        places: &["crates/engine/tests/it/crash/", "crates/testkit/tests/it/bad/"],
+        // `make bad` plays moments under load; `make rehearse` every trigger, the tests four.
+        places: &[
+            "crates/engine/tests/it/crash/",
+            "crates/testkit/tests/it/bad/",
+            "crates/testkit/tests/it/rehearse.rs",
+        ],
         reason: "a test runs or is not there",
     },
 ];
