@@ -103,12 +103,19 @@ impl Gate for Told {
     }
 }
 
+/// Longest wait for the gates of a failback, seconds: going back is urgent.
+pub(crate) const BACK_WAIT_S: u64 = 10;
+
 /// No slow request runs, so that the hold need not wait for one. A failback is urgent: when
 /// the wait is over it goes on, and the hold leaves such a request running.
 pub(crate) fn quiet(fronts: &Arc<Fronts>, policy: &Policy, way: Way) -> Arc<dyn Gate> {
     let most_ms = match way {
         Way::Forward => policy.quiet_wait_ms,
-        Way::Back => policy.quiet_wait_ms.min(policy.failback_budget_ms),
+        // Before its table would give up waiting for gates.
+        Way::Back => policy
+            .quiet_wait_ms
+            .min(policy.failback_budget_ms)
+            .min(policy.gate_wait_s.min(BACK_WAIT_S) * 750),
     };
     Arc::new(Quiet {
         fronts: Arc::clone(fronts),

@@ -120,8 +120,8 @@ impl Fronts {
             }
             // Emptying may take longer than a lease lasts.
             self.start_renewing(&call.authority, hold_of(&call.authority));
-            let quiet = Duration::from_millis(patience.age_ms);
-            if let Err(busy) = self.idle_at(&relaying, left.min(quiet)).await?
+            let empties = patience.empties;
+            if let Err(busy) = self.idle_at(&relaying, left.min(empties)).await?
                 && patience.insists
             {
                 return Ok(Err(busy));
@@ -251,7 +251,8 @@ impl Effect for Hold {
                 Err(busy) => {
                     self.fronts.stop_renewing();
                     self.fronts.release(&call.authority, way.from()).await?;
-                    if way == Way::Back && began.elapsed() > quiet(policy) {
+                    let urgent = way == Way::Back && patience.insists;
+                    if urgent && began.elapsed() > quiet(policy) {
                         tracing::warn!(running = busy.join(", "), "no quiet moment for a failback");
                         patience.insists = false;
                     } else if began.elapsed() > call.time_allowed / 2 {

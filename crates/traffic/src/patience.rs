@@ -15,6 +15,8 @@ pub(crate) struct Patience {
     /// A request that already ran this long would not fit into the pause: the hold waits for
     /// a moment without one. Younger ones end inside the pause, as most of their kind do.
     pub(crate) age_ms: u64,
+    /// How long a front whose requests pass another one has to empty.
+    pub(crate) empties: Duration,
     /// Whether it begins only in such a moment.
     pub(crate) insists: bool,
 }
@@ -22,11 +24,15 @@ pub(crate) struct Patience {
 impl Patience {
     /// A cutover can be put off, so it insists to the end.
     pub(crate) fn at_first(policy: &Policy, way: Way) -> Self {
-        let age_ms = match way {
-            Way::Forward => policy.pause_budget_ms.saturating_sub(policy.seal_reserve_ms),
-            Way::Back => policy.failback_budget_ms / IN_FLIGHT_SHARE,
+        let (age_ms, empties) = match way {
+            Way::Forward => {
+                let age_ms = policy.pause_budget_ms.saturating_sub(policy.seal_reserve_ms);
+                (age_ms, Duration::from_millis(age_ms))
+            }
+            // The wait for all fronts comes after it, and both must fit the budget.
+            Way::Back => (policy.failback_budget_ms / IN_FLIGHT_SHARE, quiet(policy)),
         };
-        Self { age_ms, insists: true }
+        Self { age_ms, empties, insists: true }
     }
 }
 

@@ -49,8 +49,10 @@ pub fn cutover(families: &Families, way: Way, remembered: &Remembered) -> Table 
             limit_ms: policy.budget_ms(way),
             reserve_ms: policy.seal_reserve_ms,
         }),
-        // Going back is urgent: a failback does not wait long for its own gates.
-        gate_wait: if way == Way::Forward { wait } else { wait.min(10 * SECOND) },
+        gate_wait: match way {
+            Way::Forward => wait,
+            Way::Back => wait.min(Duration::from_secs(gates::BACK_WAIT_S)),
+        },
         steps,
     }
 }
