@@ -1,10 +1,12 @@
 //! What can be made to go wrong in a world.
 
 use super::description::{Description, Side};
+use super::disk::{self, SmallDisk};
 use super::lifetime::World;
 use super::mariadb;
 use anyhow::{Context, Result, anyhow};
 use mysql_async::prelude::Queryable;
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -54,13 +56,31 @@ impl World {
 
     /// The same with further lines of configuration, until the next start.
     pub fn restart_database_with(&self, side: Side, lines: &str) -> Result<()> {
+        self.restart(side, lines, None)
+    }
+
+    /// The same on a small disk of its own, which [`SmallDisk::fill`] fills. The data
+    /// moves there, and what is written from now on is lost with this server.
+    pub fn restart_database_on_small_disk(&self, side: Side) -> Result<SmallDisk> {
+        let instance = self.databases.get(side).clone();
+        self.restart(side, "", Some(&instance.data()))?;
+        let name = format!("mariadbd-{side}");
+        let pid = *Description::load(&self.path())?.pids.get(&name).context("its process")?;
+        Ok(SmallDisk::of(pid, &instance.data()))
+    }
+
+    fn restart(&self, side: Side, lines: &str, disk: Option<&Path>) -> Result<()> {
         let lines = lines.to_owned();
+        let disk = disk.map(Path::to_owned);
         let instance = self.databases.get(side).clone();
         let server = self.description().database.server(side).clone();
         let password = Description::secret(&server.admin_password_file)?;
         let pids = self.keeper.run(move |kept| {
-            let recipe = instance.recipe(&kept.programs)?;
+            let mut recipe = instance.recipe(&kept.programs)?;
             instance.configure_further(&lines)?;
+            if let Some(folder) = &disk {
+                recipe = disk::behind(recipe, folder)?;
+            }
             kept.start(&recipe)?;
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
             loop {

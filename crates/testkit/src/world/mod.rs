@@ -8,6 +8,7 @@ mod bind;
 mod daemon;
 mod data;
 mod description;
+mod disk;
 mod faults;
 mod keeper;
 mod lifetime;
@@ -28,6 +29,7 @@ mod web;
 pub use description::{
     Description, PerSide, Rows, Server, ServerPair, Side, Static, Tenant, Zone, now_ms,
 };
+pub use disk::SmallDisk;
 pub use faults::TargetBlock;
 pub use lifetime::{World, stop};
 pub use setup::WorldOptions;

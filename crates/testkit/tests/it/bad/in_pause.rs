@@ -119,11 +119,7 @@ pub(super) fn play() -> Vec<Row> {
         let wide = "[policy]\npause_budget_ms = 3000\nlease_ms = 5000\n";
         plan.replacen("gate_wait_s = 6", "gate_wait_s = 15", 1).replacen("[policy]\n", wide, 1)
     });
-    assert_eq!(scene.say(&["cutover", &scene.run.hash, "--prepare-only"]).exit, 0);
-    // Answers with the former TTL run out meanwhile.
-    let there = (0..4).any(|_| scene.say(&["cutover", &scene.run.hash]).exit == 0);
-    assert!(there, "an undisturbed cutover succeeds");
-    scene.back().unwrap();
+    scene.ready();
     scene.play(&MOMENTS)
 }
 

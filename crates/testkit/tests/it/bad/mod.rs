@@ -14,6 +14,7 @@ mod directories;
 mod environments;
 mod fleets;
 mod following;
+mod full_disk;
 mod in_pause;
 mod names;
 mod plans;
@@ -33,8 +34,12 @@ const AT_LEAST: usize = 60;
 type Part = (&'static str, fn() -> Vec<Row>);
 
 /// The parts, played one after another: each has a world of its own, and times that count.
-const PARTS: [Part; 3] =
-    [("desk", desk::play), ("following", following::play), ("in_pause", in_pause::play)];
+const PARTS: [Part; 4] = [
+    ("desk", desk::play),
+    ("following", following::play),
+    ("in_pause", in_pause::play),
+    ("full_disk", full_disk::play),
+];
 
 fn play(wanted: impl Fn(&str) -> bool) -> Vec<Row> {
     PARTS.into_iter().filter(|(part, _)| wanted(part)).flat_map(|(_, play)| play()).collect()

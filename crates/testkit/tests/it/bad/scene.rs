@@ -154,6 +154,15 @@ impl Scene {
         Ok(format!("exit {exit}: {}", line.trim()))
     }
 
+    /// Shows that an undisturbed cutover succeeds, and goes back: from here on none has to
+    /// wait for its fronts or for answers with the former TTL.
+    pub(super) fn ready(&self) {
+        assert_eq!(self.say(&["cutover", &self.run.hash, "--prepare-only"]).exit, 0);
+        let there = (0..4).any(|_| self.say(&["cutover", &self.run.hash]).exit == 0);
+        assert!(there, "an undisturbed cutover succeeds");
+        self.back().unwrap();
+    }
+
     /// Asks for the cutover.
     pub(super) fn cutover(&self, exit: i32, words: &str) -> Result<String> {
         self.says(&["cutover", &self.run.hash], exit, words)
