@@ -82,8 +82,9 @@ fn data() -> Vec<Trigger> {
 fn compared() -> Vec<Trigger> {
     let against = |with, slack| Some(Against { with, slack, min_clients: 0 });
     // Ten percent, and more than a few milliseconds: shorter answers differ by chance alone.
+    // Fronts count by the second, and one or two seconds may have too few requests.
     let slower = |name, what: fn(Side) -> What, with, slack| Trigger {
-        for_ms: 8000,
+        for_ms: 10_000,
         min_samples: 8,
         min_count: 10,
         against: against(with, slack),
@@ -94,7 +95,7 @@ fn compared() -> Vec<Trigger> {
         ..trigger
     };
     let before = |name, what: fn(Side) -> What, limits, slack, min_count| Trigger {
-        for_ms: 8000,
+        for_ms: 10_000,
         min_samples: 8,
         min_count,
         against: against(Reference::Before, slack),

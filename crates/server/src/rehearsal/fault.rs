@@ -110,6 +110,10 @@ async fn one(guide: &mut Guide<'_>, trigger: &Trigger, anomaly: &Anomaly) -> Out
         let since = Instant::now();
         follow(guide, trigger, anomaly, seq, &mut result).await?;
         result.followed_ms = Some(ms(since));
+    } else {
+        let status = guide.status().await?;
+        let why = status["triggers"][&trigger.name]["because"].as_str().unwrap_or("no verdict");
+        result.followed = format!("it did not fire: {why}");
     }
     mend(guide, anomaly).await?;
     if let Some(load) = &guide.load {
@@ -124,18 +128,29 @@ fn ms(since: Instant) -> u64 {
     since.elapsed().as_millis() as u64
 }
 
-/// Waits until a trigger does not fire.
+/// Waits until a trigger does not fire. One that fired with the fault of another has to be calm
+/// by the journal again, which a verdict is only once it lasts: till then no alarm is news.
 async fn quiet(guide: &Guide<'_>, name: &str) -> Outcome<bool> {
     let began = Instant::now();
     while began.elapsed() < IN_TIME {
         let status = guide.status().await?;
         let verdict = &status["triggers"][name]["verdict"];
-        if verdict.is_string() && verdict != "fired" {
+        if verdict.is_string() && verdict != "fired" && !alarmed(guide, name)? {
             return Ok(true);
         }
         tokio::time::sleep(LOOK).await;
     }
     Ok(false)
+}
+
+/// Whether the last that the journal knows of a trigger is that it fired.
+fn alarmed(guide: &Guide<'_>, name: &str) -> Outcome<bool> {
+    let records = guide.records()?;
+    let last = records.iter().rev().find_map(|record| match &record.event {
+        Event::TriggerJudged { judged } if judged.trigger == name => Some(judged.standing),
+        _ => None,
+    });
+    Ok(last == Some(Standing::Fired))
 }
 
 /// Whether the journal says since `seq` that a trigger fired.

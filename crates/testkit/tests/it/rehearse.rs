@@ -267,7 +267,13 @@ const DEFAULTS: usize = 30;
 fn every_trigger_fires_once_in_a_rehearsal_and_what_it_starts_follows() {
     let stage = Stage::with_every_trigger();
     let hash = stage.segue.plan().unwrap();
-    let exit = stage.segue.show(&["rehearse", &hash, "--fault", "all"]).unwrap();
+    // `SEGUE_REHEARSE_FAULTS=one,other` plays some alone, for whoever works on them.
+    let only = std::env::var("SEGUE_REHEARSE_FAULTS").ok();
+    let mut args = vec!["rehearse", hash.as_str()];
+    for name in only.as_deref().unwrap_or("all").split(',') {
+        args.extend(["--fault", name]);
+    }
+    let exit = stage.segue.show(&args).unwrap();
     let rehearsed = stage.rehearsed();
     let (event, detail) = (&rehearsed[0], &rehearsed[0]["detail"]);
     let faults = detail["faults"].as_array().unwrap();
@@ -291,7 +297,7 @@ fn every_trigger_fires_once_in_a_rehearsal_and_what_it_starts_follows() {
     }
     assert_eq!(exit, 0, "{detail:#}");
     println!("rehearsal: {} faults, {} not as promised", faults.len(), wrong.len());
-    assert!(faults.len() >= DEFAULTS, "{} faults", faults.len());
+    assert!(faults.len() >= DEFAULTS || only.is_some(), "{} faults", faults.len());
     assert!(wrong.is_empty(), "{wrong:?}: {detail:#}");
     assert_eq!(event["passed"], true, "{detail:#}");
     let back = faults.iter().filter(|fault| fault["action"] == "fail_back").count();
