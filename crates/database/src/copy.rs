@@ -122,7 +122,7 @@ pub(crate) async fn parts(
 }
 
 /// Returns the primary key, quoted, if it is one column of whole numbers.
-async fn whole_key(link: &Link, wire: &mut Wire, table: &str) -> Outcome<Option<Ident>> {
+pub(crate) async fn whole_key(link: &Link, wire: &mut Wire, table: &str) -> Outcome<Option<Ident>> {
     let rows: Vec<(String, String)> = wire
         .rows(format!(
             "SELECT c.COLUMN_NAME, LOWER(c.DATA_TYPE) FROM information_schema.STATISTICS s \
@@ -139,7 +139,8 @@ async fn whole_key(link: &Link, wire: &mut Wire, table: &str) -> Outcome<Option<
     })
 }
 
-async fn bounds(
+/// Returns the lowest and the highest value of a whole key; nothing of an empty table.
+pub(crate) async fn bounds(
     link: &Link,
     wire: &mut Wire,
     table: &str,

@@ -15,6 +15,7 @@
 use crate::copy::{Column, columns};
 use crate::fault::Explain;
 use crate::link::{Link, Wire};
+use crate::pieces::{self, Pace};
 use crate::schema::{self, Object};
 use segue_doors::sql::{Ident, Literal};
 use segue_model::{Fault, FaultKind};
@@ -126,26 +127,27 @@ pub(crate) fn row_text(columns: &[Column]) -> String {
     format!("CONCAT({})", parts.join(", "))
 }
 
-/// Returns the query for one table's digest.
-fn digest_query(table: &str, columns: &[Column]) -> String {
+/// Returns the query for the digest of a table, or of the rows that `of` chooses.
+fn digest_query(table: &str, columns: &[Column], of: &str) -> String {
     let text = row_text(columns);
     format!(
         "SELECT COUNT(*), COUNT(h), CAST(COALESCE(SUM(h), 0) AS CHAR), CAST(BIT_XOR(h) AS CHAR) \
-         FROM (SELECT CAST(CRC32({text}) AS UNSIGNED) * (CRC32C({text}) | 1) AS h FROM {table}) hashed"
+         FROM (SELECT CAST(CRC32({text}) AS UNSIGNED) * (CRC32C({text}) | 1) AS h FROM {table}{of}) hashed"
     )
 }
 
-async fn digest(
+pub(crate) async fn digest(
     link: &Link,
     wire: &mut Wire,
     table: &str,
     columns: &[Column],
+    of: &str,
 ) -> Outcome<TableDigest> {
     let op = format!("digest table `{table}` at the {}", wire.side());
     let limit = crate::link::CALL_LIMIT;
     wire.set_limit(DIGEST_LIMIT);
     let answer = wire
-        .one::<(u64, u64, String, String)>(digest_query(&link.names.table(table), columns))
+        .one::<(u64, u64, String, String)>(digest_query(&link.names.table(table), columns, of))
         .await;
     wire.set_limit(limit);
     let (rows, hashed, sum, xor) = answer.reading(&op)?;
@@ -198,9 +200,16 @@ impl Snapshots {
     }
 
     /// Compares everything and ends the snapshots.
-    pub(crate) async fn compare(self, link: &Link) -> Outcome<Comparison> {
+    pub(crate) async fn compare(self, link: &Link, pace: Pace) -> Outcome<Comparison> {
         let begun = Instant::now();
         let mut pairs = self.pairs;
+        if pace == Pace::Gentle {
+            // One statement at a time at either server.
+            for (source, target) in pairs.drain(1.min(pairs.len())..) {
+                source.close().await;
+                target.close().await;
+            }
+        }
         let Some((source, target)) = pairs.first_mut() else {
             return Err(Fault::new("SG0219", FaultKind::Bug, "compare", "no snapshot is open"));
         };
@@ -216,7 +225,9 @@ impl Snapshots {
         let waiting = Mutex::new(both);
         let done = Mutex::new(BTreeMap::new());
         futures_util::future::try_join_all(
-            pairs.iter_mut().map(|(source, target)| carry(link, source, target, &waiting, &done)),
+            pairs
+                .iter_mut()
+                .map(|(source, target)| carry(link, (source, target), pace, &waiting, &done)),
         )
         .await?;
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -275,8 +286,8 @@ pub(crate) async fn unequal(
             continue;
         }
         let columns = columns(link, source, &key.1).await?;
-        let here = digest(link, source, &key.1, &columns).await?;
-        let there = digest(link, target, &key.1, &columns).await?;
+        let here = digest(link, source, &key.1, &columns, "").await?;
+        let there = digest(link, target, &key.1, &columns, "").await?;
         if here != there {
             tables.push((key.1.clone(), there.rows.max(here.rows)));
         }
@@ -288,8 +299,8 @@ type Done = Mutex<BTreeMap<String, (TableDigest, TableDigest)>>;
 
 async fn carry(
     link: &Link,
-    source: &mut Wire,
-    target: &mut Wire,
+    (source, target): (&mut Wire, &mut Wire),
+    pace: Pace,
     waiting: &Mutex<VecDeque<String>>,
     done: &Done,
 ) -> Outcome<()> {
@@ -298,10 +309,8 @@ async fn carry(
         let Some(table) = next else { return Ok(()) };
         // Columns by name: equal definitions mean equal columns, others are reported.
         let columns = columns(link, source, &table).await?;
-        let (at_source, at_target) = tokio::join!(
-            digest(link, source, &table, &columns),
-            digest(link, target, &table, &columns)
-        );
+        let (at_source, at_target) =
+            pieces::both(link, source, target, (&table, &columns), pace).await;
         let at_target = match at_target {
             // 1054: a column is missing there, which the definitions have shown already.
             Err(fault) if fault.cause.contains("1054") => TableDigest::default(),

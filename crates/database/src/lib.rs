@@ -26,6 +26,7 @@ mod measures;
 mod moment;
 mod own;
 mod pair;
+mod pieces;
 mod preflight;
 mod pulse;
 mod replica;

@@ -5,6 +5,7 @@ use crate::effects;
 use crate::effects::fence::Fence;
 use crate::fault::Deadline;
 use crate::link::{Link, Wire};
+use crate::pieces::Pace;
 use crate::{epoch, logins, measures, moment, preflight, sampler, way_back};
 use segue_model::plan::labelled;
 use segue_model::{Epoch, Finding, Side};
@@ -149,7 +150,7 @@ impl MariaReplica {
             match moment::aligned(&self.link, write_side, Deadline::after(STALL)).await {
                 Ok(snapshots) => {
                     self.link.cool().await;
-                    let compared = snapshots.compare(&self.link).await?;
+                    let compared = snapshots.compare(&self.link, Pace::Gentle).await?;
                     self.note(&compared);
                     return Ok(compared);
                 }

@@ -2,6 +2,8 @@
 //! completely after it.
 
 use crate::digest::{self, Snapshots};
+use crate::fault::fact;
+use crate::pieces::Pace;
 use crate::replica::MariaReplica;
 use async_trait::async_trait;
 use segue_model::{Fault, FaultKind, Side};
@@ -94,7 +96,7 @@ impl Effect for Compare {
         "nothing to undo: it only reads".into()
     }
 
-    async fn run(&self, _call: &Call) -> Outcome<Value> {
+    async fn run(&self, call: &Call) -> Outcome<Value> {
         let open = self.0.snapshots.lock().await.take();
         let Some(snapshots) = open else {
             // They ended with the process that opened them. Nothing is known, which is
@@ -106,7 +108,12 @@ impl Effect for Compare {
                 "note": "snapshots lost, compare again",
             }));
         };
-        let compared = snapshots.compare(&self.0.link).await?;
+        // Before promote users wait for it; after it they are served, and go first.
+        let pace = match fact(call, "database.promote") {
+            Some(_) => Pace::Gentle,
+            None => Pace::Full,
+        };
+        let compared = snapshots.compare(&self.0.link, pace).await?;
         self.0.note(&compared);
         Ok(compared.output())
     }

@@ -1,0 +1,147 @@
+//! A table's digest in one statement, or piece by piece with rests, so that live requests go
+//! first.
+//!
+//! The digest of a table is the sum of those of its pieces: rows and sums add up, exclusive ors
+//! combine. So both ways come to the same, and either side may be digested either way.
+
+use crate::copy::{self, Column};
+use crate::digest::{TableDigest, digest};
+use crate::link::{Link, Wire};
+use segue_doors::sql::Ident;
+use segue_model::{Fault, FaultKind};
+use segue_port::Outcome;
+use std::time::{Duration, Instant};
+
+/// Time that a piece shall take at the slower side.
+const PIECE: Duration = Duration::from_millis(100);
+/// Keys of the first piece; the next ones follow from the time that it took.
+const FIRST_KEYS: i128 = 5_000;
+
+/// How much of a server a comparison takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// All that it gets: users wait for the end.
+    Full,
+    /// One statement at a time, and as long a rest after each: users are served meanwhile.
+    Gentle,
+}
+
+/// Digests a table at both sides.
+pub(crate) async fn both(
+    link: &Link,
+    source: &mut Wire,
+    target: &mut Wire,
+    (table, columns): (&str, &[Column]),
+    pace: Pace,
+) -> (Outcome<TableDigest>, Outcome<TableDigest>) {
+    let range = match pace {
+        Pace::Gentle => range(link, source, target, table).await,
+        Pace::Full => None,
+    };
+    let Some((key, low, high)) = range else {
+        return tokio::join!(
+            digest(link, source, table, columns, ""),
+            digest(link, target, table, columns, "")
+        );
+    };
+    let (mut at_source, mut at_target) = (Sum::default(), Sum::default());
+    let (mut from, mut keys) = (low, FIRST_KEYS);
+    while from <= high {
+        let begun = Instant::now();
+        let of = format!(" WHERE {key} >= {from} AND {key} < {}", from + keys);
+        let (here, there) = tokio::join!(
+            digest(link, source, table, columns, &of),
+            digest(link, target, table, columns, &of)
+        );
+        let (here, there) =
+            (here.and_then(|d| at_source.add(&d)), there.and_then(|d| at_target.add(&d)));
+        match (here, there) {
+            (Ok(()), Ok(())) => {}
+            (here, there) => {
+                return (here.map(|()| at_source.digest()), there.map(|()| at_target.digest()));
+            }
+        }
+        let took = begun.elapsed();
+        from += keys;
+        keys = next(keys, took);
+        tokio::time::sleep(took.min(PIECE * 10)).await;
+    }
+    (Ok(at_source.digest()), Ok(at_target.digest()))
+}
+
+/// Returns the key of a table and its range over both sides; none where it cannot be cut.
+async fn range(
+    link: &Link,
+    source: &mut Wire,
+    target: &mut Wire,
+    table: &str,
+) -> Option<(Ident, i128, i128)> {
+    // What cannot be read here fails where the digest is asked for, with its reason.
+    let key = copy::whole_key(link, source, table).await.ok()??;
+    let here = copy::bounds(link, source, table, &key).await.ok()?;
+    let there = copy::bounds(link, target, table, &key).await.ok()?;
+    let low = here.0.into_iter().chain(there.0).min()?;
+    let high = here.1.into_iter().chain(there.1).max()?;
+    Some((key, low, high))
+}
+
+/// Returns how many keys the next piece has: so many that it takes its time, and at most four
+/// times as many as this one, because keys may be sparse here and dense there.
+fn next(keys: i128, took: Duration) -> i128 {
+    let took_us = i128::try_from(took.as_micros()).unwrap_or(i128::MAX).max(1);
+    let wanted_us = i128::try_from(PIECE.as_micros()).unwrap_or(1);
+    (keys.saturating_mul(wanted_us) / took_us).clamp(keys / 4, keys.saturating_mul(4)).max(1)
+}
+
+/// The digest of the pieces so far.
+#[derive(Debug, Default)]
+struct Sum {
+    rows: u64,
+    sum: u128,
+    xor: u64,
+}
+
+impl Sum {
+    fn add(&mut self, piece: &TableDigest) -> Outcome<()> {
+        let (sum, xor) =
+            piece.sum.parse::<u128>().ok().zip(piece.xor.parse::<u64>().ok()).ok_or_else(|| {
+                let cause = format!("sum `{}`, exclusive or `{}`", piece.sum, piece.xor);
+                Fault::new("SG0219", FaultKind::Bug, "add the digests of a table's pieces", cause)
+            })?;
+        self.rows += piece.rows;
+        self.sum += sum;
+        self.xor ^= xor;
+        Ok(())
+    }
+
+    fn digest(&self) -> TableDigest {
+        TableDigest { rows: self.rows, sum: self.sum.to_string(), xor: self.xor.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_grow_and_shrink_with_the_time_they_take() {
+        assert_eq!(next(1000, PIECE), 1000);
+        assert_eq!(next(1000, PIECE / 2), 2000);
+        assert_eq!(next(1000, PIECE / 100), 4000);
+        assert_eq!(next(1000, PIECE * 100), 250);
+        assert_eq!(next(1, PIECE * 100), 1);
+        assert_eq!(next(i128::MAX / 2, Duration::ZERO), i128::MAX);
+    }
+
+    #[test]
+    fn pieces_add_up_to_the_digest_of_the_whole() {
+        let one =
+            |rows, sum: &str, xor: &str| TableDigest { rows, sum: sum.into(), xor: xor.into() };
+        let mut sum = Sum::default();
+        for piece in [one(2, "18446744073709551615", "6"), one(1, "18446744073709551615", "5")] {
+            assert!(sum.add(&piece).is_ok());
+        }
+        assert_eq!(sum.digest(), one(3, "36893488147419103230", "3"));
+        assert!(sum.add(&one(1, "x", "0")).is_err());
+    }
+}
