@@ -1,6 +1,9 @@
 //! Every command and flag; help and completions come from here.
 
+mod dns;
+
 use clap::{Parser, Subcommand};
+pub(crate) use dns::{AuditArgs, DnsCommand, WatchArgs};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -186,6 +189,11 @@ pub(crate) enum Command {
     },
     /// Run a front: the reverse proxy that stands on a site's address
     Front(FrontArgs),
+    /// Look at DNS zones
+    Dns {
+        #[command(subcommand)]
+        what: Box<DnsCommand>,
+    },
     /// Explain an error code
     Explain {
         /// The code, such as SG0203

@@ -30,6 +30,8 @@ pub(crate) const UPDATE_LOST: &str = "SG0313";
 pub(crate) const TOO_BIG: &str = "SG0314";
 /// What the journal keeps for this step cannot be read.
 pub(crate) const PREPARED: &str = "SG0315";
+/// A zone file cannot be read.
+pub(crate) const ZONE_FILE: &str = "SG0316";
 /// A finding: the zone is signed.
 pub(crate) const SIGNED: &str = "SG0320";
 /// A finding: an owned set differs from the plan's source data.

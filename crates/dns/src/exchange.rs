@@ -274,6 +274,30 @@ async fn receive(stream: &mut TcpStream, until: Instant) -> Result<Answer, Troub
     Message::from_octets(buffer).map_err(|e| Trouble::Answer(e.to_string()))
 }
 
+/// Transfers a zone without a key, from a server that allows it by address.
+///
+/// # Errors
+/// Any trouble, and an answer that is no complete transfer.
+pub(crate) async fn open_transfer(
+    server: SocketAddr,
+    draft: Draft,
+    transfer: &mut Transfer,
+    until: Instant,
+) -> Result<(), Trouble> {
+    let mut stream = connect(server, until).await?;
+    let request = draft.into_message();
+    send(&mut stream, request.as_slice(), until).await?;
+    loop {
+        let message = receive(&mut stream, until).await?;
+        if message.header().id() != request.header().id() {
+            return Err(Trouble::Answer("it answered another question".into()));
+        }
+        if transfer.take(&message).map_err(Trouble::Answer)? {
+            return Ok(());
+        }
+    }
+}
+
 /// A TCP connection whose every message is signed.
 pub(crate) struct Signed {
     stream: TcpStream,

@@ -6,7 +6,7 @@
 //! SOA and the exact former values as prerequisites, so that it happens to the zone
 //! that was read, or not at all.
 
-mod audit;
+pub mod audit;
 mod change;
 mod clone;
 mod codes;
@@ -18,9 +18,12 @@ mod preflight;
 mod resolvers;
 mod sampler;
 mod sets;
+mod transfer;
+pub mod watch;
 mod zone;
+pub mod zonefile;
 
-pub use audit::{Audit, SetAudit};
+pub use audit::{OwnedAudit, SetAudit};
 pub use clone::ZoneText;
 pub use codes::CONFLICT;
 pub use effects::safe_after_gate_value;

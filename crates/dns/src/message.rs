@@ -7,7 +7,7 @@ use bytes::Bytes;
 use domain::base::iana::{Class, Opcode, Rcode};
 use domain::base::message_builder::{AdditionalBuilder, MessageBuilder, PushError};
 use domain::base::name::ToName;
-use domain::base::rdata::UnknownRecordData;
+use domain::base::rdata::{ParseAnyRecordData, UnknownRecordData};
 use domain::base::{Message, ParsedName, Record, Rtype};
 use domain::rdata::{AllRecordData, Soa as SoaData};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +34,17 @@ pub(crate) struct Soa {
     pub(crate) data: Data,
     /// The same data with the next serial.
     next: Data,
+}
+
+impl Soa {
+    /// Takes the data of an SOA record and its TTL; `None` if it is other data.
+    pub(crate) fn of(ttl: u32, data: &Data) -> Option<Self> {
+        let mut parser = domain::dep::octseq::parse::Parser::from_ref(&data.wire);
+        match AllRecordData::parse_any_rdata(Rtype::SOA, &mut parser).ok()? {
+            AllRecordData::Soa(data) => Some(soa(ttl, &data)),
+            _ => None,
+        }
+    }
 }
 
 /// Builds a query without RD: the question is for an authoritative server.
@@ -183,6 +194,33 @@ pub(crate) fn read_set(answer: &Answer, key: &SetKey) -> Result<RecordSet, Strin
         }
     }
     Ok(set)
+}
+
+/// Reads a record set from a resolver's answer, which has no authority; without data if the
+/// answer has none.
+pub(crate) fn read_cached(answer: &Answer, key: &SetKey) -> RecordSet {
+    let mut set = RecordSet::absent(key.clone());
+    // What cannot be read holds no such set.
+    let _ = each(answer.answer(), |record| {
+        if record.owner().name_eq(&key.name) && record.rtype() == key.rtype {
+            set.ttl = record.ttl().as_secs();
+            set.data.insert(Data::compose(record.data()));
+        }
+    });
+    set
+}
+
+/// Reads a record set that a referral gives along (glue); without data if it has none.
+pub(crate) fn read_glue(answer: &Answer, key: &SetKey) -> RecordSet {
+    let mut set = RecordSet::absent(key.clone());
+    // What cannot be read is no glue.
+    let _ = each(answer.additional(), |record| {
+        if record.owner().name_eq(&key.name) && record.rtype() == key.rtype {
+            set.ttl = record.ttl().as_secs();
+            set.data.insert(Data::compose(record.data()));
+        }
+    });
+    set
 }
 
 /// Reads the addresses from a resolver's answer, whatever aliases lead to them. None if it

@@ -59,7 +59,7 @@ impl Data {
     }
 
     /// Reads uncompressed record data; `None` if it is not data of this type.
-    fn from_wire(rtype: Rtype, wire: &Bytes) -> Option<Self> {
+    pub(crate) fn from_wire(rtype: Rtype, wire: &Bytes) -> Option<Self> {
         let mut parser = Parser::from_ref(wire);
         let data = AllRecordData::parse_any_rdata(rtype, &mut parser).ok()?;
         (parser.remaining() == 0).then(|| Self::compose(&data))

@@ -2,13 +2,14 @@
 
 use crate::codes;
 use crate::exchange::{Signed, Trouble, ask};
-use crate::message::{self, Soa, Transfer};
+use crate::message::{self, Soa};
 use crate::sets::{self, Owner, RecordSet, SetKey};
+use crate::transfer::transfer;
 use domain::base::Rtype;
 use domain::tsig::{Algorithm, Key, KeyName};
 use domain::utils::base64;
 use secrecy::ExposeSecret;
-use segue_model::plan::ZonePlan;
+use segue_model::plan::{TsigKey, ZonePlan};
 use segue_model::{Fault, FaultKind, RunId, Side, Sides, UnitName};
 use segue_port::Outcome;
 use std::collections::BTreeMap;
@@ -135,19 +136,7 @@ impl Zone {
 
     /// Reads the key at the moment of use.
     pub(crate) fn key(&self) -> Outcome<Key> {
-        let op = format!("use TSIG key `{}`", self.plan.key.name);
-        let bad = |cause: String| {
-            Fault::new(codes::KEY, FaultKind::Invalid, op.clone(), cause)
-                .hint("compare name, algorithm and secret with the output of `tsig-keygen`")
-        };
-        let algorithm = Algorithm::from_str(&self.plan.key.algorithm)
-            .map_err(|_| bad(format!("unknown algorithm `{}`", self.plan.key.algorithm)))?;
-        let name = KeyName::from_str(&self.plan.key.name).map_err(|e| bad(e.to_string()))?;
-        let secret = segue_doors::secrets::read(&self.plan.key.secret)?;
-        // The decoder's error quotes nothing of its input.
-        let secret: Vec<u8> = base64::decode(secret.expose_secret().trim())
-            .map_err(|e| bad(format!("the secret is not base64: {e}")))?;
-        Key::new(algorithm, &secret, name, None, None).map_err(|e| bad(e.to_string()))
+        read_key(&self.plan.key)
     }
 
     /// Connects to the primary with the key.
@@ -215,30 +204,25 @@ impl Zone {
         time_allowed: std::time::Duration,
     ) -> Outcome<Contents> {
         let until = Instant::now() + time_allowed;
-        let op = format!("transfer zone `{}`", self.plan.zone);
-        let apex = &self.declared()?.apex;
-        let key = self.key()?;
-        let connected = Signed::connect(server, key, until).await;
-        let mut channel = connected.map_err(|trouble| trouble.fault(&op, server))?;
-        let mut transfer = Transfer::new(apex.clone());
-        let request =
-            message::query(apex, Rtype::AXFR).map_err(|e| unbuilt(e).fault(&op, server))?;
-        if let Err(trouble) = channel.transfer(request, &mut transfer, until).await {
-            let mut fault = trouble.fault(&op, server);
-            if fault.code == codes::BAD_ANSWER {
-                fault.code = codes::TRANSFER.to_owned();
-                fault.hint =
-                    "allow the key to transfer the zone (BIND: allow-transfer { key ..; })"
-                        .to_owned();
-            }
-            return Err(fault);
-        }
-        let (soa, sets) = transfer.finish().ok_or_else(|| {
-            Fault::new(codes::TRANSFER, FaultKind::Invalid, op, "it ended before its last record")
-                .hint("see the server's log, then try again")
-        })?;
-        Ok(Contents { soa, sets })
+        transfer(&self.declared()?.apex, server, Some(&self.plan.key), until).await
     }
+}
+
+/// Reads a key at the moment of use.
+pub(crate) fn read_key(key: &TsigKey) -> Outcome<Key> {
+    let op = format!("use TSIG key `{}`", key.name);
+    let bad = |cause: String| {
+        Fault::new(codes::KEY, FaultKind::Invalid, op.clone(), cause)
+            .hint("compare name, algorithm and secret with the output of `tsig-keygen`")
+    };
+    let algorithm = Algorithm::from_str(&key.algorithm)
+        .map_err(|_| bad(format!("unknown algorithm `{}`", key.algorithm)))?;
+    let name = KeyName::from_str(&key.name).map_err(|e| bad(e.to_string()))?;
+    let secret = segue_doors::secrets::read(&key.secret)?;
+    // The decoder's error quotes nothing of its input.
+    let secret: Vec<u8> = base64::decode(secret.expose_secret().trim())
+        .map_err(|e| bad(format!("the secret is not base64: {e}")))?;
+    Key::new(algorithm, &secret, name, None, None).map_err(|e| bad(e.to_string()))
 }
 
 fn queries(keys: &[SetKey]) -> Result<Vec<message::Draft>, Trouble> {

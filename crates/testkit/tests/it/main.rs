@@ -3,6 +3,7 @@
 
 mod bad;
 mod data;
+mod dns;
 mod drill;
 mod faults;
 mod http;

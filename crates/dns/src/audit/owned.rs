@@ -1,13 +1,10 @@
-//! What there is to know about a zone before its records move.
+//! What a plan's zone needs to know of the records that move, and of those that stay.
 
+use super::records::target;
 use crate::codes;
-use crate::sets::{Owner, RecordSet};
+use crate::sets::RecordSet;
 use crate::zone::{Contents, Zone};
-use bytes::Bytes;
-use domain::base::rdata::ParseAnyRecordData;
-use domain::base::{Rtype, name::ToName};
-use domain::dep::octseq::parse::Parser;
-use domain::rdata::AllRecordData;
+use domain::base::Rtype;
 use segue_model::{Finding, Side};
 use segue_port::Outcome;
 use serde::Serialize;
@@ -18,7 +15,7 @@ pub(crate) const TRANSFER_MAX: Duration = Duration::from_secs(60);
 
 /// The owned sets as they are, and what else depends on what moves.
 #[derive(Debug, Clone, Serialize)]
-pub struct Audit {
+pub struct OwnedAudit {
     /// The zone.
     pub zone: String,
     /// Its serial.
@@ -51,7 +48,7 @@ impl Zone {
     ///
     /// # Errors
     /// As a zone transfer: `SG0301` to `SG0307`.
-    pub async fn audit(&self) -> Outcome<Audit> {
+    pub async fn audit(&self) -> Outcome<OwnedAudit> {
         let contents = self.contents(TRANSFER_MAX).await?;
         let declared = self.declared()?;
         let sets = declared.keys.iter().map(|key| contents.set(key)).map(|set| SetAudit {
@@ -62,7 +59,7 @@ impl Zone {
         });
         let sets = sets.collect();
         let (aliases, findings) = self.dependents(&contents)?;
-        Ok(Audit {
+        Ok(OwnedAudit {
             zone: self.plan.zone.clone(),
             serial: contents.soa.serial,
             negative_ttl_s: contents.soa.negative_ttl,
@@ -93,7 +90,7 @@ impl Zone {
                         "own the record in the plan, or make sure that it may stay behind",
                     ));
                 }
-                let Some(target) = target(set.key.rtype, &data.wire) else { continue };
+                let Some(target) = target(set.key.rtype, data) else { continue };
                 if !declared.keys.iter().any(|key| key.name == target) {
                     continue;
                 }
@@ -121,16 +118,4 @@ fn mentions(rtype: Rtype, text: &str, address: &str) -> bool {
             .any(|word| word == address || word.ends_with(&format!(":{address}"))),
         _ => false,
     }
-}
-
-/// Returns the name to which a record leads clients.
-fn target(rtype: Rtype, wire: &Bytes) -> Option<Owner> {
-    let mut parser = Parser::from_ref(wire);
-    Some(match AllRecordData::parse_any_rdata(rtype, &mut parser).ok()? {
-        AllRecordData::Cname(data) => data.cname().to_canonical_name(),
-        AllRecordData::Mx(data) => data.exchange().to_canonical_name(),
-        AllRecordData::Srv(data) => data.target().to_canonical_name(),
-        AllRecordData::Ns(data) => data.nsdname().to_canonical_name(),
-        _ => return None,
-    })
 }
