@@ -15,14 +15,17 @@ use std::time::{Duration, Instant};
 /// Time that a piece shall take at the slower side.
 const PIECE: Duration = Duration::from_millis(100);
 /// Keys of the first piece; the next ones follow from the time that it took.
-const FIRST_KEYS: i128 = 5_000;
+const FIRST_KEYS: i128 = 20_000;
+/// Shortest and longest rest after a piece, in parts of the time that it took.
+const REST: (f64, f64) = (0.1, 2.0);
 
 /// How much of a server a comparison takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// All that it gets: users wait for the end.
     Full,
-    /// One statement at a time, and as long a rest after each: users are served meanwhile.
+    /// One statement at a time, and a rest after each that grows as the server slows down: users
+    /// are served meanwhile.
     Gentle,
 }
 
@@ -46,8 +49,10 @@ pub(crate) async fn both(
     };
     let (mut at_source, mut at_target) = (Sum::default(), Sum::default());
     let (mut from, mut keys) = (low, FIRST_KEYS);
+    let mut best = 0.0;
     while from <= high {
         let begun = Instant::now();
+        let rows = at_source.rows + at_target.rows;
         let of = format!(" WHERE {key} >= {from} AND {key} < {}", from + keys);
         let (here, there) = tokio::join!(
             digest(link, source, table, columns, &of),
@@ -64,7 +69,10 @@ pub(crate) async fn both(
         let took = begun.elapsed();
         from += keys;
         keys = next(keys, took);
-        tokio::time::sleep(took.min(PIECE * 10)).await;
+        if from <= high {
+            let rows = at_source.rows + at_target.rows - rows;
+            tokio::time::sleep(rest(rows, took, &mut best)).await;
+        }
     }
     (Ok(at_source.digest()), Ok(at_target.digest()))
 }
@@ -83,6 +91,16 @@ async fn range(
     let low = here.0.into_iter().chain(there.0).min()?;
     let high = here.1.into_iter().chain(there.1).max()?;
     Some((key, low, high))
+}
+
+/// Returns how long to rest after a piece of so many rows. One that went as fast as the fastest
+/// had the server for itself; a slower one shared it with those who are to go first.
+#[allow(clippy::cast_precision_loss)] // Rows of a piece.
+fn rest(rows: u64, took: Duration, best: &mut f64) -> Duration {
+    let speed = rows as f64 / took.as_secs_f64().max(1e-6);
+    *best = best.max(speed);
+    let slower = *best / speed.max(1.0) - 1.0;
+    took.mul_f64(slower.clamp(REST.0, REST.1)).min(PIECE * 10)
 }
 
 /// Returns how many keys the next piece has: so many that it takes its time, and at most four
@@ -131,6 +149,16 @@ mod tests {
         assert_eq!(next(1000, PIECE * 100), 250);
         assert_eq!(next(1, PIECE * 100), 1);
         assert_eq!(next(i128::MAX / 2, Duration::ZERO), i128::MAX);
+    }
+
+    #[test]
+    fn a_rest_is_the_longer_the_slower_a_piece_was() {
+        let mut best = 0.0;
+        assert_eq!(rest(1000, PIECE, &mut best), PIECE / 10);
+        assert_eq!(rest(500, PIECE, &mut best), PIECE);
+        assert_eq!(rest(1, PIECE, &mut best), PIECE * 2);
+        assert_eq!(rest(2000, PIECE, &mut best), PIECE / 10);
+        assert_eq!(rest(0, PIECE * 100, &mut best), PIECE * 10);
     }
 
     #[test]

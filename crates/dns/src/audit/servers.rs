@@ -113,7 +113,9 @@ async fn view(server: SocketAddr, asked: &Asked<'_>) -> ServerView {
             return view;
         }
     }
-    let visible = |set: &&RecordSet| visible(asked, set);
+    let is_cut = |key: &&SetKey| key.rtype == Rtype::NS && key.name != *asked.apex;
+    let cuts: Vec<&SetKey> = asked.contents.sets.keys().filter(is_cut).collect();
+    let visible = |set: &&RecordSet| visible(&cuts, set);
     let wanted: Vec<&RecordSet> = asked.contents.sets().filter(visible).take(SETS_MAX).collect();
     let keys: Vec<SetKey> = wanted.iter().map(|set| set.key.clone()).collect();
     match ask_sets(server, &keys, until).await {
@@ -136,11 +138,10 @@ async fn view(server: SocketAddr, asked: &Asked<'_>) -> ServerView {
 
 /// Whether a server answers for a set by its name: not for glue, which stands in referrals,
 /// and not for the proofs of signing, which every server makes for itself.
-fn visible(asked: &Asked<'_>, set: &RecordSet) -> bool {
+fn visible(cuts: &[&SetKey], set: &RecordSet) -> bool {
     let signing = matches!(set.key.rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3);
-    let below_cut = asked.contents.sets.keys().any(|cut| {
-        let is_cut = cut.name != *asked.apex && cut.rtype == Rtype::NS;
-        is_cut && set.key.name.ends_with(&cut.name) && set.key != *cut && set.key.rtype != Rtype::DS
+    let below_cut = cuts.iter().any(|cut| {
+        set.key.name.ends_with(&cut.name) && set.key != **cut && set.key.rtype != Rtype::DS
     });
     !signing && !below_cut
 }
