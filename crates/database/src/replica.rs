@@ -10,6 +10,7 @@ use crate::{epoch, logins, measures, moment, preflight, sampler, way_back};
 use segue_model::plan::labelled;
 use segue_model::{Epoch, Finding, Side};
 use segue_port::{Effect, Outcome, ReplicaEffects, Sampler};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedRwLockReadGuard};
@@ -34,6 +35,17 @@ pub struct MariaReplica {
     pub(crate) armed: Mutex<Option<OwnedRwLockReadGuard<()>>>,
     /// Differences that the last full comparison of this process found.
     found: std::sync::Mutex<Option<u64>>,
+    /// Whether rows are being loaded into the target's empty tables.
+    loading: AtomicBool,
+}
+
+/// Rows are being loaded while it lives.
+pub(crate) struct Loading<'r>(&'r AtomicBool);
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 impl MariaReplica {
@@ -46,7 +58,21 @@ impl MariaReplica {
             promoting: Mutex::new(None),
             armed: Mutex::new(None),
             found: std::sync::Mutex::new(None),
+            loading: AtomicBool::new(false),
         })
+    }
+
+    /// Says that rows are being loaded, until the value is dropped.
+    pub(crate) fn load(&self) -> Loading<'_> {
+        self.loading.store(true, Ordering::SeqCst);
+        Loading(&self.loading)
+    }
+
+    /// Whether rows are being loaded into the target's empty tables. Nobody should read them
+    /// then: a server was seen to hang for good where a table's first row was read while it was
+    /// loaded in bulk (MariaDB 10.11; LOAD DATA and the reader waited for one page for ever).
+    pub(crate) fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::SeqCst)
     }
 
     /// Returns everything about both servers that stands against the plan, or is worth

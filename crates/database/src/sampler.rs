@@ -136,6 +136,9 @@ impl Sampler for Readable {
                 "no epoch was taken there",
             ));
         }
+        if self.side == Side::Target && self.replica.is_loading() {
+            return Ok(Vec::new());
+        }
         let mut state = self.state.lock().await;
         let readable = state.backoff.is_over(Instant::now()) && {
             let answer = tokio::time::timeout(LIMIT, self.read(&mut state.table)).await;

@@ -128,6 +128,7 @@ impl Seed {
         let link = self.link();
         let deadline = Deadline::of(call);
         let begun = Instant::now();
+        let _loading = self.0.load();
         let mut source = link.open(Side::Source).await?;
         let definitions = {
             let _turn = link.pair.logins.lock().await;
