@@ -18,7 +18,7 @@ pub use caa::Caa;
 pub use dangling::Dangling;
 pub use owned::{OwnedAudit, SetAudit};
 pub use pointers::Pointer;
-pub use read::{From, Key, Question, Resolvers, audit};
+pub use read::{From, Key, Question, audit};
 pub use servers::{Parent, ServerView};
 pub use signing::{Signing, ZoneKey};
 pub use spf::Spf;

@@ -21,9 +21,6 @@ use tokio::time::Instant;
 /// A TSIG key as a plan names it.
 pub type Key = TsigKey;
 
-/// Resolvers that may be asked, each with its port.
-pub type Resolvers = Vec<SocketAddr>;
-
 /// Most octets of a zone file and of each file that it includes.
 const FILE_MAX: u64 = 1 << 30;
 
