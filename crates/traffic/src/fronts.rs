@@ -1,8 +1,9 @@
 //! All fronts of a unit.
 
 use crate::link::Link;
+use crate::loud::Loud;
 use futures_util::future::join_all;
-use segue_front::control::{Hello, HoldId, HoldStatus, Reply, Request};
+use segue_front::control::{Hello, HoldId, HoldStatus, Reply, Request, Running};
 use segue_model::event::Attempt;
 use segue_model::plan::{FrontPlan, Policy, UnitPlan};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
@@ -70,21 +71,26 @@ impl Fronts {
         join_all(all).await
     }
 
-    /// Returns the requests of the unit that run now and count as slow.
+    /// Names the requests of the unit that run now and count as slow.
     ///
     /// # Errors
     /// If a front does not answer: then it is unknown whether one runs.
     pub async fn slow_requests(&self, slow_paths: &[String]) -> Result<Vec<String>, Fault> {
+        Ok(self.known_slow(slow_paths).await?.named())
+    }
+
+    /// Returns the requests of the unit that run now and count as slow.
+    pub(crate) async fn known_slow(&self, slow_paths: &[String]) -> Result<Loud, Fault> {
         let ask = Request::WaitIdle { unit: self.settings.unit.name.clone(), timeout_ms: 0 };
-        let mut slow = Vec::new();
+        let known = |r: &Running| slow_paths.iter().any(|path| r.path.starts_with(path));
+        let mut slow = Loud::default();
         for link in &self.links {
             if let Reply::Busy { running, .. } = link.call_aside(&ask).await? {
-                slow.extend(
-                    running
-                        .into_iter()
-                        .filter(|r| slow_paths.iter().any(|path| r.path.starts_with(path)))
-                        .map(|r| format!("{} {} for {} ms", r.method, r.path, r.age_ms)),
-                );
+                let running: Vec<_> = running.into_iter().filter(known).collect();
+                let count = running.len();
+                if count > 0 {
+                    slow.add(running, count);
+                }
             }
         }
         Ok(slow)

@@ -2,10 +2,11 @@
 
 use crate::fronts::{Fronts, hold_of, is_hold};
 use crate::link::{Link, unexpected};
-use crate::patience::{Patience, in_flight, quiet};
+use crate::loud::Loud;
+use crate::patience::{Patience, in_flight, looks};
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use segue_front::control::{HoldId, HoldStatus, Reply, Request, Running};
+use segue_front::control::{HoldId, HoldStatus, Reply, Request};
 use segue_model::event::Phase;
 use segue_model::{EffectLeft, Fault, FaultKind, Side, Way};
 use segue_port::{Authority, Call, Effect, Observed, Outcome};
@@ -110,7 +111,14 @@ impl Fronts {
         call: &Call,
         left: Duration,
         patience: &Patience,
-    ) -> Outcome<Result<(), Vec<String>>> {
+    ) -> Outcome<Result<(), Loud>> {
+        if patience.insists {
+            // A hold that is tried in vain makes visitors wait at the fronts that come first.
+            let slow = self.known_slow(&self.settings.policy.slow_paths).await;
+            if let Some(loud) = slow.ok().filter(|slow| !slow.is_quiet()) {
+                return Ok(Err(loud));
+            }
+        }
         let from = call.authority.way().from();
         let (relaying, rest): (Vec<_>, Vec<_>) =
             self.links.iter().partition(|link| self.relays(&link.plan, from));
@@ -136,7 +144,7 @@ impl Fronts {
         links: &[&Arc<Link>],
         call: &Call,
         patience: &Patience,
-    ) -> Outcome<Result<(), Vec<String>>> {
+    ) -> Outcome<Result<(), Loud>> {
         let policy = &self.settings.policy;
         let hold_id = hold_of(&call.authority);
         let all = links.iter().map(|link| {
@@ -155,23 +163,22 @@ impl Fronts {
                 .await
             }
         });
-        let mut busy = Vec::new();
+        let mut loud = Loud::default();
         for reply in join_all(all).await {
             match reply.map_err(|fault| fault.leaving(EffectLeft::Maybe))? {
                 Reply::Done { .. } => {}
-                Reply::Busy { running, count } => busy.extend(told(&running, count)),
+                Reply::Busy { running, count } => loud.add(running, count),
                 other => return Err(unexpected("hold", "any", &other).leaving(EffectLeft::Maybe)),
             }
         }
-        Ok(if busy.is_empty() { Ok(()) } else { Err(busy) })
+        Ok(if loud.is_quiet() { Ok(()) } else { Err(loud) })
     }
 
     /// Waits until no request runs at a backend; returns the longest wait, milliseconds.
     async fn wait_idle(&self, left: Duration) -> Outcome<u64> {
         let all: Vec<_> = self.links.iter().collect();
-        self.idle_at(&all, left).await?.map_err(|running| {
-            let after = left.as_millis();
-            let cause = format!("still there after {after} ms: {}", running.join(", "));
+        self.idle_at(&all, left).await?.map_err(|loud| {
+            let cause = format!("still there after {} ms: {loud}", left.as_millis());
             Fault::new("SG0153", FaultKind::Busy, "wait for requests in flight", cause)
                 .leaving(EffectLeft::Maybe)
                 .hint("name their path in `slow_paths`, so that a hold waits for a moment without them")
@@ -179,33 +186,21 @@ impl Fronts {
     }
 
     /// Waits until no request runs that came through some fronts; says which still run.
-    async fn idle_at(
-        &self,
-        links: &[&Arc<Link>],
-        left: Duration,
-    ) -> Outcome<Result<u64, Vec<String>>> {
+    async fn idle_at(&self, links: &[&Arc<Link>], left: Duration) -> Outcome<Result<u64, Loud>> {
         let timeout_ms = ms(left);
         let ask = Request::WaitIdle { unit: self.settings.unit.name.clone(), timeout_ms };
-        let (mut longest, mut busy) = (0, Vec::new());
+        let (mut longest, mut loud) = (0, Loud::default());
         for reply in join_all(links.iter().map(|link| link.call(&ask))).await {
             match reply.map_err(|fault| fault.leaving(EffectLeft::Maybe))? {
                 Reply::Idle { waited_ms } => longest = longest.max(waited_ms),
-                Reply::Busy { running, count } => busy.extend(told(&running, count)),
+                Reply::Busy { running, count } => loud.add(running, count),
                 other => {
                     return Err(unexpected("wait for", "any", &other).leaving(EffectLeft::Maybe));
                 }
             }
         }
-        Ok(if busy.is_empty() { Ok(longest) } else { Err(busy) })
+        Ok(if loud.is_quiet() { Ok(longest) } else { Err(loud) })
     }
-}
-
-/// Names what runs; never nothing, since a front that says it is busy did not do as asked.
-fn told(running: &[Running], count: usize) -> Vec<String> {
-    if running.is_empty() {
-        return vec![format!("{count} requests that have no name any more")];
-    }
-    running.iter().map(|r| format!("{} {} for {} ms", r.method, r.path, r.age_ms)).collect()
 }
 
 fn ms(duration: Duration) -> u64 {
@@ -226,6 +221,33 @@ struct Hold {
     fronts: Arc<Fronts>,
 }
 
+impl Hold {
+    /// Begins the hold in a quiet moment; a failback in the end without one.
+    async fn begin(&self, call: &Call, began: Instant) -> Outcome<()> {
+        let (policy, way) = (&self.fronts.settings.policy, call.authority.way());
+        let mut patience = Patience::at_first(policy, way);
+        loop {
+            let left = call.time_allowed.saturating_sub(began.elapsed());
+            let Err(loud) = self.fronts.hold_all(call, left, &patience).await? else {
+                return Ok(());
+            };
+            self.fronts.stop_renewing();
+            self.fronts.release(&call.authority, way.from()).await?;
+            let urgent = way == Way::Back && patience.insists;
+            let lasts = loud.may_last(patience.age_ms);
+            if urgent && began.elapsed() > looks(policy, lasts) {
+                tracing::warn!(running = %loud, "no quiet moment for a failback");
+                patience.insists = false;
+            } else if way == Way::Forward && began.elapsed() > call.time_allowed / 2 {
+                let cause = format!("no quiet moment: {loud}");
+                return Err(Fault::new("SG0155", FaultKind::Busy, "hold at every front", cause)
+                    .hint("try again, or at an hour with fewer slow requests"));
+            }
+            tokio::time::sleep(QUIET_EVERY).await;
+        }
+    }
+}
+
 #[async_trait]
 impl Effect for Hold {
     fn what(&self) -> String {
@@ -243,31 +265,7 @@ impl Effect for Hold {
     async fn run(&self, call: &Call) -> Outcome<Value> {
         let began = Instant::now();
         let (policy, way) = (&self.fronts.settings.policy, call.authority.way());
-        let mut patience = Patience::at_first(policy, way);
-        loop {
-            let left = call.time_allowed.saturating_sub(began.elapsed());
-            match self.fronts.hold_all(call, left, &patience).await? {
-                Ok(()) => break,
-                Err(busy) => {
-                    self.fronts.stop_renewing();
-                    self.fronts.release(&call.authority, way.from()).await?;
-                    let urgent = way == Way::Back && patience.insists;
-                    if urgent && began.elapsed() > quiet(policy) {
-                        tracing::warn!(running = busy.join(", "), "no quiet moment for a failback");
-                        patience.insists = false;
-                    } else if began.elapsed() > call.time_allowed / 2 {
-                        return Err(Fault::new(
-                            "SG0155",
-                            FaultKind::Busy,
-                            "hold at every front",
-                            format!("no quiet moment: {}", busy.join(", ")),
-                        )
-                        .hint("try again, or at an hour with fewer slow requests"));
-                    }
-                    tokio::time::sleep(QUIET_EVERY).await;
-                }
-            }
-        }
+        self.begin(call, began).await?;
         self.fronts.start_renewing(&call.authority, hold_of(&call.authority));
         let left = call.time_allowed.saturating_sub(began.elapsed());
         if way == Way::Forward {
@@ -277,11 +275,11 @@ impl Effect for Hold {
         // The side that is left may never answer again. What still runs there goes on, and
         // the fence refuses what it writes from then on.
         let all: Vec<_> = self.fronts.links.iter().collect();
-        let left = left.min(in_flight(policy));
+        let left = left.min(in_flight(policy, began.elapsed()));
         Ok(match self.fronts.idle_at(&all, left).await? {
             Ok(waited_ms) => json!({ "waited_for_in_flight_ms": waited_ms }),
-            Err(running) => {
-                json!({ "waited_for_in_flight_ms": ms(left), "left_running": running })
+            Err(loud) => {
+                json!({ "waited_for_in_flight_ms": ms(left), "left_running": loud.named() })
             }
         })
     }

@@ -6,6 +6,7 @@ mod fronts;
 mod hold;
 mod insert;
 mod link;
+mod loud;
 mod patience;
 mod preflight;
 mod route;

@@ -5,10 +5,17 @@ use segue_model::plan::Policy;
 use std::time::Duration;
 
 /// A failback's budget through this is what it waits for requests in flight.
-const IN_FLIGHT_SHARE: u64 = 2;
+const IN_FLIGHT_SHARE: u32 = 2;
 
-/// A failback's budget through this is what it looks for a quiet moment.
-const QUIET_SHARE: u64 = 8;
+/// A failback's budget through this is what it looks for a quiet moment that may never come.
+const QUIET_SHARE: u32 = 8;
+
+/// The same if it comes as soon as one request ends that is known to be slow. Nobody waits
+/// meanwhile, which is better than to hold everybody for it.
+const ONE_SLOW_SHARE: u32 = 2;
+
+/// A failback's budget through this is left for what follows once the unit is quiet.
+const AFTERWARDS_SHARE: u32 = 4;
 
 /// How a hold treats requests that run when it wants to begin.
 pub(crate) struct Patience {
@@ -30,18 +37,24 @@ impl Patience {
                 (age_ms, Duration::from_millis(age_ms))
             }
             // The wait for all fronts comes after it, and both must fit the budget.
-            Way::Back => (policy.failback_budget_ms / IN_FLIGHT_SHARE, quiet(policy)),
+            Way::Back => {
+                (policy.failback_budget_ms / u64::from(IN_FLIGHT_SHARE), looks(policy, true))
+            }
         };
         Self { age_ms, empties, insists: true }
     }
 }
 
-/// How long a failback waits for requests in flight.
-pub(crate) fn in_flight(policy: &Policy) -> Duration {
-    Duration::from_millis(policy.failback_budget_ms / IN_FLIGHT_SHARE)
+/// How long a failback that looked for a quiet moment `looked` long waits for requests in
+/// flight.
+pub(crate) fn in_flight(policy: &Policy, looked: Duration) -> Duration {
+    let budget = Duration::from_millis(policy.failback_budget_ms);
+    let left = budget.saturating_sub(budget / AFTERWARDS_SHARE).saturating_sub(looked);
+    left.min(budget / IN_FLIGHT_SHARE)
 }
 
-/// How long a failback looks for a quiet moment.
-pub(crate) fn quiet(policy: &Policy) -> Duration {
-    Duration::from_millis(policy.failback_budget_ms / QUIET_SHARE)
+/// How long a failback looks for a quiet moment; `lasts` if there may never be one.
+pub(crate) fn looks(policy: &Policy, lasts: bool) -> Duration {
+    let share = if lasts { QUIET_SHARE } else { ONE_SLOW_SHARE };
+    Duration::from_millis(policy.failback_budget_ms) / share
 }

@@ -3,6 +3,7 @@
 use super::{HoldId, SiteRoute};
 use segue_model::{Epoch, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::SocketAddr;
 
 /// Who a front is and in which state.
@@ -93,6 +94,12 @@ pub struct Running {
     pub path: String,
     /// How long it runs, milliseconds.
     pub age_ms: u64,
+}
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} for {} ms", self.method, self.path, self.age_ms)
+    }
 }
 
 /// Counters since the front started.

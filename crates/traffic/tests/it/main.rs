@@ -130,6 +130,26 @@ async fn a_failback_begins_its_hold_while_slow_pages_run_and_waits_for_them() {
     }
 }
 
+/// A page that begins between the gate and the hold takes longer than a failback waits for
+/// requests in flight.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failback_holds_nobody_while_a_slow_page_may_still_end() {
+    let site = Site::start().await;
+    site.cut_over().await;
+    let front = site.target_front;
+    let slow = tokio::spawn(async move { ask(front, "/slowest", "").await });
+    site.until_slow().await;
+    let (hold, call) = (site.fronts.hold(), site.call_back(1));
+    let running = tokio::spawn(async move { hold.run(&call).await });
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    let visitor = tokio::time::timeout(Duration::from_millis(200), ask(front, "/", ""));
+    assert_eq!(visitor.await.expect("not held"), 200);
+    let output = running.await.unwrap().unwrap();
+    assert_eq!(output.get("left_running"), None, "{output}");
+    site.fronts.hold().undo(&site.call_back(1)).await.unwrap();
+    assert_eq!(slow.await.unwrap(), 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failback_leaves_a_page_running_that_never_ends() {
     let site = Site::start().await;

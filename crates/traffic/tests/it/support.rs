@@ -199,8 +199,8 @@ async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
     client.call(&route).await.unwrap();
 }
 
-/// Answers everything: `/broken` with 500, `/slow` after 600 ms, `/stuck` never within a
-/// test, the rest after 2 ms.
+/// Answers everything: `/broken` with 500, `/slow` after 600 ms, `/slowest` after 1200,
+/// `/stuck` never within a test, the rest after 2 ms.
 async fn application(slow: Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -210,7 +210,7 @@ async fn application(slow: Arc<AtomicUsize>) -> SocketAddr {
             tokio::spawn(async move {
                 while let Some(head) = head(&mut stream).await {
                     let status = if head.starts_with("GET /broken ") { 500 } else { 200 };
-                    for (page, takes) in [("/slow", 600), ("/stuck", 60_000)] {
+                    for (page, takes) in [("/slow", 600), ("/slowest", 1_200), ("/stuck", 60_000)] {
                         if head.starts_with(&format!("GET {page} ")) {
                             slow.fetch_add(1, Ordering::SeqCst);
                             tokio::time::sleep(Duration::from_millis(takes)).await;
