@@ -44,6 +44,9 @@ pub(crate) struct Pair {
     readers: Sides<Mutex<Vec<Wire>>>,
     /// The filters of the stream that a server reads, as it showed them last.
     shown: Sides<Mutex<Shown>>,
+    /// Held together by whoever lets a server show its filters, alone by whoever sets them:
+    /// MariaDB 10.11 frees the list while another session reads it, and dies of it.
+    pub(crate) filters_shown: Sides<RwLock<()>>,
     /// How often this process changed the stream that a server reads.
     touched: Sides<AtomicU64>,
 }
@@ -92,6 +95,7 @@ impl Pair {
             clocks: Sides::from_fn(|_| tokio::sync::Mutex::default()),
             readers: Sides::from_fn(|_| Mutex::default()),
             shown: Sides::from_fn(|_| Mutex::default()),
+            filters_shown: Sides::from_fn(|_| RwLock::default()),
             touched: Sides::from_fn(|_| AtomicU64::new(0)),
         });
         known.insert(key, Arc::downgrade(&pair));

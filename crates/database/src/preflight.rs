@@ -289,10 +289,12 @@ async fn check_rights(side: Side, wire: &mut Wire, found: &mut Vec<Finding>) -> 
 
 async fn check_streams(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) -> Outcome<()> {
     let side = wire.side();
+    let shown = link.pair.filters_shown.get(side).read().await;
     let rows: Vec<Row> = wire
         .rows("SHOW ALL SLAVES STATUS")
         .await
         .reading(&format!("list the replication connections of the {side}"))?;
+    drop(shown);
     for row in rows {
         let name =
             row.get_opt::<String, _>("Connection_name").and_then(Result::ok).unwrap_or_default();

@@ -81,11 +81,13 @@ impl Status {
 pub(crate) async fn status(link: &Link, wire: &mut Wire) -> Outcome<Option<Status>> {
     let name = link.names.connection(wire.side());
     let op = format!("read the state of stream `{name}` at the {}", wire.side());
+    let shown = link.pair.filters_shown.get(wire.side()).read().await;
     let row = match wire.first::<Row>(format!("SHOW SLAVE {} STATUS", Literal::new(name))).await {
         // 1617: there is no such connection.
         Err(error) if error.code() == Some(1617) => return Ok(None),
         other => other.reading(&op)?,
     };
+    drop(shown);
     let Some(row) = row else { return Ok(None) };
     let text = |title: &str| -> String {
         row.get_opt::<Option<String>, _>(title).and_then(Result::ok).flatten().unwrap_or_default()

@@ -104,6 +104,7 @@ async fn set_filters(link: &Link, wire: &mut Wire, filters: &Filters, op: &str) 
     let name = Literal::new(link.names.connection(wire.side()));
     link.pair.touch(wire.side());
     wire.run(format!("SET @@default_master_connection = {name}")).await.changing(op)?;
+    let _alone = link.pair.filters_shown.get(wire.side()).write().await;
     for (variable, values) in
         [("replicate_do_db", &filters.schemas), ("replicate_wild_do_table", &filters.patterns)]
     {
