@@ -5,11 +5,12 @@
 # make crash          kill, stop, overtake the controller everywhere; writes target/crash.json
 # make bad            broken plans, environments and moments; writes target/bad.json
 # make rehearse       every trigger of a plan fires in a closed room, and really fails back
+# make dns            changes of zones raced, sampled and killed many times; zone files fuzzed
 # make fleet          a hundred accounts in four waves; one goes back
 # make bench NAME=x   one benchmark; writes target/bench/x.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks soak fleet bad rehearse bench lint crash setup build
+.PHONY: help demo test checks soak fleet bad rehearse dns bench lint crash setup build
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET_DIR)/debug
@@ -54,6 +55,15 @@ bad: export SEGUE_BAD_OUT ?= $(abspath $(TARGET_DIR))/bad.json
 bad: build
 	cargo test --locked --package segue-testkit --test it bad:: -- --ignored --nocapture
 
+# What the tests do a few times, done as often as it takes to believe it.
+dns: export SEGUE_DNS_WHOLE = 1
+dns: export SEGUE_FUZZ_SECONDS ?= 600
+dns: setup
+	scripts/peers moto $(TARGET_DIR)/peers
+	cargo test --locked --package segue-dns -- --nocapture --test-threads 1
+	SEGUE_MOTO=$(abspath $(TARGET_DIR))/peers/bin/moto_server \
+	    cargo test --locked --package segue-dns moto:: -- --ignored --nocapture
+
 rehearse: build
 	cargo test --locked --package segue-testkit --test it rehearse::every_trigger -- --ignored --nocapture
 
@@ -90,4 +100,5 @@ crash: build
 bench: setup
 	@test -n "$(NAME)" || { echo 'make bench NAME=front'; exit 2; }
 	cargo build --locked --release --package segue-cli
+	scripts/peers $(NAME) $(TARGET_DIR)/peers
 	cargo xtask bench $(NAME)

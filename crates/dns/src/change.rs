@@ -1,12 +1,13 @@
-//! One change: an atomic UPDATE at the primary, then the same content everywhere.
+//! One change: all or none at the provider, then the same content at every name server.
 //!
 //! **Invariant.** A set is written only if it has exactly the value from which the
 //! change starts; the serial only moves forward; what the server acknowledged is read
 //! back before it is believed.
 
 use crate::codes;
-use crate::exchange::{Signed, datagram};
-use crate::message::{self, Soa};
+use crate::driver::{Session, State, Tried};
+use crate::exchange::datagram;
+use crate::message;
 use crate::sets::RecordSet;
 use crate::zone::Zone;
 use domain::base::iana::Rcode;
@@ -20,7 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often a change is tried again after the serial moved under it.
-const REBASE_MAX: u32 = 8;
+pub(crate) const REBASE_MAX: u32 = 8;
 /// First pause between two reads of a server that is behind; doubled up to the longest.
 const POLL_FIRST: Duration = Duration::from_millis(10);
 /// Longest pause between two reads of a server that is behind.
@@ -37,12 +38,41 @@ pub(crate) struct Change {
     pub(crate) former: Vec<RecordSet>,
     /// What shall stand there.
     pub(crate) wanted: Vec<RecordSet>,
+    /// The SOA's minimum before and after, if it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) minimum: Option<(u32, u32)>,
 }
 
 impl Change {
     /// Returns the change that takes this one back.
     pub(crate) fn inverse(self) -> Self {
-        Self { former: self.wanted, wanted: self.former }
+        Self {
+            former: self.wanted,
+            wanted: self.former,
+            minimum: self.minimum.map(|(former, wanted)| (wanted, former)),
+        }
+    }
+
+    /// Returns the minimum that the SOA shall get; none if it has it, or if it has one that
+    /// this change knows nothing of: that is somebody else's, and stays.
+    pub(crate) fn minimum_from(&self, current: u32) -> Option<u32> {
+        let (former, wanted) = self.minimum?;
+        (current == former && former != wanted).then_some(wanted)
+    }
+
+    /// Returns what of it is still to be done.
+    fn rest(&self, state: &State) -> Self {
+        let mut rest = self.clone();
+        if state.sets == self.wanted {
+            rest.former.clone_from(&self.wanted);
+        }
+        rest
+    }
+
+    /// Says whether everything stands there as wanted.
+    pub(crate) fn is_done(&self, state: &State) -> bool {
+        let low = state.minimum_s.and_then(|minimum| self.minimum_from(minimum)).is_none();
+        state.sets == self.wanted && low
     }
 }
 
@@ -65,14 +95,6 @@ pub(crate) fn now_ms() -> (u64, u64) {
     (u64::try_from(wall).unwrap_or(u64::MAX), boot)
 }
 
-/// What one try of an UPDATE came to.
-enum Tried {
-    /// The server acknowledged it.
-    Acknowledged,
-    /// A prerequisite failed: nothing changed.
-    Moved,
-}
-
 impl Zone {
     /// Makes the change at the primary and returns the serial it has then.
     ///
@@ -84,19 +106,28 @@ impl Zone {
     /// `SG0309` conflict, `SG0310` the zone kept changing, `SG0308` refused, `SG0314` too
     /// big: nothing changed. `SG0313` no answer: it may have been applied. `SG0311`
     /// acknowledged, but the content is not as asked for.
-    pub(crate) async fn apply(&self, change: &Change, op: &str, until: Instant) -> Outcome<u32> {
-        let mut channel = self.open(op, until).await?;
+    pub(crate) async fn apply(
+        &self,
+        change: &Change,
+        op: &str,
+        until: Instant,
+    ) -> Outcome<Option<u32>> {
+        let keys = &self.declared()?.keys;
+        let mut session = self.driver.open(op, until).await?;
         for _ in 0..REBASE_MAX {
-            let (soa, current) = self.primary_state(&mut channel, until).await?;
-            if current == change.wanted {
-                return Ok(soa.serial);
+            let state = session.state(keys, op, until).await?;
+            if change.is_done(&state) {
+                session.again(op, until).await?;
+                return Ok(state.serial);
             }
-            if current != change.former {
-                return Err(self.conflict(op, &change.former, &current));
+            // Its minimum alone may lag behind, if somebody raised it again.
+            if state.sets != change.former && state.sets != change.wanted {
+                return Err(self.conflict(op, &change.former, &state.sets));
             }
-            match self.send(&mut channel, &soa, change, op, until).await? {
-                Tried::Acknowledged => return self.prove(&mut channel, change, op, until).await,
-                Tried::Moved => tracing::debug!(zone = %self.plan.zone, "rebasing an update"),
+            let rest = change.rest(&state);
+            match session.change(&rest, op, until).await? {
+                Tried::Acknowledged => return self.prove(&mut *session, change, op, until).await,
+                Tried::Moved => tracing::debug!(zone = %self.plan.label(), "rebasing a change"),
             }
         }
         Err(Fault::new(
@@ -121,83 +152,21 @@ impl Zone {
         .hint("nothing was changed; put the set right by hand or correct the plan, then try again")
     }
 
-    async fn send(
-        &self,
-        channel: &mut Signed,
-        soa: &Soa,
-        change: &Change,
-        op: &str,
-        until: Instant,
-    ) -> Outcome<Tried> {
-        let apex = &self.declared()?.apex;
-        let reserve = channel.signature_len();
-        let draft = message::update(apex, soa, &change.former, &change.wanted, reserve);
-        let draft = draft.map_err(|_| {
-            Fault::new(codes::TOO_BIG, FaultKind::Invalid, op, "the change exceeds 64 KiB")
-                .hint("nothing was changed; own fewer record sets of this zone in one unit")
-        })?;
-        self.exchange_update(channel, draft, op, until).await
-    }
-
-    async fn exchange_update(
-        &self,
-        channel: &mut Signed,
-        draft: message::Draft,
-        op: &str,
-        until: Instant,
-    ) -> Outcome<Tried> {
-        let primary = self.plan.primary;
-        let answer = channel.call(draft, until).await.map_err(|trouble| {
-            let left = trouble.left();
-            let mut fault = trouble.fault(op, primary).leaving(left);
-            if left == EffectLeft::Maybe {
-                fault.code = codes::UPDATE_LOST.to_owned();
-                fault.cause = format!("what became of the update is not known: {}", fault.cause);
-            }
-            fault
-        })?;
-        let rcode = answer.header().rcode();
-        let (kind, left, hint) = match rcode {
-            Rcode::NOERROR => return Ok(Tried::Acknowledged),
-            Rcode::NXRRSET | Rcode::YXRRSET => return Ok(Tried::Moved),
-            Rcode::REFUSED | Rcode::NOTAUTH => (
-                FaultKind::Denied,
-                EffectLeft::None,
-                "allow the key to update the owned names (BIND: update-policy), and name the \
-                 server that takes updates as `primary`",
-            ),
-            Rcode::NOTIMP => {
-                (FaultKind::Unsupported, EffectLeft::None, "this server takes no updates")
-            }
-            Rcode::SERVFAIL => {
-                (FaultKind::Busy, EffectLeft::Maybe, "see the server's log, often a full disk")
-            }
-            _ => (FaultKind::Invalid, EffectLeft::None, "see the server's log for the reason"),
-        };
-        Err(Fault::new(
-            codes::UPDATE_REFUSED,
-            kind,
-            format!("{op} at {primary}"),
-            format!("the server answered the update with {rcode}"),
-        )
-        .leaving(left)
-        .hint(hint))
-    }
-
     /// Reads back what was acknowledged: some servers acknowledge and ignore.
     async fn prove(
         &self,
-        channel: &mut Signed,
+        session: &mut dyn Session,
         change: &Change,
         op: &str,
         until: Instant,
-    ) -> Outcome<u32> {
-        let read = self.primary_state(channel, until).await;
-        let (soa, current) = read.map_err(|f| f.leaving(EffectLeft::Done))?;
-        if current == change.wanted {
-            self.log(op, soa.serial);
-            return Ok(soa.serial);
+    ) -> Outcome<Option<u32>> {
+        let read = session.state(&self.declared()?.keys, op, until).await;
+        let state = read.map_err(|f| f.leaving(EffectLeft::Done))?;
+        if change.is_done(&state) {
+            self.log(op, state.serial);
+            return Ok(state.serial);
         }
+        let current = state.sets;
         let differing = change.wanted.iter().zip(&current).filter(|(a, b)| a != b);
         let differing: Vec<String> =
             differing.map(|(a, b)| format!("wanted `{a}`, found `{b}`")).collect();
@@ -205,7 +174,7 @@ impl Zone {
         Err(Fault::new(
             codes::NOT_APPLIED,
             FaultKind::Invalid,
-            format!("{op} at {}", self.plan.primary),
+            format!("{op} at {}", self.driver.place()),
             format!("acknowledged, but not in force: {}", differing.join("; ")),
         )
         .leaving(left)
@@ -226,7 +195,9 @@ impl Zone {
         until: Instant,
     ) -> Outcome<Vec<Served>> {
         let servers = self.plan.servers.iter();
-        let results = join_all(servers.map(|server| self.follow(*server, wanted, until))).await;
+        let signed = self.is_signed(until).await;
+        let results =
+            join_all(servers.map(|server| self.follow(*server, wanted, signed, until))).await;
         let (mut served, mut behind) = (Vec::new(), Vec::new());
         for result in results {
             match result {
@@ -242,11 +213,23 @@ impl Zone {
             .hint("the primary has the change; mend the server that is behind, then try again"))
     }
 
-    /// Reads one server until it serves these sets; the reason why not, at the deadline.
+    /// Says whether a server of the zone shows keys.
+    pub(crate) async fn is_signed(&self, until: Instant) -> bool {
+        for server in &self.plan.servers {
+            if let Ok(keys) = self.keys_at(*server, until).await {
+                return keys.exists();
+            }
+        }
+        false
+    }
+
+    /// Reads one server until it serves these sets, with signatures that hold if the zone is
+    /// signed; the reason why not, at the deadline.
     async fn follow(
         &self,
         server: SocketAddr,
         wanted: &[RecordSet],
+        signed: bool,
         until: Instant,
     ) -> Result<Served, String> {
         let mut reason = "it was not asked".to_owned();
@@ -254,7 +237,17 @@ impl Zone {
             let mut pause = POLL_FIRST;
             loop {
                 match self.served(server, until).await {
-                    Ok(current) if current == wanted => break,
+                    Ok(current) if current == wanted && !signed => break,
+                    Ok(current) if current == wanted => {
+                        match self.signed_at(server, wanted, until).await {
+                            Ok(()) => break,
+                            Err(why) => {
+                                reason = format!(
+                                    "{server} has it without a signature that holds: {why}"
+                                );
+                            }
+                        }
+                    }
                     Ok(current) => reason = behind(server, wanted, &current),
                     Err(fault) => reason = format!("{server}: {}", fault.cause),
                 }
@@ -276,13 +269,13 @@ impl Zone {
 
     /// Sends NOTIFY again and again; never returns.
     async fn keep_notifying(&self, server: SocketAddr) {
-        if server == self.plan.primary {
+        if !self.driver.takes_notify() || self.driver.primary() == Some(server) {
             return std::future::pending().await;
         }
         loop {
             if let Err(cause) = self.notify(server).await {
                 // Only a hint to the server: the read-back decides.
-                tracing::debug!(%server, zone = %self.plan.zone, cause, "notify");
+                tracing::debug!(%server, zone = %self.plan.label(), cause, "notify");
             }
             sleep(NOTIFY_AGAIN).await;
         }
@@ -291,9 +284,9 @@ impl Zone {
     /// Sends one NOTIFY with the key, and one without to a server that does not take the key.
     async fn notify(&self, server: SocketAddr) -> Result<(), String> {
         let declared = self.declared().map_err(|f| f.to_string())?;
-        let key = self.key().map_err(|f| f.to_string())?;
+        let key = self.driver.notify_key().map_err(|f| f.to_string())?;
         let mut refused = String::new();
-        for key in [Some(&key), None] {
+        for key in key.iter().map(Some).chain([None]) {
             let draft = message::notify(&declared.apex).map_err(|e| e.to_string())?;
             match datagram(server, draft, key, Instant::now() + NOTIFY_ANSWER).await {
                 Ok(answer) if answer.header().rcode() == Rcode::NOERROR => return Ok(()),
@@ -304,33 +297,12 @@ impl Zone {
         Err(refused)
     }
 
-    /// Makes every UPDATE sent before this moment fail, however late it arrives.
-    ///
-    /// A change sent by a process that died may still wait in a socket. It names the
-    /// SOA of its time as a prerequisite. If it was applied, the serial moved and a
-    /// duplicate is refused; if not, moving the serial by one here refuses it for good.
+    /// Makes every change sent before this moment fail, however late it arrives.
     ///
     /// # Errors
-    /// As an update; `SG0310` if the serial could not be moved by us and did not move.
+    /// As a change; `SG0310` if it cannot be told that none is under way any more.
     pub(crate) async fn close_off(&self, op: &str, until: Instant) -> Outcome<()> {
-        let mut channel = self.open(op, until).await?;
-        for _ in 0..REBASE_MAX {
-            let (soa, _) = self.primary_state(&mut channel, until).await?;
-            let apex = &self.declared()?.apex;
-            let draft = message::bump(apex, &soa, channel.signature_len()).map_err(|e| {
-                Fault::new(codes::TOO_BIG, FaultKind::Bug, op, e).hint("report this")
-            })?;
-            // A failed prerequisite means that the serial moved by itself after it was
-            // read; one more round then shows where it stands.
-            self.exchange_update(&mut channel, draft, op, until).await?;
-            let (after, _) = self.primary_state(&mut channel, until).await?;
-            if after.serial != soa.serial {
-                self.log(op, after.serial);
-                return Ok(());
-            }
-        }
-        Err(Fault::new(codes::BUSY, FaultKind::Busy, op, "the serial does not move")
-            .hint("check that the server takes a SOA record with a higher serial by UPDATE"))
+        self.driver.open(op, until).await?.close_off(op, until).await
     }
 }
 

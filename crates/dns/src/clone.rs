@@ -1,9 +1,10 @@
 //! A copy of a zone for a rehearsal, as the text of a zone file.
 
-use crate::zone::Zone;
+use crate::zone::{Contents, Zone};
+use crate::zonefile;
 use domain::base::Rtype;
 use segue_port::Outcome;
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Records that only the holder of the zone's signing keys can keep right.
@@ -39,9 +40,7 @@ impl Zone {
     pub async fn text(&self, ttl_max_s: u32, time_allowed: Duration) -> Outcome<ZoneText> {
         let contents = self.contents(time_allowed).await?;
         let declared = self.declared()?;
-        let soa = &contents.soa;
-        let mut text =
-            format!("{}. {} IN SOA {}\n", declared.apex, soa.ttl, soa.data.text(Rtype::SOA));
+        let mut sets = BTreeMap::new();
         let mut copy = ZoneText { text: String::new(), records: 0, signed: false, owned_ttl_s: 0 };
         for set in contents.sets() {
             if SIGNED.contains(&set.key.rtype) {
@@ -53,13 +52,11 @@ impl Zone {
                 copy.owned_ttl_s = copy.owned_ttl_s.max(ttl);
                 ttl = ttl.min(ttl_max_s);
             }
-            for data in &set.data {
-                copy.records += 1;
-                let (name, rtype) = (&set.key.name, set.key.rtype);
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, "{name}. {ttl} IN {rtype} {}", data.text(rtype));
-            }
+            copy.records += set.data.len() as u64;
+            sets.insert(set.key.clone(), set.with_ttl(ttl));
         }
-        Ok(ZoneText { text, ..copy })
+        let kept = Contents { soa: contents.soa, sets };
+        copy.text = zonefile::written(&declared.apex, &kept);
+        Ok(copy)
     }
 }

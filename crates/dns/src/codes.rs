@@ -32,6 +32,12 @@ pub(crate) const TOO_BIG: &str = "SG0314";
 pub(crate) const PREPARED: &str = "SG0315";
 /// A zone file cannot be read.
 pub(crate) const ZONE_FILE: &str = "SG0316";
+/// A change that would break the zone, or that nobody could take back.
+pub(crate) const GUARD: &str = "SG0317";
+/// A provider's API did not answer, or refused.
+pub(crate) const API: &str = "SG0318";
+/// The record sets are kept in a way that this driver cannot change.
+pub(crate) const ELSEWHERE: &str = "SG0319";
 /// A finding: the zone is signed.
 pub(crate) const SIGNED: &str = "SG0320";
 /// A finding: an owned set differs from the plan's source data.
@@ -50,3 +56,7 @@ pub(crate) const TTL: &str = "SG0326";
 pub(crate) const SERVER_UNLISTED: &str = "SG0327";
 /// A finding: a record outside the plan depends on what moves.
 pub(crate) const UNOWNED: &str = "SG0328";
+/// A finding: what a provider cannot promise.
+pub(crate) const PROMISES: &str = "SG0329";
+/// A finding: a guard holds a change back.
+pub(crate) const GUARDED: &str = "SG0330";

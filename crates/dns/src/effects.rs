@@ -5,14 +5,16 @@
 
 use crate::change::{Change, Served, now_ms};
 use crate::codes;
-use crate::message::Soa;
+use crate::driver::State;
 use crate::sets::RecordSet;
 use crate::zone::Zone;
 use async_trait::async_trait;
+use domain::base::Rtype;
 use segue_model::{Fault, FaultKind, Side, Way};
 use segue_port::{Call, Effect, Observed, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -79,13 +81,16 @@ pub fn safe_after_gate_value(output: &Value) -> Option<u64> {
 
 impl ZoneEffect {
     fn op(&self) -> String {
-        let (zone, count) = (&self.zone.plan.zone, self.zone.plan.records.len());
+        let (zone, count) = (self.zone.name(), self.zone.plan.records.len());
         let sets = if count == 1 { "1 record set".into() } else { format!("{count} record sets") };
         match self.aim {
-            Aim::LowerTtls => format!(
-                "lower the TTLs of {sets} of zone `{zone}` to {} s",
-                self.zone.plan.lowered_ttl_s
-            ),
+            Aim::LowerTtls => {
+                let plan = &self.zone.plan;
+                let ttls: BTreeSet<u32> =
+                    plan.records.iter().map(|set| plan.lowered_ttl_of(&set.rtype)).collect();
+                let ttls: Vec<String> = ttls.iter().map(|ttl| format!("{ttl} s")).collect();
+                format!("lower the TTLs of {sets} of zone `{zone}` to {}", ttls.join(" and "))
+            }
             Aim::Publish => format!("publish {sets} of zone `{zone}`"),
             Aim::RestoreTtls(_) => format!("restore the TTLs of {sets} of zone `{zone}`"),
         }
@@ -107,18 +112,9 @@ impl ZoneEffect {
 
     /// Works out what shall stand there, from what stands there now.
     fn wanted(&self, current: &[RecordSet], way: Way) -> Outcome<Vec<RecordSet>> {
-        let lowered = self.zone.plan.lowered_ttl_s;
         match &self.aim {
-            Aim::LowerTtls => Ok(current.iter().map(|s| s.with_ttl(s.ttl.min(lowered))).collect()),
-            Aim::Publish => {
-                let data = self.zone.declared()?.data.get(way.to());
-                let keep_low = |(wanted, current): (&RecordSet, &RecordSet)| match current.exists()
-                {
-                    true => wanted.with_ttl(current.ttl.min(lowered)),
-                    false => wanted.with_ttl(lowered),
-                };
-                Ok(data.iter().zip(current).map(keep_low).collect())
-            }
+            Aim::LowerTtls => Ok(self.zone.lowered(current)),
+            Aim::Publish => self.zone.published(current, way.to()),
             Aim::RestoreTtls(former) => {
                 let former = former.get("former").unwrap_or(former);
                 let former =
@@ -126,6 +122,51 @@ impl ZoneEffect {
                 Ok(current.iter().map(|set| restored(set, &former)).collect())
             }
         }
+    }
+
+    /// Sees to it that lowering the TTLs of a signed zone changes at least one: a new signature
+    /// over a new TTL is the proof that its servers sign what changes, and one over the former
+    /// TTL still holds for whoever validates.
+    async fn provable(
+        &self,
+        former: &[RecordSet],
+        mut wanted: Vec<RecordSet>,
+        until: Instant,
+    ) -> Vec<RecordSet> {
+        let lowers = matches!(self.aim, Aim::LowerTtls) && wanted == former;
+        if lowers
+            && let Some(set) = wanted.iter_mut().find(|set| set.ttl > 1)
+            && self.zone.is_signed(until).await
+        {
+            set.ttl -= 1;
+        }
+        wanted
+    }
+
+    /// Works out the SOA's minimum, now and afterwards; none where it stays.
+    ///
+    /// It decides how long resolvers keep that a name does not exist, so it is lowered with the
+    /// TTLs if the unit has a set that comes or goes.
+    fn minimum(&self, current: &[RecordSet], now: Option<u32>) -> Outcome<Option<(u32, u32)>> {
+        let Some(now) = now else { return Ok(None) };
+        let wanted = match &self.aim {
+            Aim::Publish => return Ok(None),
+            Aim::RestoreTtls(former) => {
+                let former = former.get("former_minimum_s").and_then(Value::as_u64);
+                let former = former.and_then(|former| u32::try_from(former).ok());
+                // One that somebody set meanwhile stays.
+                former.filter(|former| now == (*former).min(self.zone.lowered_ttl_of(Rtype::A)))
+            }
+            Aim::LowerTtls => {
+                let data = &self.zone.declared()?.data;
+                let comes_or_goes = |set: &&RecordSet| !set.exists();
+                let sides = data.get(Side::Source).iter().chain(data.get(Side::Target));
+                let mut sets = sides.chain(current).filter(comes_or_goes);
+                let lowered = self.zone.lowered_ttl_of(Rtype::A);
+                sets.next().map(|_| now.min(lowered))
+            }
+        };
+        Ok(wanted.filter(|wanted| *wanted != now).map(|wanted| (now, wanted)))
     }
 
     /// Refuses sets whose data is of neither side: somebody edited them.
@@ -166,6 +207,9 @@ impl ZoneEffect {
             true => former.ttl,
             false => prepared.negative_ttl_s,
         });
+        // A lower minimum counts once no resolver holds a former one.
+        let absent = change.minimum.filter(|_| change.former.iter().any(|set| !set.exists()));
+        let kept = kept.chain(absent.map(|_| prepared.negative_ttl_s));
         let kept_ms = u64::from(kept.max().unwrap_or(0)) * 1000;
         let at = match self.aim {
             Aim::LowerTtls => "lowered_at",
@@ -174,6 +218,7 @@ impl ZoneEffect {
         };
         json!({
             "former": change.former,
+            "former_minimum_s": change.minimum.map(|(former, _)| former),
             at: last_wall,
             "safe_after_wall_ms": last_wall + kept_ms,
             "safe_after_boot_ms": last_boot + kept_ms,
@@ -192,7 +237,7 @@ fn deadline(call: &Call) -> Instant {
 
 /// What the read-back of a change saw.
 struct ReadBack {
-    serial: u32,
+    serial: Option<u32>,
     servers: Vec<Served>,
 }
 
@@ -219,11 +264,7 @@ impl Effect for ZoneEffect {
             .iter()
             .map(|r| format!("{} {} [{}]", r.name, r.rtype, r.data.source.join(", ")))
             .collect();
-        let how = format!(
-            "with nsupdate, key `{}`, server {}: in one update delete each owned set and add it \
-             again as the journal's `former` of this step shows it",
-            plan.key.name, plan.primary
-        );
+        let how = self.zone.driver.by_hand();
         match self.aim {
             Aim::Publish => format!("{how} (source data of the plan: {})", data.join("; ")),
             Aim::LowerTtls | Aim::RestoreTtls(_) => how,
@@ -232,12 +273,13 @@ impl Effect for ZoneEffect {
 
     async fn prepare(&self, call: &Call) -> Outcome<Value> {
         let until = deadline(call);
-        let mut channel = self.zone.open(&self.op(), until).await?;
-        let (soa, former): (Soa, _) = self.zone.primary_state(&mut channel, until).await?;
+        let State { sets: former, negative_ttl_s, minimum_s, .. } =
+            self.zone.state(&self.op(), until).await?;
         self.check_planned(&former)?;
         let wanted = self.wanted(&former, call.authority.way())?;
-        let change = Change { former, wanted };
-        let prepared = Prepared { change, negative_ttl_s: soa.negative_ttl };
+        let wanted = self.provable(&former, wanted, until).await;
+        let minimum = self.minimum(&former, minimum_s)?;
+        let prepared = Prepared { change: Change { former, wanted, minimum }, negative_ttl_s };
         serde_json::to_value(prepared).map_err(|e| self.unreadable(e))
     }
 
@@ -254,20 +296,21 @@ impl Effect for ZoneEffect {
     async fn observe(&self, call: &Call) -> Outcome<Observed> {
         let until = deadline(call);
         let (op, prepared) = (self.op(), self.prepared(call)?);
-        let mut channel = self.zone.open(&op, until).await?;
-        let (soa, current) = self.zone.primary_state(&mut channel, until).await?;
+        let state = self.zone.state(&op, until).await?;
         let change = &prepared.change;
-        if current == change.wanted {
+        let serial = state.serial;
+        if change.is_done(&state) {
             let servers = self.zone.read_back(&change.wanted, &op, until).await?;
-            let seen = ReadBack { serial: soa.serial, servers };
+            let seen = ReadBack { serial, servers };
             return Ok(Observed::Applied(self.output(&prepared, &seen)));
         }
-        if current == change.former {
+        let current = state.sets;
+        if current == change.former || current == change.wanted {
             return Ok(Observed::NotApplied);
         }
         let found: Vec<String> = current.iter().map(ToString::to_string).collect();
         Ok(Observed::Unknown(format!(
-            "the primary serves neither the former nor the wanted record sets: {}",
+            "the provider has neither the former nor the wanted record sets: {}",
             found.join("; ")
         )))
     }

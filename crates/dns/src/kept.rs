@@ -25,15 +25,14 @@ impl Zone {
     /// As every exchange with the primary.
     pub async fn departure(&self, side: Side) -> Outcome<Departure> {
         let until = Instant::now() + ANSWER_MAX;
-        let op = format!("look at the owned sets of zone `{}`", self.plan.zone);
-        let mut channel = self.open(&op, until).await?;
-        let (_, found) = self.primary_state(&mut channel, until).await?;
+        let op = format!("look at the owned sets of zone `{}`", self.plan.label());
+        let found = self.state(&op, until).await?.sets;
         let mut departure = Departure::default();
         for (planned, found) in self.declared()?.data.get(side).iter().zip(&found) {
             if planned.data != found.data {
                 departure.data.push(format!("planned `{planned}`, found `{found}`"));
             }
-            if found.exists() && found.ttl > self.plan.lowered_ttl_s {
+            if found.exists() && found.ttl > self.lowered_ttl_of(found.key.rtype) {
                 departure.ttl_s = departure.ttl_s.max(Some(found.ttl));
             }
         }

@@ -30,6 +30,8 @@ pub(crate) struct Soa {
     pub(crate) ttl: u32,
     /// How long resolvers keep that something does not exist, seconds (RFC 2308 section 5).
     pub(crate) negative_ttl: u32,
+    /// Its last field, which bounds that.
+    pub(crate) minimum: u32,
     /// The exact data.
     pub(crate) data: Data,
     /// The same data with the next serial.
@@ -37,6 +39,17 @@ pub(crate) struct Soa {
 }
 
 impl Soa {
+    /// Returns the data with the next serial and, if one is given, another minimum.
+    pub(crate) fn next(&self, minimum: Option<u32>) -> Data {
+        let Some(minimum) = minimum else { return self.next.clone() };
+        // The minimum is the last field.
+        let mut wire = self.next.wire.to_vec();
+        let place = wire.len().saturating_sub(4);
+        wire.truncate(place);
+        wire.extend(minimum.to_be_bytes());
+        Data::from_wire(Rtype::SOA, &wire.into()).unwrap_or_else(|| self.next.clone())
+    }
+
     /// Takes the data of an SOA record and its TTL; `None` if it is other data.
     pub(crate) fn of(ttl: u32, data: &Data) -> Option<Self> {
         let mut parser = domain::dep::octseq::parse::Parser::from_ref(&data.wire);
@@ -56,6 +69,20 @@ pub(crate) fn query(name: &Owner, rtype: Rtype) -> Result<Draft, PushError> {
     Ok(draft.additional())
 }
 
+/// Largest datagram that is asked for, octets (DNS flag day 2020).
+const PAYLOAD_MAX: u16 = 1232;
+
+/// Builds a query without RD that wants signatures (RFC 4035 section 3.2.1).
+pub(crate) fn query_signed(name: &Owner, rtype: Rtype) -> Result<Draft, PushError> {
+    let mut draft = query(name, rtype)?;
+    draft.opt(|opt| {
+        opt.set_udp_payload_size(PAYLOAD_MAX);
+        opt.set_dnssec_ok(true);
+        Ok(())
+    })?;
+    Ok(draft)
+}
+
 /// Builds a NOTIFY (RFC 1996) without the optional serial: the receiver asks for it.
 pub(crate) fn notify(zone: &Owner) -> Result<Draft, PushError> {
     let mut draft = query(zone, Rtype::SOA)?;
@@ -69,7 +96,8 @@ pub(crate) fn notify(zone: &Owner) -> Result<Draft, PushError> {
 /// Prerequisites: the zone's SOA is exactly `soa`, and every set that changes still has
 /// exactly its data of `from`. A set is deleted whole and added whole: adding a record
 /// with another TTL alone is ignored by some servers. All deletions come first, so that
-/// a CNAME can take the place of addresses and the other way round.
+/// a CNAME can take the place of addresses and the other way round. With a `minimum` the SOA
+/// gets it, and the next serial. Without `named` the SOA is no prerequisite.
 ///
 /// # Errors
 /// If the message, with `reserve` octets for the signature, would exceed 64 KiB.
@@ -78,10 +106,12 @@ pub(crate) fn update(
     soa: &Soa,
     from: &[RecordSet],
     to: &[RecordSet],
+    minimum: Option<u32>,
+    named: bool,
     reserve: usize,
 ) -> Result<Draft, PushError> {
     let changes = || from.iter().zip(to).filter(|(from, to)| from != to);
-    let mut draft = start_update(zone, soa, reserve)?;
+    let mut draft = start_update_from(zone, named.then_some(soa), reserve)?;
     for (set, _) in changes() {
         require(&mut draft, set)?;
     }
@@ -93,6 +123,9 @@ pub(crate) fn update(
         for data in &set.data {
             draft.push((&set.key.name, Class::IN, set.ttl, raw(set.key.rtype, data)?))?;
         }
+    }
+    if minimum.is_some() {
+        draft.push((zone, Class::IN, soa.ttl, raw(Rtype::SOA, &soa.next(minimum))?))?;
     }
     Ok(draft.additional())
 }
@@ -110,6 +143,14 @@ pub(crate) fn bump(zone: &Owner, soa: &Soa, reserve: usize) -> Result<Draft, Pus
 type Prerequisites = domain::base::message_builder::AnswerBuilder<Vec<u8>>;
 
 fn start_update(zone: &Owner, soa: &Soa, reserve: usize) -> Result<Prerequisites, PushError> {
+    start_update_from(zone, Some(soa), reserve)
+}
+
+fn start_update_from(
+    zone: &Owner,
+    soa: Option<&Soa>,
+    reserve: usize,
+) -> Result<Prerequisites, PushError> {
     let mut draft = MessageBuilder::new_vec();
     draft.set_push_limit(MESSAGE_MAX.saturating_sub(reserve));
     draft.header_mut().set_random_id();
@@ -117,7 +158,9 @@ fn start_update(zone: &Owner, soa: &Soa, reserve: usize) -> Result<Prerequisites
     let mut draft = draft.question();
     draft.push((zone, Rtype::SOA))?;
     let mut draft = draft.answer();
-    draft.push((zone, Class::IN, 0, raw(Rtype::SOA, &soa.data)?))?;
+    if let Some(soa) = soa {
+        draft.push((zone, Class::IN, 0, raw(Rtype::SOA, &soa.data)?))?;
+    }
     Ok(draft)
 }
 
@@ -194,6 +237,20 @@ pub(crate) fn read_set(answer: &Answer, key: &SetKey) -> Result<RecordSet, Strin
         }
     }
     Ok(set)
+}
+
+/// Reads the signatures that an answer gives along with its set; without data if it has none.
+pub(crate) fn read_signatures(answer: &Answer, key: &SetKey) -> RecordSet {
+    let key = SetKey { name: key.name.clone(), rtype: Rtype::RRSIG };
+    let mut set = RecordSet::absent(key.clone());
+    // What cannot be read signs nothing.
+    let _ = each(answer.answer(), |record| {
+        if record.owner().name_eq(&key.name) && record.rtype() == Rtype::RRSIG {
+            set.ttl = record.ttl().as_secs();
+            set.data.insert(Data::compose(record.data()));
+        }
+    });
+    set
 }
 
 /// Reads a record set from a resolver's answer, which has no authority; without data if the
@@ -276,6 +333,7 @@ fn soa<N: ToName>(ttl: u32, data: &SoaData<N>) -> Soa {
         serial: data.serial().into_int(),
         ttl,
         negative_ttl: ttl.min(data.minimum().as_secs()),
+        minimum: data.minimum().as_secs(),
         data: Data::compose(data),
         next: Data::compose(&next),
     }

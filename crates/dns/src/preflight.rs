@@ -2,6 +2,7 @@
 
 use crate::audit::TRANSFER_MAX;
 use crate::codes;
+use crate::guards::guards;
 use crate::sets::{Owner, RecordSet, SetKey};
 use crate::zone::{Contents, Declared, Zone};
 use domain::base::{Rtype, name::ToName};
@@ -39,7 +40,7 @@ impl Zone {
                 return findings;
             }
         };
-        findings.extend(self.check_signed(&contents));
+        findings.extend(self.check_signed(&contents).await);
         for key in &declared.keys {
             findings.extend(check_surroundings(declared, &contents, key));
         }
@@ -47,13 +48,16 @@ impl Zone {
         findings.extend(self.check_servers(declared, &contents).await);
         findings.extend(self.check_listed(declared, &contents));
         findings.extend(self.check_ttls(declared, &contents));
+        findings.extend(self.check_promises());
+        findings.extend(guards(declared, &contents, &self.plan.allow));
         findings.push(Finding::warn(
             codes::RIGHT_UNKNOWN,
             format!(
-                "whether key `{}` may update zone `{}` shows with the first update",
-                self.plan.key.name, self.plan.zone
+                "whether zone `{}` may be changed at {} shows with the first change",
+                self.plan.label(),
+                self.driver.place()
             ),
-            "the first update only lowers TTLs; check the server's update policy beforehand",
+            "the first change only lowers TTLs; check the rights of key or login beforehand",
         ));
         findings
     }
@@ -67,7 +71,7 @@ impl Zone {
         if plan.servers.is_empty() || plan.records.is_empty() {
             refuse(
                 codes::PLAN,
-                format!("zone `{}` names no server or no record set", plan.zone),
+                format!("zone `{}` names no server or no record set", plan.label()),
                 "list every authoritative address and at least one owned set",
             );
         }
@@ -75,7 +79,7 @@ impl Zone {
             if !key.name.ends_with(&declared.apex) {
                 refuse(
                     codes::PLAN,
-                    format!("`{key}` is not in zone `{}`", plan.zone),
+                    format!("`{key}` is not in zone `{}`", plan.label()),
                     "move it to the zone it belongs to",
                 );
             }
@@ -96,15 +100,30 @@ impl Zone {
         findings
     }
 
-    /// Signatures have TTLs and validity times of their own, and the parent's DS names the
-    /// keys: neither is read back by this driver.
-    fn check_signed(&self, contents: &Contents) -> Option<Finding> {
-        let set = contents.sets().find(|set| SIGNING.contains(&set.key.rtype))?;
-        Some(Finding::refuse(
+    /// Whoever validates drops what is changed and not signed anew.
+    async fn check_signed(&self, contents: &Contents) -> Option<Finding> {
+        let signing = contents.sets().find(|set| SIGNING.contains(&set.key.rtype));
+        let until = Instant::now() + SERVER_MAX;
+        let signed = match signing {
+            Some(set) => format!("`{}` exists", set.key),
+            None if self.is_signed(until).await => "its servers show keys".to_owned(),
+            None => return None,
+        };
+        let text = format!("zone `{}` is signed ({signed})", self.plan.label());
+        let promised = self.driver.capabilities();
+        if !promised.signs {
+            return Some(Finding::refuse(
+                codes::SIGNED,
+                format!("{text}, and `{}` signs nothing", promised.driver),
+                "use a way of the provider that signs what changes (`update`, its API), or take the \
+                 DS away at the parent, wait its TTL, and unsign the zone first",
+            ));
+        }
+        Some(Finding::warn(
             codes::SIGNED,
-            format!("zone `{}` is signed (`{}` exists)", self.plan.zone, set.key),
-            "signed zones are not supported yet: signatures are not part of the read-back, and a \
-             resolver that validates would drop a mixed state",
+            format!("{text}: each changed set is read back with a signature that holds"),
+            "whether its servers sign by themselves shows with the first change, which only lowers \
+             TTLs and which a validating resolver takes either way",
         ))
     }
 
@@ -167,33 +186,60 @@ impl Zone {
     }
 
     fn check_ttls(&self, declared: &Declared, contents: &Contents) -> Vec<Finding> {
-        let lowered = self.plan.lowered_ttl_s;
+        let lowered = |set: &RecordSet| self.lowered_ttl_of(set.key.rtype);
         let mut findings = Vec::new();
         let sets = || declared.keys.iter().map(|key| contents.set(key));
         let table: Vec<String> = sets()
-            .filter(|set| set.ttl > lowered)
-            .map(|set| format!("{} {} s", set.key, set.ttl))
+            .filter(|set| set.ttl > lowered(set))
+            .map(|set| format!("{} {} s to {} s", set.key, set.ttl, lowered(&set)))
             .collect();
         if !table.is_empty() {
             findings.push(Finding::warn(
                 codes::TTL,
-                format!("TTLs above {lowered} s that must run out first: {}", table.join(", ")),
+                format!("TTLs that must run out first: {}", table.join(", ")),
                 "lower them early: the cutover waits for the longest of them",
             ));
         }
-        if lowered > LOWERED_HIGH_S {
+        let addresses = self.lowered_ttl_of(Rtype::A);
+        if addresses > LOWERED_HIGH_S {
             findings.push(Finding::warn(
                 codes::TTL,
-                format!("the lowered TTL of zone `{}` is {lowered} s", self.plan.zone),
+                format!("the lowered TTL of zone `{}` is {addresses} s", self.plan.label()),
                 "resolvers keep an answer that long, also after a way back: take 60 s or less",
             ));
         }
         let negative = contents.soa.negative_ttl;
-        if negative > lowered && sets().any(|set| !set.exists()) {
+        if sets().any(|set| !set.exists() && negative > lowered(&set)) {
             findings.push(Finding::warn(
                 codes::TTL,
                 format!("resolvers keep for {negative} s that an owned set does not exist"),
                 "lower the SOA's minimum before the cutover, or create the names early",
+            ));
+        }
+        findings
+    }
+}
+
+impl Zone {
+    /// Tells what the provider cannot promise, and what its lowest TTL costs.
+    fn check_promises(&self) -> Vec<Finding> {
+        let promised = self.driver.capabilities();
+        let mut findings: Vec<Finding> = promised
+            .open_questions(&self.plan.label())
+            .into_iter()
+            .map(|open| {
+                let text = format!("nobody can promise {open}");
+                Finding::warn(codes::PROMISES, text, promised.remark)
+            })
+            .collect();
+        if promised.ttl_min_s > self.plan.lowered_ttl_s {
+            findings.push(Finding::warn(
+                codes::PROMISES,
+                format!(
+                    "the plan lowers TTLs to {} s, {} has {} s at least",
+                    self.plan.lowered_ttl_s, promised.driver, promised.ttl_min_s
+                ),
+                "a way back takes that much longer at resolvers",
             ));
         }
         findings

@@ -26,8 +26,12 @@ impl Zone {
     ///
     /// A server that does not answer counts as not equal; a silent primary is a fault.
     pub fn samplers(self: &Arc<Self>) -> Vec<Arc<dyn Sampler>> {
-        let counts = ZoneCounts { zone: self.clone() };
-        vec![Arc::new(ZoneSampler { zone: self.clone() }), Arc::new(counts)]
+        let mut samplers: Vec<Arc<dyn Sampler>> =
+            vec![Arc::new(ZoneSampler { zone: self.clone() })];
+        if self.driver.primary().is_some() {
+            samplers.push(Arc::new(ZoneCounts { zone: self.clone() }));
+        }
+        samplers
     }
 }
 
@@ -44,7 +48,7 @@ struct ZoneCounts {
 #[async_trait]
 impl Sampler for ZoneCounts {
     fn name(&self) -> String {
-        format!("counts:zone:{}", self.zone.plan.zone)
+        format!("counts:zone:{}", self.zone.name())
     }
 
     fn every(&self) -> Duration {
@@ -54,7 +58,8 @@ impl Sampler for ZoneCounts {
     /// A server that refuses the transfer has no sample: nobody knows what it has.
     async fn sample(&self, now_boot_ms: u64) -> Outcome<Vec<Sample>> {
         let primary = self.zone.contents(COUNT_MAX).await?.records();
-        let others = self.zone.plan.servers.iter().filter(|s| **s != self.zone.plan.primary);
+        let first = self.zone.driver.primary();
+        let others = self.zone.plan.servers.iter().filter(|server| Some(**server) != first);
         let counts = others.map(|server| async move {
             (*server, self.zone.contents_of(*server, COUNT_MAX).await)
         });
@@ -79,10 +84,21 @@ impl Sampler for ZoneCounts {
     }
 }
 
+impl ZoneSampler {
+    /// Reads what the others are compared with: what the primary has. An API is not asked every
+    /// second, so without a primary it is what the first server serves.
+    async fn reference(&self, op: &str, until: Instant) -> Outcome<Vec<RecordSet>> {
+        match (self.zone.driver.primary(), self.zone.plan.servers.first()) {
+            (None, Some(first)) => self.zone.served(*first, until).await,
+            _ => Ok(self.zone.state(op, until).await?.sets),
+        }
+    }
+}
+
 #[async_trait]
 impl Sampler for ZoneSampler {
     fn name(&self) -> String {
-        format!("zone:{}", self.zone.plan.zone)
+        format!("zone:{}", self.zone.name())
     }
 
     fn every(&self) -> Duration {
@@ -92,11 +108,8 @@ impl Sampler for ZoneSampler {
     async fn sample(&self, now_boot_ms: u64) -> Outcome<Vec<Sample>> {
         let until = Instant::now() + ANSWERS_MAX;
         let plan = &self.zone.plan;
-        let op = format!("sample zone `{}`", plan.zone);
-        let primary = async {
-            let mut channel = self.zone.open(&op, until).await?;
-            Ok(self.zone.primary_state(&mut channel, until).await?.1)
-        };
+        let op = format!("sample zone `{}`", plan.label());
+        let primary = self.reference(&op, until);
         let others = join_all(plan.servers.iter().map(|s| self.zone.served(*s, until)));
         let (primary, others): (Outcome<Vec<RecordSet>>, _) = tokio::join!(primary, others);
         let primary = primary?;

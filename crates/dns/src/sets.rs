@@ -65,6 +65,11 @@ impl Data {
         (parser.remaining() == 0).then(|| Self::compose(&data))
     }
 
+    /// Returns the data in canonical form (RFC 4034 section 6.2).
+    pub(crate) fn canonical(&self) -> &[u8] {
+        &self.canonical
+    }
+
     /// Returns the data in presentation format.
     pub(crate) fn text(&self, rtype: Rtype) -> String {
         let mut parser = Parser::from_ref(&self.wire);
@@ -113,6 +118,16 @@ impl RecordSet {
     /// Returns whether there is such a set.
     pub fn exists(&self) -> bool {
         !self.data.is_empty()
+    }
+
+    /// Returns the owner name with its dot.
+    pub fn name(&self) -> String {
+        self.key.name.fmt_with_dot().to_string()
+    }
+
+    /// Returns the record type, such as `A`.
+    pub fn rtype(&self) -> String {
+        self.key.rtype.to_string()
     }
 
     /// Returns the TTL in seconds; 0 if the set does not exist.
@@ -220,6 +235,25 @@ pub(crate) fn parse(key: &SetKey, ttl: u32, texts: &[String]) -> Result<RecordSe
     }
     let ttl = if data.is_empty() { 0 } else { ttl };
     Ok(RecordSet { key: key.clone(), ttl, data })
+}
+
+/// Parses record data as a provider's API writes it.
+///
+/// # Errors
+/// Says which data could be read in two ways or not at all.
+pub(crate) fn parse_provider(
+    key: &SetKey,
+    ttl: u32,
+    texts: &[String],
+) -> Result<RecordSet, String> {
+    let ends_in_name = [Rtype::CNAME, Rtype::DNAME, Rtype::MX, Rtype::NS, Rtype::PTR, Rtype::SRV];
+    // Providers take a name without its last dot for the same name.
+    let dotted = |text: &String| match text.ends_with('.') || !ends_in_name.contains(&key.rtype) {
+        true => text.clone(),
+        false => format!("{text}."),
+    };
+    let texts: Vec<String> = texts.iter().map(dotted).collect();
+    parse(key, ttl, &texts).map_err(|fault| format!("{}: {}", fault.op, fault.cause))
 }
 
 fn parse_one(key: &SetKey, text: &str) -> Result<Data, String> {

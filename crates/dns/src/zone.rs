@@ -1,9 +1,11 @@
 //! A zone: what the plan declares of it, and how it is read.
 
 use crate::codes;
-use crate::exchange::{Signed, Trouble, ask};
+use crate::driver::{Capabilities, Driver, State, driver};
+use crate::exchange::{Trouble, ask};
 use crate::message::{self, Soa};
 use crate::sets::{self, Owner, RecordSet, SetKey};
+use crate::signed;
 use crate::transfer::transfer;
 use domain::base::Rtype;
 use domain::tsig::{Algorithm, Key, KeyName};
@@ -12,6 +14,7 @@ use secrecy::ExposeSecret;
 use segue_model::plan::{TsigKey, ZonePlan};
 use segue_model::{Fault, FaultKind, RunId, Side, Sides, UnitName};
 use segue_port::Outcome;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -33,6 +36,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Zone {
     pub(crate) plan: ZonePlan,
+    pub(crate) driver: Box<dyn Driver>,
     run: RunId,
     unit: UnitName,
     declared: OnceLock<Result<Declared, Fault>>,
@@ -50,7 +54,7 @@ pub(crate) struct Declared {
 }
 
 impl Declared {
-    fn parse(plan: &ZonePlan) -> Outcome<Self> {
+    fn parse(plan: &ZonePlan, ttl_min_s: u32) -> Outcome<Self> {
         let bad = |what: String, cause: String| {
             Fault::new(codes::PLAN, FaultKind::Invalid, what, cause).hint("correct the plan file")
         };
@@ -64,8 +68,9 @@ impl Declared {
                 bad(format!("read the type of `{}`", set.name), format!("`{}`", set.rtype))
             })?;
             let key = SetKey { name: named(&set.name)?, rtype };
+            let lowered = plan.lowered_ttl_of(&set.rtype).max(ttl_min_s);
             for side in [Side::Source, Side::Target] {
-                let parsed = sets::parse(&key, plan.lowered_ttl_s, set.data.get(side))?;
+                let parsed = sets::parse(&key, lowered, set.data.get(side))?;
                 data.get_mut(side).push(parsed);
             }
             keys.push(key);
@@ -115,56 +120,43 @@ impl Zone {
     /// Builds the zone. Nothing is read, sent or checked yet.
     pub fn new(settings: Settings) -> Arc<Self> {
         let Settings { plan, run, unit } = settings;
-        Arc::new(Self { plan, run, unit, declared: OnceLock::new() })
+        let driver = driver(&plan.zone, &plan.authority, &plan.servers);
+        Arc::new(Self { plan, driver, run, unit, declared: OnceLock::new() })
     }
 
-    /// Returns the zone's name as the plan writes it.
-    pub fn name(&self) -> &str {
-        &self.plan.zone
+    /// Returns the zone's name as the plan writes it, with its provider's if there are several.
+    pub fn name(&self) -> Cow<'_, str> {
+        self.plan.label()
+    }
+
+    /// Returns what can be promised of changes here.
+    pub fn capabilities(&self) -> Capabilities {
+        self.driver.capabilities()
     }
 
     pub(crate) fn declared(&self) -> Outcome<&Declared> {
-        let parsed = self.declared.get_or_init(|| Declared::parse(&self.plan));
+        let ttl_min_s = self.driver.capabilities().ttl_min_s;
+        let parsed = self.declared.get_or_init(|| Declared::parse(&self.plan, ttl_min_s));
         parsed.as_ref().map_err(Clone::clone)
     }
 
+    /// Returns the TTL of an owned set while the unit may move, seconds: no lower than the
+    /// provider allows.
+    pub(crate) fn lowered_ttl_of(&self, rtype: Rtype) -> u32 {
+        let ttl_min_s = self.driver.capabilities().ttl_min_s;
+        self.plan.lowered_ttl_of(&rtype.to_string()).max(ttl_min_s)
+    }
+
     /// Logs a change with run, unit and zone.
-    pub(crate) fn log(&self, what: &str, serial: u32) {
+    pub(crate) fn log(&self, what: &str, serial: Option<u32>) {
         let Self { run, unit, plan, .. } = self;
-        tracing::info!(%run, %unit, zone = %plan.zone, serial, "{what}");
+        tracing::info!(%run, %unit, zone = %plan.label(), serial, "{what}");
     }
 
-    /// Reads the key at the moment of use.
-    pub(crate) fn key(&self) -> Outcome<Key> {
-        read_key(&self.plan.key)
-    }
-
-    /// Connects to the primary with the key.
-    pub(crate) async fn open(&self, op: &str, until: Instant) -> Outcome<Signed> {
-        let key = self.key()?;
-        let primary = self.plan.primary;
-        Signed::connect(primary, key, until).await.map_err(|t| t.fault(op, primary))
-    }
-
-    /// Reads SOA and owned sets from the primary, in the view the key sees.
-    ///
-    /// The SOA comes first: an UPDATE that names it as prerequisite is refused if
-    /// anything changed between the two reads.
-    pub(crate) async fn primary_state(
-        &self,
-        channel: &mut Signed,
-        until: Instant,
-    ) -> Outcome<(Soa, Vec<RecordSet>)> {
-        let op = format!("read the owned sets of zone `{}`", self.plan.zone);
-        let declared = self.declared()?;
-        let read = async {
-            let draft = message::query(&declared.apex, Rtype::SOA).map_err(unbuilt)?;
-            let answer = channel.call(draft, until).await?;
-            let soa = message::read_soa(&answer, &declared.apex).map_err(Trouble::Answer)?;
-            let answers = channel.call_all(queries(&declared.keys)?, until).await?;
-            Ok((soa, read_sets(&answers, &declared.keys)?))
-        };
-        read.await.map_err(|trouble: Trouble| trouble.fault(&op, self.plan.primary))
+    /// Reads the owned sets at the provider.
+    pub(crate) async fn state(&self, op: &str, until: Instant) -> Outcome<State> {
+        let keys = &self.declared()?.keys;
+        self.driver.open(op, until).await?.state(keys, op, until).await
     }
 
     /// Reads the owned sets from one server as a resolver would: unsigned, RD off, AA.
@@ -176,7 +168,7 @@ impl Zone {
         server: SocketAddr,
         until: Instant,
     ) -> Outcome<Vec<RecordSet>> {
-        let op = format!("read the owned sets of zone `{}`", self.plan.zone);
+        let op = format!("read the owned sets of zone `{}`", self.plan.label());
         let keys = &self.declared()?.keys;
         let read = async {
             let answers = ask(server, queries(keys)?, until).await?;
@@ -185,16 +177,60 @@ impl Zone {
         read.await.map_err(|trouble| trouble.fault(&op, server))
     }
 
-    /// Reads the whole zone from the primary by AXFR, signed.
-    ///
-    /// # Errors
-    /// `SG0307` if the server refuses the transfer or it breaks off; `SG0302`, `SG0303`,
-    /// `SG0304`, `SG0305` as for every exchange.
-    pub async fn contents(&self, time_allowed: std::time::Duration) -> Outcome<Contents> {
-        self.contents_of(self.plan.primary, time_allowed).await
+    /// Reads the zone's keys from one server; without data if it is not signed.
+    pub(crate) async fn keys_at(&self, server: SocketAddr, until: Instant) -> Outcome<RecordSet> {
+        let op = format!("read the keys of zone `{}`", self.plan.label());
+        let key = SetKey { name: self.declared()?.apex.clone(), rtype: Rtype::DNSKEY };
+        let keys = std::slice::from_ref(&key);
+        let read = async {
+            let answers = ask(server, queries(keys)?, until).await?;
+            Ok(read_sets(&answers, keys)?.pop())
+        };
+        let set = read.await.map_err(|trouble: Trouble| trouble.fault(&op, server))?;
+        Ok(set.unwrap_or_else(|| RecordSet::absent(key)))
     }
 
-    /// Reads the whole zone from one of its servers by AXFR, signed.
+    /// Says whether a server gives every one of these sets with a signature that holds.
+    ///
+    /// # Errors
+    /// Says which does not, and why.
+    pub(crate) async fn signed_at(
+        &self,
+        server: SocketAddr,
+        sets: &[RecordSet],
+        until: Instant,
+    ) -> Result<(), String> {
+        let apex = &self.declared().map_err(|fault| fault.to_string())?.apex;
+        let told = |trouble: Trouble| trouble.fault("ask for signatures", server).cause;
+        let keys = self.keys_at(server, until).await.map_err(|fault| fault.cause)?;
+        let sets: Vec<&RecordSet> = sets.iter().filter(|set| set.exists()).collect();
+        let drafts = sets.iter().map(|set| {
+            message::query_signed(&set.key.name, set.key.rtype).map_err(|e| told(unbuilt(e)))
+        });
+        let drafts = drafts.collect::<Result<Vec<_>, String>>()?;
+        let answers = ask(server, drafts, until).await.map_err(told)?;
+        let now_s = crate::change::now_ms().0 / 1000;
+        for (set, answer) in sets.iter().zip(&answers) {
+            // A delegation is the parent's, and is not signed.
+            if set.key.rtype == Rtype::NS && set.key.name != *apex {
+                continue;
+            }
+            let signatures = message::read_signatures(answer, &set.key);
+            signed::verified(apex, set, &signatures, &keys, now_s)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the whole zone at its provider.
+    ///
+    /// # Errors
+    /// `SG0307` if a server refuses the transfer or it breaks off; `SG0302`, `SG0303`,
+    /// `SG0304`, `SG0305` as for every exchange; `SG0318` as for every call of an API.
+    pub async fn contents(&self, time_allowed: std::time::Duration) -> Outcome<Contents> {
+        self.driver.contents(Instant::now() + time_allowed).await
+    }
+
+    /// Reads the whole zone from one of its servers by AXFR, signed where there is a key.
     ///
     /// # Errors
     /// As [`Zone::contents`].
@@ -204,7 +240,8 @@ impl Zone {
         time_allowed: std::time::Duration,
     ) -> Outcome<Contents> {
         let until = Instant::now() + time_allowed;
-        transfer(&self.declared()?.apex, server, Some(&self.plan.key), until).await
+        let key = self.plan.authority.update().map(|(_, key)| key);
+        transfer(&self.declared()?.apex, server, key, until).await
     }
 }
 
@@ -225,11 +262,14 @@ pub(crate) fn read_key(key: &TsigKey) -> Outcome<Key> {
     Key::new(algorithm, &secret, name, None, None).map_err(|e| bad(e.to_string()))
 }
 
-fn queries(keys: &[SetKey]) -> Result<Vec<message::Draft>, Trouble> {
+pub(crate) fn queries(keys: &[SetKey]) -> Result<Vec<message::Draft>, Trouble> {
     keys.iter().map(|key| message::query(&key.name, key.rtype).map_err(unbuilt)).collect()
 }
 
-fn read_sets(answers: &[message::Answer], keys: &[SetKey]) -> Result<Vec<RecordSet>, Trouble> {
+pub(crate) fn read_sets(
+    answers: &[message::Answer],
+    keys: &[SetKey],
+) -> Result<Vec<RecordSet>, Trouble> {
     answers
         .iter()
         .zip(keys)
@@ -241,6 +281,6 @@ fn read_sets(answers: &[message::Answer], keys: &[SetKey]) -> Result<Vec<RecordS
 }
 
 /// A message that could not be built was not sent.
-fn unbuilt(cause: impl std::fmt::Display) -> Trouble {
+pub(crate) fn unbuilt(cause: impl std::fmt::Display) -> Trouble {
     Trouble::Answer(format!("the question cannot be built: {cause}"))
 }

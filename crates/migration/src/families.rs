@@ -72,7 +72,7 @@ impl Families {
             .zip(&self.plan.unit.zones)
             .enumerate()
             .map(|(place, (zone, plan))| Part {
-                name: zone_part(&plan.zone),
+                name: zone_part(&plan.label()),
                 effect: make(place, zone),
             })
             .collect();
@@ -85,7 +85,7 @@ impl Families {
     }
 }
 
-/// Returns the part name of a zone.
+/// Returns the part name of a zone, as it is labelled in the plan.
 pub fn zone_part(zone: &str) -> String {
     format!("zone:{zone}")
 }

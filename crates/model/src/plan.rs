@@ -12,6 +12,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod zone;
+
+pub use zone::{AuthorityPlan, OwnedSet, TsigKey, ZoneGuard, ZonePlan};
+
 /// Where a secret is read from at the moment it is needed. Never the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -170,45 +174,6 @@ pub struct TreePlan {
     pub roots: Sides<PathBuf>,
     /// Paths below the root that do not move (rsync patterns).
     pub exclude: Vec<String>,
-}
-
-/// A zone and the record sets this unit owns in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ZonePlan {
-    /// The zone's name without trailing dot.
-    pub zone: String,
-    /// The server that takes updates.
-    pub primary: SocketAddr,
-    /// Every address of every authoritative server, the primary included.
-    pub servers: Vec<SocketAddr>,
-    /// TSIG key for UPDATE, AXFR and NOTIFY.
-    pub key: TsigKey,
-    /// The owned record sets with their data on either side.
-    pub records: Vec<OwnedSet>,
-    /// TTL of the owned sets while the unit may move, seconds.
-    pub lowered_ttl_s: u32,
-}
-
-/// A TSIG key, its secret by reference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TsigKey {
-    /// Key name.
-    pub name: String,
-    /// Algorithm such as `hmac-sha256`.
-    pub algorithm: String,
-    /// Base64 secret, by reference.
-    pub secret: SecretRef,
-}
-
-/// A record set owned by the unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnedSet {
-    /// Owner name, absolute, without trailing dot.
-    pub name: String,
-    /// Record type such as `A`.
-    pub rtype: String,
-    /// Record data in presentation format, by side.
-    pub data: Sides<Vec<String>>,
 }
 
 /// Cron job or queue worker that writes without passing a front.

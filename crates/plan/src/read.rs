@@ -2,16 +2,17 @@
 
 mod gates;
 mod measures;
+mod zones;
 
 use crate::check::without_web_server;
 use crate::file::{
     BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, GateFile, PlanFile,
-    PolicyFile, ProbeFile, RehearsalSiteFile, ServerFile, SideFile, TriggerFile, ZoneFile,
+    PolicyFile, ProbeFile, RehearsalSiteFile, ServerFile, SideFile, TriggerFile,
 };
 use crate::{PlanError, Problem, check, defaults};
 use segue_model::plan::{
-    Backend, DatabasePlan, DatabaseServer, FrontPlan, OwnedSet, Plan, Policy, ProbePlan, SecretRef,
-    SitePlan, TreePlan, TsigKey, UnitPlan, WorkerCommands, WorkerPlan, ZonePlan,
+    Backend, DatabasePlan, DatabaseServer, FrontPlan, Plan, Policy, ProbePlan, SecretRef, SitePlan,
+    TreePlan, UnitPlan, WorkerCommands, WorkerPlan,
 };
 use segue_model::{Side, Sides, UnitName};
 use std::sync::Arc;
@@ -76,7 +77,7 @@ pub(crate) fn plan(file: PlanFile, common: Option<&Common>, problems: &mut Vec<P
                 exclude: tree.exclude,
             })
             .collect(),
-        zones: file.zone.into_iter().map(zone).collect(),
+        zones: file.zone.into_iter().flat_map(|zone| zones::zone(zone, problems)).collect(),
         workers: file
             .worker
             .into_iter()
@@ -198,29 +199,6 @@ fn server(file: ServerFile) -> DatabaseServer {
         address: file.address,
         admin: file.admin,
         password: SecretRef(file.password.0),
-    }
-}
-
-fn zone(file: ZoneFile) -> ZonePlan {
-    ZonePlan {
-        zone: file.zone,
-        primary: file.primary,
-        servers: file.servers,
-        key: TsigKey {
-            name: file.key.name,
-            algorithm: file.key.algorithm,
-            secret: SecretRef(file.key.secret.0),
-        },
-        records: file
-            .record
-            .into_iter()
-            .map(|record| OwnedSet {
-                name: record.name,
-                rtype: record.rtype,
-                data: Sides { source: record.source, target: record.target },
-            })
-            .collect(),
-        lowered_ttl_s: file.lowered_ttl_s,
     }
 }
 

@@ -178,5 +178,9 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
     if plan.unit.sites.iter().any(|site| site.probe.is_none()) {
         lines.push("that users were not interrupted: the plan has no probe".into());
     }
+    for zone in &plan.unit.zones {
+        let promised = segue_dns::capabilities_of(&zone.authority);
+        lines.extend(promised.open_questions(&zone.label()));
+    }
     lines
 }

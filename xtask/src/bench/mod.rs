@@ -1,13 +1,17 @@
 //! Benchmarks by name. Each compares with what people would use otherwise, in the same
 //! run, and writes `target/bench/NAME.json`.
 
+mod dns;
 mod engine;
 mod front;
 mod result;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use result::Row;
-use std::path::PathBuf;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Runs the benchmark of that name.
 ///
@@ -15,9 +19,10 @@ use std::path::PathBuf;
 /// If there is none of that name, it cannot be run, or its goal is missed.
 pub(crate) fn run(name: &str) -> Result<()> {
     let rows = match name {
+        "dns" => dns::run(&target_dir()?)?,
         "engine" => engine::run(&target_dir()?)?,
         "front" => front::run(&target_dir()?)?,
-        _ => bail!("no such benchmark: `{name}`; there are: engine, front"),
+        _ => bail!("no such benchmark: `{name}`; there are: dns, engine, front"),
     };
     let path = target_dir()?.join("bench").join(format!("{name}.json"));
     result::write(&path, &rows)?;
@@ -35,4 +40,67 @@ fn target_dir() -> Result<PathBuf> {
         Some(folder) => std::path::absolute(folder)?,
         None => crate::root()?.join("target"),
     })
+}
+
+/// A scratch folder that goes with the benchmark.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(target: &Path, name: &str) -> Result<Self> {
+        let folder = target.join("bench").join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left says where it came from.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One measurement, as a program tells it.
+#[derive(Deserialize)]
+struct Told {
+    name: String,
+    value: f64,
+}
+
+/// Builds and runs a benchmark program of a crate; returns what it measured.
+///
+/// It is built together with `segue`, so that what both depend on is compiled once.
+fn program(package: &str, bench: &str, arguments: &[&str]) -> Result<BTreeMap<String, f64>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["bench", "--locked", "--quiet", "--package", "segue-cli", "--package", package])
+        .args(["--bench", bench, "--"])
+        .args(arguments)
+        .current_dir(crate::root()?)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("run the benchmark `{bench}` of `{package}`"))?;
+    ensure!(output.status.success(), "the benchmark `{bench}` of `{package}` failed");
+    let text = String::from_utf8(output.stdout)?;
+    Ok(told(&text))
+}
+
+fn told(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Told>(line).ok());
+    lines.map(|told| (told.name, told.value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn reads_measurements_and_nothing_else() {
+        let text = "a line for people\n{\"name\":\"fold, s\",\"value\":1.5}\n";
+        let told = told(text);
+        assert_eq!((told.len(), told["fold, s"]), (1, 1.5));
+    }
 }

@@ -18,6 +18,48 @@ pub(crate) enum DnsCommand {
     /// For each: new, within its TTL, overstaying, other, or failing. Exit code 3 if not all
     /// have the new data when the time is over.
     Watch(WatchArgs),
+    /// Show what a plan would change in its zones, set by set; changes nothing
+    ///
+    /// For every zone at every provider: the sets before and after their TTLs are lowered, and
+    /// before and after they are published, with what holds the change back. Exit code 3 if
+    /// something does.
+    Diff(DiffArgs),
+    /// Measure with a throw-away name how fast changes of a plan's zones arrive
+    ///
+    /// A TXT record is made, changed and taken away in the live zone, at every provider.
+    /// Measured is when the provider has it, when each name server answers so, and when each
+    /// resolver does.
+    Drill(DrillArgs),
+    /// Show the ways to change a zone's records, and what each of them can promise
+    Providers,
+}
+
+/// Flags of `segue dns diff`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiffArgs {
+    /// The plan file
+    pub(crate) plan: PathBuf,
+    /// Only this unit's zones
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unit: Option<String>,
+}
+
+/// Flags of `segue dns drill`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DrillArgs {
+    /// The plan file
+    pub(crate) plan: PathBuf,
+    /// The zone. Default: every zone of the plan
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) zone: Option<String>,
+    /// A resolver to watch; may be given several times
+    #[arg(long = "resolver", value_name = "SERVER")]
+    #[arg(value_parser = crate::commands::dns::server)]
+    pub(crate) resolvers: Vec<SocketAddr>,
+    /// TTL of the throw-away name, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) ttl: u32,
 }
 
 /// Flags of `segue dns watch`.

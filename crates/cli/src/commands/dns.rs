@@ -1,5 +1,8 @@
 //! `segue dns`: looks at zones.
 
+mod diff;
+mod drill;
+
 use crate::args::{AuditArgs, DnsCommand, WatchArgs};
 use anyhow::Result;
 use segue_dns::audit::{Audit, From, Key, Question, ServerView};
@@ -35,7 +38,48 @@ pub(crate) async fn run(what: DnsCommand, json: bool) -> Result<u8> {
     match what {
         DnsCommand::Audit(args) => audit(args, json).await,
         DnsCommand::Watch(args) => watch(args, json).await,
+        DnsCommand::Diff(args) => diff::run(&args, json).await,
+        DnsCommand::Drill(args) => drill::run(args, json).await,
+        DnsCommand::Providers => providers(json),
     }
+}
+
+/// Shows what can be promised of each way to change records.
+fn providers(json: bool) -> Result<u8> {
+    let table = segue_dns::capability_table();
+    if json {
+        println!("{}", serde_json::to_string(&table)?);
+        return Ok(0);
+    }
+    let word = |yes| if yes { "yes" } else { "no" };
+    println!(
+        "{:<11} {:<12} {:<16} {:<13} {:<12} {:>7}  {:<8} at most",
+        "driver",
+        "all or none",
+        "whole if asked",
+        "foreign edit",
+        "late change",
+        "min TTL",
+        "own NS"
+    );
+    for row in &table {
+        println!(
+            "{:<11} {:<12} {:<16} {:<13} {:<12} {:>5} s  {:<8} {}",
+            row.driver,
+            word(row.all_or_none),
+            word(row.atomic_when_asked),
+            row.swap.to_string(),
+            row.late.to_string(),
+            row.ttl_min_s,
+            word(row.own_ns),
+            row.largest,
+        );
+    }
+    println!();
+    for row in &table {
+        println!("{:<11} {}", row.driver, row.remark);
+    }
+    Ok(0)
 }
 
 async fn audit(args: AuditArgs, json: bool) -> Result<u8> {
@@ -228,7 +272,7 @@ async fn watch(args: WatchArgs, json: bool) -> Result<u8> {
 }
 
 /// Tells one verdict as it comes.
-fn tell(seen: &Seen, curve: &Curve, json: bool) {
+pub(crate) fn tell(seen: &Seen, curve: &Curve, json: bool) {
     if json {
         let line = serde_json::json!({
             "resolver": seen.resolver,
@@ -244,7 +288,7 @@ fn tell(seen: &Seen, curve: &Curve, json: bool) {
     eprintln!("{after:9.1} s  {:<24} {}; all in: {eta}", seen.resolver, detail(&seen.verdict));
 }
 
-fn detail(verdict: &Verdict) -> String {
+pub(crate) fn detail(verdict: &Verdict) -> String {
     let word = verdict.word();
     match verdict {
         Verdict::New => word.to_owned(),

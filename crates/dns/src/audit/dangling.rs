@@ -22,7 +22,7 @@ pub struct Dangling {
 }
 
 /// Finds records whose target does not exist in this zone, and what only others can tell.
-pub(super) fn find(names: &Names<'_>, contents: &Contents) -> (Vec<Dangling>, Vec<String>) {
+pub(crate) fn find(names: &Names<'_>, contents: &Contents) -> (Vec<Dangling>, Vec<String>) {
     let (mut dangling, mut elsewhere) = (Vec::new(), BTreeSet::new());
     for set in contents.sets() {
         for data in &set.data {

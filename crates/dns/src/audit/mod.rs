@@ -4,14 +4,14 @@
 //! was only asked for some names is never shown as a whole one.
 
 mod caa;
-mod dangling;
+pub(crate) mod dangling;
 mod owned;
 mod pointers;
 mod read;
 mod records;
 mod servers;
 mod signing;
-mod spf;
+pub(crate) mod spf;
 mod ttls;
 
 pub use caa::Caa;
@@ -28,7 +28,10 @@ use crate::sets::Owner;
 use crate::zone::Contents;
 use crate::zonefile::Remark;
 pub(crate) use owned::TRANSFER_MAX;
+pub(crate) use read::read_zone_file;
+pub(crate) use records::Names;
 use serde::Serialize;
+pub(crate) use servers::start;
 use std::net::IpAddr;
 
 /// A zone as an operator wants to see it.

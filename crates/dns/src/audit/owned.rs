@@ -60,7 +60,7 @@ impl Zone {
         let sets = sets.collect();
         let (aliases, findings) = self.dependents(&contents)?;
         Ok(OwnedAudit {
-            zone: self.plan.zone.clone(),
+            zone: self.plan.label().into_owned(),
             serial: contents.soa.serial,
             negative_ttl_s: contents.soa.negative_ttl,
             sets,

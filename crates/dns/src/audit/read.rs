@@ -153,7 +153,7 @@ async fn read(apex: &Owner, from: &From, until: Instant) -> Outcome<Read> {
             Ok(Read { contents, from, notes: Vec::new(), unseen: None })
         }
         From::File(file) => {
-            let zone = read_file(apex, file)?;
+            let zone = read_zone_file(apex, file)?;
             let from = format!("zone file {}", file.display());
             Ok(Read { contents: zone.contents, from, notes: zone.notes, unseen: None })
         }
@@ -173,7 +173,7 @@ async fn read(apex: &Owner, from: &From, until: Instant) -> Outcome<Read> {
 }
 
 /// Reads a zone file; what it includes is looked for beside it, unless the path is absolute.
-fn read_file(apex: &Owner, file: &Path) -> Outcome<zonefile::ZoneFile> {
+pub(crate) fn read_zone_file(apex: &Owner, file: &Path) -> Outcome<zonefile::ZoneFile> {
     let op = format!("read zone file `{}`", file.display());
     let fault = |cause: String, hint: &str| {
         Fault::new(codes::ZONE_FILE, FaultKind::Invalid, op.clone(), cause).hint(hint)

@@ -57,7 +57,7 @@ pub(super) enum Known {
 }
 
 /// The names of a zone.
-pub(super) struct Names<'c> {
+pub(crate) struct Names<'c> {
     pub(super) apex: &'c Owner,
     contents: &'c Contents,
     /// Every name with records, and every name above one.
@@ -67,7 +67,7 @@ pub(super) struct Names<'c> {
 }
 
 impl<'c> Names<'c> {
-    pub(super) fn of(apex: &'c Owner, contents: &'c Contents) -> Self {
+    pub(crate) fn of(apex: &'c Owner, contents: &'c Contents) -> Self {
         let mut all = BTreeSet::from([apex.clone()]);
         for key in contents.sets.keys() {
             let mut name = key.name.clone();

@@ -147,7 +147,7 @@ fn visible(cuts: &[&SetKey], set: &RecordSet) -> bool {
 }
 
 /// Asks a server for its start of authority.
-pub(super) async fn start(
+pub(crate) async fn start(
     apex: &Owner,
     server: SocketAddr,
     until: Instant,

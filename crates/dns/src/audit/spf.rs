@@ -96,7 +96,7 @@ pub(super) fn mechanisms(text: &str) -> Option<Vec<Mechanism>> {
 }
 
 /// Finds every SPF record and counts its questions; of what it includes, those in this zone.
-pub(super) fn find(contents: &Contents) -> Vec<Spf> {
+pub(crate) fn find(contents: &Contents) -> Vec<Spf> {
     let mut found = Vec::new();
     for set in contents.sets().filter(|set| set.key.rtype == Rtype::TXT) {
         let texts: Vec<String> = set.data.iter().filter_map(text).collect();

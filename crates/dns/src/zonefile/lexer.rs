@@ -60,6 +60,11 @@ impl<'t> Lexer<'t> {
         self.line
     }
 
+    /// Returns how many octets have been read.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     /// Reads the next entry into `entry`; `false` at the end of the file.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! text (a corpus and a fuzzer compare both), and what is not understood is refused with
 //! file and line.
 
+mod edit;
 mod generate;
 mod lexer;
 mod location;
@@ -20,6 +21,7 @@ use crate::message::Soa;
 use crate::sets::{self, RecordSet, SetKey};
 use crate::zone::Contents;
 use domain::base::Rtype;
+pub(crate) use edit::{Edited, edit, written};
 pub use problem::Remark;
 use reader::Reader;
 use std::collections::BTreeMap;

@@ -1,12 +1,13 @@
 //! Entries to records: directives, owners, TTLs, classes.
 
-use super::generate::{self, Range};
+use super::generate::{self, Range as Numbers};
 use super::lexer::{Entry, Lexer, Token};
 use super::problem::{Remark, Wrong};
 use super::{rdata, scan, ttl};
 use crate::sets::{self, Data, Owner, RecordSet, SetKey};
 use domain::base::Rtype;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// Files within files.
@@ -28,6 +29,19 @@ struct Place {
     owner: Option<Owner>,
 }
 
+/// An entry of the first file, for whoever wants to edit it.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Its octets, from the beginning of its first line to behind its last.
+    pub(super) span: Range<usize>,
+    /// Whether it takes its owner from the entry before.
+    pub(super) blank: bool,
+    /// Its owner.
+    pub(super) owner: Owner,
+    /// The set to which its record belongs; none for a directive and the SOA.
+    pub(super) key: Option<SetKey>,
+}
+
 /// What has been read so far.
 pub(super) struct Reader<'r> {
     apex: &'r Owner,
@@ -42,6 +56,14 @@ pub(super) struct Reader<'r> {
     pub(super) sets: BTreeMap<SetKey, RecordSet>,
     pub(super) faults: Vec<Remark>,
     pub(super) notes: Vec<Remark>,
+    /// The entries of the first file, if they are wanted.
+    pub(super) lines: Option<Vec<Line>>,
+    /// Where the serial stands in the first file.
+    pub(super) serial_at: Option<Range<usize>>,
+    /// Where the SOA's minimum stands there.
+    pub(super) minimum_at: Option<Range<usize>>,
+    /// The set of the record that was read last.
+    latest: Option<SetKey>,
 }
 
 impl<'r> Reader<'r> {
@@ -56,7 +78,17 @@ impl<'r> Reader<'r> {
             sets: BTreeMap::new(),
             faults: Vec::new(),
             notes: Vec::new(),
+            lines: None,
+            serial_at: None,
+            minimum_at: None,
+            latest: None,
         }
+    }
+
+    /// Wants the entries of the first file.
+    pub(super) fn with_lines(mut self) -> Self {
+        self.lines = Some(Vec::new());
+        self
     }
 
     /// Reads a whole file. Faults of entries are kept, and reading goes on behind them.
@@ -73,14 +105,43 @@ impl<'r> Reader<'r> {
             match lexer.next(&mut entry) {
                 Ok(false) => return,
                 Ok(true) => {
+                    self.latest = None;
                     if let Err(wrong) = self.entry(place, &entry) {
                         self.fault(place, entry.line, wrong);
                     }
+                    self.keep_line(place, text, &entry, lexer.at());
                 }
                 // What follows cannot be told apart any more.
                 Err(wrong) => return self.fault(place, lexer.line(), wrong),
             }
         }
+    }
+
+    /// Remembers where an entry of the first file stands, if that is wanted.
+    fn keep_line(&mut self, place: &Place, text: &[u8], entry: &Entry<'_>, end: usize) {
+        let (Some(lines), 0, Some(first)) = (&mut self.lines, place.depth, entry.tokens.first())
+        else {
+            return;
+        };
+        let at = |token: &Token<'_>| token.raw.as_ptr() as usize - text.as_ptr() as usize;
+        let line_start = text[..at(first)].iter().rposition(|octet| *octet == b'\n');
+        let directive = !entry.blank && first.raw.first() == Some(&b'$');
+        let key = self.latest.take().filter(|_| !directive);
+        if key.as_ref().is_some_and(|key| key.rtype == Rtype::SOA) {
+            // Data of an SOA ends with its serial and four times.
+            let place = |behind: usize| {
+                let token = entry.tokens.get(entry.tokens.len().checked_sub(behind)?)?;
+                Some(at(token)..at(token) + token.raw.len())
+            };
+            (self.serial_at, self.minimum_at) = (place(5), place(1));
+        }
+        let Some(owner) = place.owner.clone() else { return };
+        lines.push(Line {
+            span: line_start.map_or(0, |at| at + 1)..end,
+            blank: entry.blank,
+            owner,
+            key: key.filter(|key| key.rtype != Rtype::SOA),
+        });
     }
 
     fn fault(&mut self, place: &Place, line: u32, wrong: Wrong) {
@@ -161,7 +222,7 @@ impl<'r> Reader<'r> {
         let [range, left, rest @ ..] = rest else {
             return Err("`$GENERATE` wants a range and an owner".into());
         };
-        let range = Range::read(&range.text())?;
+        let range = Numbers::read(&range.text())?;
         let head = Head::read(rest)?;
         let rtype = head.rtype()?;
         let [right] = head.rest else {
@@ -201,9 +262,13 @@ impl<'r> Reader<'r> {
         }
         let ttl = self.ttl_of_set(place, line, &written, rtype, ttl);
         if rtype == Rtype::SOA {
+            self.latest = Some(SetKey { name: owner.clone(), rtype });
             return self.begin(&owner, ttl, data);
         }
         let key = SetKey { name: owner, rtype };
+        if self.lines.is_some() {
+            self.latest = Some(key.clone());
+        }
         let set = self.sets.entry(key).or_insert_with_key(|key| RecordSet::absent(key.clone()));
         let former = set.exists().then_some(set.ttl).filter(|former| *former != ttl);
         set.data.insert(data);

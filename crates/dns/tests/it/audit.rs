@@ -30,7 +30,7 @@ async fn seen(question: &Question) -> Audit {
 async fn sees_the_same_by_transfer_and_by_zone_file() {
     let world = World::start().await;
     let servers: Vec<SocketAddr> = vec![world.primary.address, world.secondary.address];
-    let key = Some(world.plan(shop()).key);
+    let key = Some(crate::world::key(&mut world.plan(shop())).clone());
     let from = From::Transfer { server: world.primary.address, key };
     let by_transfer = seen(&Question { servers: servers.clone(), ..question(from) }).await;
     let from = file(world.dir.path(), ZONE);

@@ -1,33 +1,45 @@
-//! What holds at every primary that takes updates, whoever made it.
+//! What holds at every provider, whoever made it and however its records are changed. The table
+//! of what can be promised where is printed by `the_table` and checked against what is seen.
 
 use crate::named::ZONE;
 use crate::primaries::{Lab, Make};
 use crate::world::{ENOUGH, call, contents, done, foreign, set, shop, ttl_and_data};
+use segue_dns::{Late, Swap};
 use segue_model::event::Phase;
 use segue_model::{EffectLeft, FaultKind};
 use segue_port::Observed;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-/// Changes there and back in which transfers look for a third state.
-const CHANGES: usize = 40;
-/// Edits of somebody else that race with changes of ours.
-const RACES: usize = 40;
+/// Changes there and back in which transfers look for a third state, and edits of somebody else
+/// that race with changes of ours: a few, or with `SEGUE_DNS_WHOLE` as many as `make dns` wants.
+fn rounds() -> (usize, usize) {
+    match std::env::var_os("SEGUE_DNS_WHOLE") {
+        None => (20, 40),
+        Some(_) => (250, 1_000),
+    }
+}
 
 /// TTLs are lowered, what is foreign stays, and taken back it is as before to the octet.
 async fn lowers_and_restores_ttls(make: Make) {
-    let lab = Lab::start(make, ZONE);
+    let lab = Lab::start(make, ZONE).await;
     let zone = lab.zone(shop());
     let before = contents(&zone).await;
     let lower = zone.lower_ttls();
     let (called, output) = done(&lower, Phase::Prepare).await;
     let lowered = contents(&zone).await;
-    assert_eq!(ttl_and_data(&lowered, "pay.example.test A"), json!([30, ["127.0.0.11"]]));
-    let text = json!([30, ["\"Source; exactly\" \"two parts\""]]);
+    // No lower than the provider allows.
+    let floor = zone.capabilities().ttl_min_s;
+    let ttl = floor.max(30);
+    assert_eq!(ttl_and_data(&lowered, "pay.example.test A"), json!([ttl, ["127.0.0.11"]]));
+    let text = json!([ttl, ["\"Source; exactly\" \"two parts\""]]);
     assert_eq!(ttl_and_data(&lowered, "pay.example.test TXT"), text);
-    assert_eq!(ttl_and_data(&lowered, "shop.example.test A"), json!([20, ["127.0.0.11"]]));
+    let shop_a = json!([floor.max(20), ["127.0.0.11"]]);
+    assert_eq!(ttl_and_data(&lowered, "shop.example.test A"), shop_a);
     assert_eq!(foreign(&before, &shop()), foreign(&lowered, &shop()));
     let lowered_at = output["lowered_at"].as_u64().unwrap();
     assert_eq!(output["safe_after_wall_ms"], lowered_at + 3_600_000);
@@ -37,15 +49,55 @@ async fn lowers_and_restores_ttls(make: Make) {
     assert_eq!(lower.observe(&called).await.unwrap(), Observed::NotApplied);
 }
 
+/// How long resolvers keep that a name does not exist is lowered and restored with the TTLs, and
+/// left alone where somebody else set it meanwhile.
+async fn lowers_and_restores_how_long_absence_is_kept(make: Make) {
+    let lab = Lab::start(make, ZONE).await;
+    let zone = lab.zone(shop());
+    let server = lab.servers[0];
+    if minimum(server).await != 60
+        || [Make::Command, Make::Route53, Make::Cloudflare].contains(&make)
+    {
+        let (_, output) = done(&zone.lower_ttls(), Phase::Prepare).await;
+        assert_eq!(output["former_minimum_s"], Value::Null);
+        return;
+    }
+    let (called, output) = done(&zone.lower_ttls(), Phase::Prepare).await;
+    assert_eq!((minimum(server).await, &output["former_minimum_s"]), (30, &json!(60)));
+    zone.lower_ttls().undo(&called).await.unwrap();
+    assert_eq!(minimum(server).await, 60);
+    let (_, output) = done(&zone.lower_ttls(), Phase::Prepare).await;
+    done(&zone.publish(), Phase::Cutover).await;
+    assert_eq!(minimum(server).await, 30);
+    done(&zone.restore_ttls(output.clone()), Phase::Settle).await;
+    assert_eq!(minimum(server).await, 60);
+    // Restored already: nothing is left to do.
+    let (_, again) = done(&zone.restore_ttls(output), Phase::Settle).await;
+    assert_eq!(again["former_minimum_s"], Value::Null);
+}
+
+/// Asks a server for the last field of the zone's SOA.
+async fn minimum(server: SocketAddr) -> u32 {
+    let asked = tokio::process::Command::new("dig")
+        .args(["+short", "+time=1", "+tries=3", "@127.0.0.1", "-p"])
+        .args([&server.port().to_string(), "example.test", "SOA"])
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+    text.split_whitespace().last().unwrap_or_default().parse().unwrap()
+}
+
 /// A set of changes is there as a whole or not at all, whenever somebody transfers the zone.
 async fn publishes_atomically(make: Make) {
-    let lab = Lab::start(make, ZONE);
+    let lab = Lab::start(make, ZONE).await;
     let zone = lab.zone(shop());
     let before = contents(&zone).await;
     let publish = zone.publish();
     let (called, _) = done(&publish, Phase::Cutover).await;
     let after = contents(&zone).await;
-    assert_eq!(ttl_and_data(&after, "pay.example.test AAAA"), json!([30, ["2001:db8::12"]]));
+    let ttl = zone.capabilities().ttl_min_s.max(30);
+    assert_eq!(ttl_and_data(&after, "pay.example.test AAAA"), json!([ttl, ["2001:db8::12"]]));
     let states = |all: &serde_json::Map<String, Value>| Value::Object(all.clone()).to_string();
     let stop = Arc::new(AtomicBool::new(false));
     let watcher = tokio::spawn({
@@ -59,20 +111,21 @@ async fn publishes_atomically(make: Make) {
             (seen, samples)
         }
     });
-    for _ in 0..CHANGES {
+    let (changes, _) = rounds();
+    for _ in 0..changes {
         publish.undo(&called).await.unwrap();
         publish.run(&called).await.unwrap();
     }
     stop.store(true, Ordering::SeqCst);
     let (seen, samples) = watcher.await.unwrap();
-    println!("{make:?}: {} changes, {samples} transfers, {} states", 2 * CHANGES, seen.len());
-    assert!(samples >= CHANGES / 2, "only {samples} transfers");
+    println!("{make:?}: {} changes, {samples} transfers, {} states", 2 * changes, seen.len());
+    assert!(samples >= changes / 2, "only {samples} transfers");
     assert_eq!(seen, BTreeSet::from([states(&before), states(&after)]));
 }
 
 /// An alias takes the place of addresses, and the other way round.
 async fn exchanges_an_address_for_an_alias(make: Make) {
-    let lab = Lab::start(make, ZONE);
+    let lab = Lab::start(make, ZONE).await;
     let owned = vec![
         set("shop", "A", &["127.0.0.11"], &[]),
         set("shop", "CNAME", &[], &["shop.provider.test."]),
@@ -82,7 +135,7 @@ async fn exchanges_an_address_for_an_alias(make: Make) {
     let (called, _) = done(&zone.publish(), Phase::Cutover).await;
     let after = contents(&zone).await;
     assert_eq!(ttl_and_data(&after, "shop.example.test A"), Value::Null);
-    let alias = json!([30, ["shop.provider.test."]]);
+    let alias = json!([zone.capabilities().ttl_min_s.max(30), ["shop.provider.test."]]);
     assert_eq!(ttl_and_data(&after, "shop.example.test CNAME"), alias);
     zone.publish().undo(&called).await.unwrap();
     assert_eq!(contents(&zone).await, before);
@@ -90,7 +143,7 @@ async fn exchanges_an_address_for_an_alias(make: Make) {
 
 /// What somebody edited is never overwritten, and always noticed.
 async fn never_writes_over_an_edit(make: Make) {
-    let lab = Lab::start(make, ZONE);
+    let lab = Lab::start(make, ZONE).await;
     let zone = lab.zone(shop());
     let publish = zone.publish();
     let prepared = publish.prepare(&call(Phase::Cutover, Value::Null)).await.unwrap();
@@ -106,16 +159,33 @@ async fn never_writes_over_an_edit(make: Make) {
     publish.run(&called).await.unwrap();
 }
 
+/// Returns the first address of a name, in the order of addresses.
+async fn address(server: SocketAddr, name: &str) -> String {
+    let asked = tokio::process::Command::new("dig")
+        .args(["+short", "+time=1", "+tries=3", "@127.0.0.1", "-p"])
+        .args([&server.port().to_string(), name, "A"])
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+    text.lines().min().unwrap_or_default().to_owned()
+}
+
 /// Somebody edits a neighbour, or the very set, at the same moment as we change ours: each of
 /// his edits is there afterwards.
 async fn races_with_an_editor(make: Make) {
-    let lab = Lab::start(make, ZONE);
+    let lab = Lab::start(make, ZONE).await;
+    if lab.zone(shop()).capabilities().swap == Swap::ReadAgain {
+        // Nothing is promised of an edit in the same milliseconds.
+        return;
+    }
     let zone = lab.zone(vec![set("shop", "A", &["127.0.0.11"], &["127.0.0.12"])]);
     let publish = zone.publish();
     let prepared = publish.prepare(&call(Phase::Cutover, Value::Null)).await.unwrap();
     let ours = call(Phase::Cutover, prepared);
     let (mut noticed, mut rebased) = (0, 0);
-    for number in 0..RACES {
+    let (_, races) = rounds();
+    for number in 0..races {
         // Every other time it is our own set.
         let name = if number % 2 == 0 { "shop" } else { "tenant" };
         let from = if number % 2 == 0 { "127.0.0.11" } else { "198.51.100.7" };
@@ -149,14 +219,14 @@ async fn races_with_an_editor(make: Make) {
             publish.undo(&ours).await.unwrap();
         }
     }
-    println!("{make:?}: {RACES} races, {noticed} noticed, {rebased} rebased");
-    assert_eq!(noticed, RACES / 2);
+    println!("{make:?}: {races} races, {noticed} noticed, {rebased} rebased");
+    assert_eq!(noticed, races / 2);
 }
 
 /// Once closed off, an update that was built before has no effect however late it arrives; what
 /// is there already is not sent again.
 async fn closes_off_what_was_sent(make: Make) {
-    let lab = Lab::start(make, ZONE);
+    let lab = Lab::start(make, ZONE).await;
     let zone = lab.zone(shop());
     let publish = zone.publish();
     let (called, _) = done(&publish, Phase::Cutover).await;
@@ -164,9 +234,85 @@ async fn closes_off_what_was_sent(make: Make) {
     publish.run(&called).await.unwrap();
     assert_eq!(zone.contents(ENOUGH).await.unwrap().serial(), serial, "nothing was sent");
     let before = contents(&zone).await;
+    let began = Instant::now();
     publish.quench(&called).await.unwrap();
-    assert!(zone.contents(ENOUGH).await.unwrap().serial() > serial);
+    match zone.capabilities().late {
+        Late::Refused => assert!(zone.contents(ENOUGH).await.unwrap().serial() > serial),
+        Late::WaitedFor => assert!(began.elapsed() >= Duration::from_secs(3)),
+        Late::CannotCome => {}
+    }
     assert_eq!(contents(&zone).await, before);
+    // And the zone can be changed again.
+    publish.undo(&called).await.unwrap();
+}
+
+/// Time between two changes that are looked at from outside: longer than three looks.
+const APART: Duration = Duration::from_millis(250);
+
+/// What resolvers see at the name servers: never a half where the table says so.
+async fn is_asked_while_it_changes(make: Make) {
+    let lab = Lab::start(make, ZONE).await;
+    let zone = lab.zone(shop());
+    let publish = zone.publish();
+    let (called, _) = done(&publish, Phase::Cutover).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let watcher = tokio::spawn({
+        let (server, stop) = (lab.servers[0], stop.clone());
+        async move {
+            let (mut halves, mut samples) = (0, 0);
+            while !stop.load(Ordering::SeqCst) {
+                // Both names are published in one change. What lies between two looks at one
+                // of them that see the same is as old as they are: changes are further apart.
+                let first = address(server, "shop.example.test").await;
+                let other = address(server, "pay.example.test").await;
+                let again = address(server, "shop.example.test").await;
+                halves += usize::from(first == again && first != other);
+                samples += 1;
+            }
+            (halves, samples)
+        }
+    });
+    for _ in 0..10 {
+        publish.undo(&called).await.unwrap();
+        tokio::time::sleep(APART).await;
+        publish.run(&called).await.unwrap();
+        tokio::time::sleep(APART).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let (halves, samples) = watcher.await.unwrap();
+    println!("{make:?}: {samples} looks, {halves} of them at a half");
+    assert!(samples >= 10, "only {samples} looks");
+    if zone.capabilities().atomic_when_asked {
+        assert_eq!(halves, 0);
+    } else if make == Make::Cloudflare {
+        assert!(halves > 0, "this look would not see a half");
+    }
+}
+
+/// The table that people read is the one that the drivers give.
+#[test]
+fn the_table() {
+    let table = segue_dns::capability_table();
+    println!(
+        "| driver | all or none | whole when asked | foreign edit | late change | lowest TTL | most | own NS |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for row in &table {
+        let word = |yes| if yes { "yes" } else { "no" };
+        println!(
+            "| {} | {} | {} | {} | {} | {} s | {} | {} |",
+            row.driver,
+            word(row.all_or_none),
+            word(row.atomic_when_asked),
+            row.swap,
+            row.late,
+            row.ttl_min_s,
+            row.largest,
+            word(row.own_ns),
+        );
+    }
+    let names: BTreeSet<_> = table.iter().map(|row| row.driver).collect();
+    assert_eq!(names.len(), 6);
 }
 
 macro_rules! at_every_make {
@@ -180,14 +326,31 @@ macro_rules! at_every_make {
         mod powerdns {
             $(#[tokio::test] async fn $test() { super::$test(super::Make::PowerDns).await })*
         }
+        mod powerdns_api {
+            $(#[tokio::test] async fn $test() { super::$test(super::Make::PowerDnsApi).await })*
+        }
+        mod zone_file {
+            $(#[tokio::test] async fn $test() { super::$test(super::Make::ZoneFile).await })*
+        }
+        mod command {
+            $(#[tokio::test] async fn $test() { super::$test(super::Make::Command).await })*
+        }
+        mod route53 {
+            $(#[tokio::test] async fn $test() { super::$test(super::Make::Route53).await })*
+        }
+        mod cloudflare {
+            $(#[tokio::test] async fn $test() { super::$test(super::Make::Cloudflare).await })*
+        }
     };
 }
 
 at_every_make!(
     lowers_and_restores_ttls,
+    lowers_and_restores_how_long_absence_is_kept,
     publishes_atomically,
     exchanges_an_address_for_an_alias,
     never_writes_over_an_edit,
     races_with_an_editor,
     closes_off_what_was_sent,
+    is_asked_while_it_changes,
 );

@@ -4,12 +4,18 @@
 
 mod audit;
 mod checks;
+mod clouds;
 mod conformance;
 mod effects;
+mod fakes;
+mod guards;
+mod kill;
 mod late;
+mod moto;
 mod named;
 mod primaries;
 mod servers;
+mod signing;
 mod watch;
 mod wire;
 mod world;

@@ -41,12 +41,17 @@ pub(crate) enum Role {
     SecondaryOf(SocketAddr),
     /// Serves its file and takes nothing.
     Deaf,
+    /// The same, and reads it again when `rndc` says so.
+    Controlled,
+    /// Takes updates, and signs the zone.
+    Signing,
 }
 
 /// A running server; ends with the value.
 pub(crate) struct Named {
     child: Child,
     pub(crate) address: SocketAddr,
+    dir: PathBuf,
 }
 
 impl Named {
@@ -83,13 +88,23 @@ impl Named {
                 break;
             }
             if log.contains("] running\n") || log.contains(" running\n") {
-                return Some(Self { child, address });
+                return Some(Self { child, address, dir: dir.to_owned() });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         let _ = child.kill();
         let _ = child.wait();
         None
+    }
+}
+
+impl Named {
+    /// Returns the words of an `rndc` command for this server.
+    pub(crate) fn rndc(&self, words: &[&str]) -> Vec<String> {
+        let port = fs::read_to_string(self.dir.join("control")).unwrap();
+        let key = self.dir.join("rndc.key").display().to_string();
+        let first = ["/usr/sbin/rndc", "-k", &key, "-s", "127.0.0.1", "-p", &port];
+        first.iter().chain(words).map(ToString::to_string).collect()
     }
 }
 
@@ -111,6 +126,7 @@ pub(crate) fn free_port() -> SocketAddr {
 }
 
 fn config_text(dir: &Path, port: u16, role: &Role) -> String {
+    let controlled = matches!(role, Role::Controlled);
     let role = match role {
         Role::Primary => "type primary; notify no; allow-transfer { key mig-key; };
             update-policy { grant mig-key zonesub ANY; };"
@@ -121,14 +137,34 @@ fn config_text(dir: &Path, port: u16, role: &Role) -> String {
             primary.ip(),
             primary.port()
         ),
-        Role::Deaf => "type primary; notify no;".to_owned(),
+        Role::Signing => format!(
+            "type primary; notify no; allow-transfer {{ key mig-key; }}; dnssec-policy default;
+             inline-signing no; key-directory \"{}\";
+             update-policy {{ grant mig-key zonesub ANY; }};",
+            dir.display()
+        ),
+        Role::Deaf | Role::Controlled => {
+            "type primary; notify no; masterfile-format text; allow-transfer { any; };".to_owned()
+        }
+    };
+    let control = free_port();
+    let key = format!("key rndc-key {{ algorithm hmac-sha256; secret \"{}\"; }};\n", SECRETS[1]);
+    fs::write(dir.join("control"), control.port().to_string()).unwrap();
+    fs::write(dir.join("rndc.key"), &key).unwrap();
+    let controls = if controlled {
+        let port = control.port();
+        format!(
+            "{key} controls {{ inet 127.0.0.1 port {port} allow {{ any; }} keys {{ rndc-key; }}; }};"
+        )
+    } else {
+        "controls { };".to_owned()
     };
     format!(
         "key mig-key {{ algorithm hmac-sha256; secret \"{}\"; }};
          options {{ directory \"{}\"; pid-file none; session-keyfile none; lock-file none;
            listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no;
            dnssec-validation no; empty-zones-enable no; serial-query-rate 1000; }};
-         controls {{ }};
+         {controls}
          zone \"example.test\" {{ {role} file \"zone\"; }};\n",
         SECRETS[0],
         dir.display()

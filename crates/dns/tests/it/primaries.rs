@@ -1,9 +1,12 @@
-//! Private primaries of three makes that take signed updates: BIND, Knot DNS, PowerDNS.
+//! Providers of `example.test`, each with its way to change records: private primaries of three
+//! makes that take signed updates, an API, a zone file, a program, and stand-ins of two clouds.
 
+use crate::fakes::cloudflare::{self, Cloudflare};
+use crate::fakes::route53::{self, Route53};
 use crate::named::{Named, Role, SECRETS, free_port, secret_file};
 use crate::world::zone as zone_of;
 use segue_dns::Zone;
-use segue_model::plan::{OwnedSet, SecretRef, TsigKey, ZonePlan};
+use segue_model::plan::{AuthorityPlan, OwnedSet, SecretRef, TsigKey, ZonePlan};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,24 +15,38 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Whose server it is.
+/// Whose server it is, and how its records are changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Make {
     Bind,
     Knot,
     PowerDns,
+    /// Signs what changes.
+    BindSigned,
+    KnotSigned,
+    PowerDnsSigned,
+    /// Has signatures that somebody else made, and makes none.
+    KnotPresigned,
+    PowerDnsApi,
+    ZoneFile,
+    Command,
+    Route53,
+    Cloudflare,
 }
 
-/// A primary for `example.test` that takes updates, transfers and NOTIFY with `mig-key`.
+/// A provider of `example.test`.
 pub(crate) struct Lab {
-    _server: Server,
-    pub(crate) address: SocketAddr,
+    pub(crate) server: Server,
+    authority: AuthorityPlan,
+    pub(crate) servers: Vec<SocketAddr>,
     pub(crate) dir: TempDir,
 }
 
-enum Server {
-    Bind { _named: Named },
+pub(crate) enum Server {
+    Bind(#[allow(dead_code, reason = "ends with the lab")] Named),
     Other { child: Child },
+    Route53(Route53),
+    Cloudflare(Cloudflare),
 }
 
 impl Drop for Server {
@@ -42,42 +59,174 @@ impl Drop for Server {
 }
 
 impl Lab {
-    pub(crate) fn start(make: Make, zone: &str) -> Self {
+    pub(crate) async fn start(make: Make, zone: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (server, address) = match make {
-            Make::Bind => {
-                let named = Named::start(dir.path(), "primary", zone, &Role::Primary);
-                let address = named.address;
-                (Server::Bind { _named: named }, address)
-            }
-            Make::Knot => other(dir.path(), zone, knot),
-            Make::PowerDns => other(dir.path(), zone, powerdns),
-        };
-        Self { _server: server, address, dir }
-    }
-
-    pub(crate) fn zone(&self, records: Vec<OwnedSet>) -> Arc<Zone> {
-        let secret = secret_file(self.dir.path(), SECRETS[0]);
-        zone_of(ZonePlan {
-            zone: "example.test".into(),
-            primary: self.address,
-            servers: vec![self.address],
+        let place =
+            |secret: &str| SecretRef(format!("file:{}", secret_file(dir.path(), secret).display()));
+        let update = |primary| AuthorityPlan::Update {
+            primary,
             key: TsigKey {
                 name: "mig-key".into(),
                 algorithm: "hmac-sha256".into(),
-                secret: SecretRef(format!("file:{}", secret.display())),
+                secret: place(SECRETS[0]),
             },
+        };
+        let (server, servers, authority) = match make {
+            Make::Bind | Make::BindSigned | Make::Command => {
+                let signs = make == Make::BindSigned;
+                let role = if signs { Role::Signing } else { Role::Primary };
+                let named = Named::start(dir.path(), "primary", zone, &role);
+                let address = named.address;
+                let authority = match make {
+                    Make::Command => AuthorityPlan::Command { command: hook(dir.path(), address) },
+                    _ => update(address),
+                };
+                (Server::Bind(named), vec![address], authority)
+            }
+            Make::Knot | Make::PowerDns => {
+                let prepare = if make == Make::Knot { knot } else { powerdns };
+                let (server, address) = other(dir.path(), zone, prepare);
+                (server, vec![address], update(address))
+            }
+            Make::KnotSigned | Make::KnotPresigned => {
+                let (server, address) = other(dir.path(), zone, |home, file, port| {
+                    let command = knot(home, file, port);
+                    if make == Make::KnotPresigned {
+                        sign(home, file);
+                    } else {
+                        let config = home.join("knot.conf");
+                        let text = fs::read_to_string(&config).unwrap();
+                        fs::write(config, text + "    dnssec-signing: on\n").unwrap();
+                    }
+                    command
+                });
+                (server, vec![address], update(address))
+            }
+            Make::PowerDnsSigned => {
+                let (server, address) = other(dir.path(), zone, |home, file, port| {
+                    let command = powerdns(home, file, port);
+                    pdnsutil(home, &["secure-zone", "example.test"]);
+                    command
+                });
+                (server, vec![address], update(address))
+            }
+            Make::PowerDnsApi => {
+                let api = free_port();
+                let (server, address) = other(dir.path(), zone, |home, file, port| {
+                    with_api(powerdns(home, file, port), home, api)
+                });
+                let authority = AuthorityPlan::Powerdns {
+                    url: format!("http://{api}"),
+                    server: "localhost".into(),
+                    key: place(API_KEY),
+                };
+                (server, vec![address], authority)
+            }
+            Make::ZoneFile => {
+                let named = Named::start(dir.path(), "primary", zone, &Role::Controlled);
+                let address = named.address;
+                let authority = AuthorityPlan::ZoneFile {
+                    file: dir.path().join("primary/zone"),
+                    reload: named.rndc(&["reload", "example.test"]),
+                };
+                (Server::Bind(named), vec![address], authority)
+            }
+            Make::Route53 => {
+                let cloud = Route53::start(zone, 10_000).await;
+                let servers = cloud.edges.iter().map(|edge| edge.address).collect();
+                let authority = AuthorityPlan::Route53 {
+                    url: format!("http://{}", cloud.address),
+                    zone_id: route53::ZONE_ID.into(),
+                    access_key: place(route53::ACCESS_KEY),
+                    secret_key: place(route53::SECRET_KEY),
+                };
+                (Server::Route53(cloud), servers, authority)
+            }
+            Make::Cloudflare => {
+                let cloud = Cloudflare::start(zone).await;
+                let servers = vec![cloud.edge.address];
+                let authority = AuthorityPlan::Cloudflare {
+                    url: format!("http://{}", cloud.address),
+                    zone_id: cloudflare::ZONE_ID.into(),
+                    token: place(cloudflare::TOKEN),
+                    batch_max: 200,
+                    ttl_min_s: cloudflare::TTL_MIN,
+                };
+                (Server::Cloudflare(cloud), servers, authority)
+            }
+        };
+        Self { server, authority, servers, dir }
+    }
+
+    pub(crate) fn plan(&self, records: Vec<OwnedSet>) -> ZonePlan {
+        ZonePlan {
+            zone: "example.test".into(),
+            provider: None,
+            servers: self.servers.clone(),
+            authority: self.authority.clone(),
             records,
             lowered_ttl_s: 30,
-        })
+            lowered_other_ttl_s: 30,
+            allow: Vec::new(),
+        }
     }
+
+    pub(crate) fn zone(&self, records: Vec<OwnedSet>) -> Arc<Zone> {
+        zone_of(self.plan(records))
+    }
+}
+
+/// Signs a zone's file with keys that its server never gets.
+fn sign(home: &Path, file: &Path) {
+    let run = |tool: &str, words: &[&str]| {
+        let mut command = Command::new(program(tool, "bind9-utils"));
+        let done = command.current_dir(home).args(words).output().unwrap();
+        assert!(done.status.success(), "{tool}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    run("dnssec-keygen", &["-q", "-a", "ECDSAP256SHA256", "-f", "KSK", "example.test"]);
+    run("dnssec-keygen", &["-q", "-a", "ECDSAP256SHA256", "example.test"]);
+    let file = file.display().to_string();
+    run("dnssec-signzone", &["-q", "-S", "-P", "-o", "example.test", "-f", &file, &file]);
+}
+
+/// The key of PowerDNS's API.
+const API_KEY: &str = "api-key-of-the-lab";
+
+fn with_api(mut command: Command, home: &Path, api: SocketAddr) -> Command {
+    let file = home.join("pdns.conf");
+    let text = fs::read_to_string(&file).unwrap();
+    let more = format!(
+        "api=yes\napi-key={API_KEY}\nwebserver=yes\nwebserver-address=127.0.0.1\n\
+         webserver-port={}\nwebserver-allow-from=127.0.0.0/8\n",
+        api.port()
+    );
+    fs::write(file, text + &more).unwrap();
+    command.stdin(Stdio::null());
+    command
+}
+
+/// An operator's program: the one of the documentation, which drives BIND by `dig` and
+/// `nsupdate`.
+fn hook(dir: &Path, primary: SocketAddr) -> Vec<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/dns-command.pl");
+    let key = dir.join("hook.key");
+    let text = format!("key mig-key {{ algorithm hmac-sha256; secret \"{}\"; }};\n", SECRETS[0]);
+    fs::write(&key, text).unwrap();
+    let words = [
+        program("perl", "perl").display().to_string(),
+        script.display().to_string(),
+        primary.ip().to_string(),
+        primary.port().to_string(),
+        key.display().to_string(),
+    ];
+    words.to_vec()
 }
 
 /// Starts a server by the command that `prepare` returns; once more if its port was taken.
 fn other(
     dir: &Path,
     zone: &str,
-    prepare: fn(&Path, &Path, u16) -> Command,
+    prepare: impl Fn(&Path, &Path, u16) -> Command,
 ) -> (Server, SocketAddr) {
     let mut log = PathBuf::new();
     for number in 0..3 {
@@ -190,14 +339,17 @@ fn powerdns(home: &Path, zone: &Path, port: u16) -> Command {
         &["set-meta", "example.test", "SOA-EDIT-DNSUPDATE", "INCREASE"],
     ];
     for step in steps {
-        let mut command = Command::new(program("pdnsutil", "pdns-server"));
-        let done = command.arg(format!("--config-dir={}", home.display())).args(step).output();
-        let done = done.unwrap();
-        assert!(done.status.success(), "{step:?}: {}", String::from_utf8_lossy(&done.stderr));
+        pdnsutil(home, step);
     }
     let mut command = Command::new(program("pdns_server", "pdns-server"));
     command.arg(format!("--config-dir={}", home.display()));
     command
+}
+
+fn pdnsutil(home: &Path, step: &[&str]) {
+    let mut command = Command::new(program("pdnsutil", "pdns-server"));
+    let done = command.arg(format!("--config-dir={}", home.display())).args(step).output().unwrap();
+    assert!(done.status.success(), "{step:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// Returns the path of a program, also where an ordinary user's PATH does not lead.

@@ -1,7 +1,7 @@
 //! Servers that lag, servers that do not answer, keys that do not fit.
 
 use crate::named::{Named, Role, SECRETS, ZONE, secret_file};
-use crate::world::{World, call, contents, done, equal, sampled, shop, zone};
+use crate::world::{World, call, contents, done, equal, key, sampled, shop, zone};
 use segue_model::event::Phase;
 use segue_model::plan::{SecretRef, ZonePlan};
 use segue_model::{EffectLeft, FaultKind, Severity, What};
@@ -55,11 +55,11 @@ async fn says_what_is_wrong_with_the_key() {
     let good = world.plan(shop());
     let secret = secret_file(world.dir.path(), SECRETS[1]);
     let mut other_secret = good.clone();
-    other_secret.key.secret = SecretRef(format!("file:{}", secret.display()));
+    key(&mut other_secret).secret = SecretRef(format!("file:{}", secret.display()));
     let mut other_name = good.clone();
-    other_name.key.name = "nobody".into();
+    key(&mut other_name).name = "nobody".into();
     let mut other_algorithm = good.clone();
-    other_algorithm.key.algorithm = "hmac-md5".into();
+    key(&mut other_algorithm).algorithm = "hmac-md5".into();
     let cases: [(ZonePlan, &str, &str); 3] = [
         (other_secret, "SG0305", "secret differs"),
         (other_name, "SG0305", "does not know the key"),
@@ -91,7 +91,7 @@ async fn measures_safe_after_from_the_last_server() {
     let at = |server: &Value| server["at_ms"].as_u64().unwrap();
     let last = output["servers"].as_array().unwrap().iter().map(at).max().unwrap();
     assert_eq!(output["published_at"].as_u64(), Some(last));
-    // AAAA did not exist: resolvers may keep that for the negative TTL of 60 s.
-    assert_eq!(output["safe_after_wall_ms"].as_u64(), Some(last + 60_000));
+    // AAAA did not exist: resolvers may keep that for the negative TTL, which was lowered to 30 s.
+    assert_eq!(output["safe_after_wall_ms"].as_u64(), Some(last + 30_000));
     assert!(output["safe_after_boot_ms"].is_u64());
 }

@@ -3,7 +3,7 @@
 use crate::named::{Named, Role, SECRETS, ZONE, secret_file};
 use segue_dns::{Settings, Zone};
 use segue_model::event::{Attempt, Phase};
-use segue_model::plan::{OwnedSet, SecretRef, TsigKey, ZonePlan};
+use segue_model::plan::{AuthorityPlan, OwnedSet, SecretRef, TsigKey, ZonePlan};
 use segue_model::{Epoch, Sides, What};
 use segue_port::{Authority, Call, Effect, Facts, NoProgress};
 use serde_json::{Value, json};
@@ -42,15 +42,20 @@ impl World {
         let secret = secret_file(self.dir.path(), SECRETS[0]);
         ZonePlan {
             zone: "example.test".into(),
-            primary: self.primary.address,
+            provider: None,
             servers: vec![self.primary.address, self.secondary.address],
-            key: TsigKey {
-                name: "mig-key".into(),
-                algorithm: "hmac-sha256".into(),
-                secret: SecretRef(format!("file:{}", secret.display())),
+            authority: AuthorityPlan::Update {
+                primary: self.primary.address,
+                key: TsigKey {
+                    name: "mig-key".into(),
+                    algorithm: "hmac-sha256".into(),
+                    secret: SecretRef(format!("file:{}", secret.display())),
+                },
             },
             records,
             lowered_ttl_s: 30,
+            lowered_other_ttl_s: 30,
+            allow: Vec::new(),
         }
     }
 
@@ -60,7 +65,11 @@ impl World {
 
     /// Returns a zone over another address of the primary.
     pub(crate) fn zone_via(&self, primary: SocketAddr, records: Vec<OwnedSet>) -> Arc<Zone> {
-        zone(ZonePlan { primary, ..self.plan(records) })
+        let mut plan = self.plan(records);
+        if let AuthorityPlan::Update { primary: former, .. } = &mut plan.authority {
+            *former = primary;
+        }
+        zone(plan)
     }
 }
 
@@ -151,5 +160,13 @@ pub(crate) async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool)
     while !holds().await {
         assert!(Instant::now() < deadline, "gave up waiting: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Returns the key of a plan that has one.
+pub(crate) fn key(plan: &mut ZonePlan) -> &mut TsigKey {
+    match &mut plan.authority {
+        AuthorityPlan::Update { key, .. } => key,
+        other => panic!("{other:?}"),
     }
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 /// ```
 pub fn settle(families: &Families, lowered: &Value, confirmed_at_boot_ms: Option<u64>) -> Table {
     let former = |place: usize| {
-        let zone = families.plan.unit.zones.get(place).map(|plan| zone_part(&plan.zone));
+        let zone = families.plan.unit.zones.get(place).map(|plan| zone_part(&plan.label()));
         zone.and_then(|part| lowered.get(part).cloned()).unwrap_or(Value::Null)
     };
     let remembered = Remembered::default();

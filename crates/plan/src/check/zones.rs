@@ -3,9 +3,10 @@
 use super::Found;
 use super::names::{domain, secret};
 use segue_model::Side;
-use segue_model::plan::{OwnedSet, UnitPlan, ZonePlan};
-use std::collections::BTreeMap;
+use segue_model::plan::{AuthorityPlan, OwnedSet, TsigKey, UnitPlan, ZonePlan};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 /// TSIG algorithms that Segue speaks (RFC 8945 section 6).
 const ALGORITHMS: [&str; 4] = ["hmac-sha1", "hmac-sha256", "hmac-sha384", "hmac-sha512"];
@@ -16,14 +17,32 @@ const TYPES: [&str; 13] = [
 ];
 
 pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
-    found.duplicates(
-        "zone",
-        unit.zones.iter().map(|zone| (format!("zone[{}]", zone.zone), zone.zone.as_str())),
-    );
+    let labels: Vec<_> = unit.zones.iter().map(ZonePlan::label).collect();
+    found.duplicates("zone", labels.iter().map(|label| (format!("zone[{label}]"), label.as_ref())));
+    let mut seen = BTreeSet::new();
     for zone in &unit.zones {
-        let at = format!("zone[{}]", zone.zone);
+        let at = format!("zone[{}]", zone.label());
         servers(found, &at, zone);
-        key(found, &at, zone);
+        authority(found, &at, &zone.authority);
+        // Every provider of a zone has the same records.
+        if zone.provider.is_some() && !seen.insert(&zone.zone) {
+            continue;
+        }
+        if let Some(text) = domain(&zone.zone, true) {
+            found.add(
+                "SG0711",
+                format!("{at}.zone"),
+                text,
+                "write the zone's name, lower case, without dot at the end",
+            );
+        }
+        let ttls = [
+            ("lowered_ttl_s", zone.lowered_ttl_s),
+            ("lowered_other_ttl_s", zone.lowered_other_ttl_s),
+        ];
+        for (key, ttl) in ttls.into_iter().filter(|(_, ttl)| !(1..=3600).contains(ttl)) {
+            found.add("SG0725", format!("{at}.{key}"), format!("{ttl} seconds"), "write 1 to 3600");
+        }
         if zone.records.is_empty() {
             found.add(
                 "SG0714",
@@ -40,44 +59,116 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
 }
 
 fn servers(found: &mut Found, at: &str, zone: &ZonePlan) {
-    if let Some(text) = domain(&zone.zone, true) {
-        found.add(
-            "SG0711",
-            format!("{at}.zone"),
-            text,
-            "write the zone's name, lower case, without dot at the end",
-        );
-    }
-    if !zone.servers.contains(&zone.primary) {
-        found.add(
+    match zone.authority.update() {
+        Some((primary, _)) if !zone.servers.contains(&primary) => found.add(
             "SG0716",
             format!("{at}.servers"),
-            format!("the primary {} is not among the servers", zone.primary),
+            format!("the primary {primary} is not among the servers"),
             "list every address of every authoritative server, the primary included",
-        );
+        ),
+        None if zone.servers.is_empty() => found.add(
+            "SG0716",
+            format!("{at}.servers"),
+            "no name server is named",
+            "list every address of every name server that answers from these records",
+        ),
+        _ => {}
     }
     let servers: Vec<_> = zone.servers.iter().map(ToString::to_string).collect();
     found.duplicates("server", servers.iter().map(|s| (format!("{at}.servers"), s.as_str())));
-    if !(1..=3600).contains(&zone.lowered_ttl_s) {
+}
+
+fn authority(found: &mut Found, at: &str, authority: &AuthorityPlan) {
+    let program = |found: &mut Found, key: &str, words: &[String]| {
+        if !words.first().is_some_and(|first| Path::new(first).is_absolute()) {
+            found.add(
+                "SG0735",
+                format!("{at}.{key}"),
+                "this is no command",
+                "write its words as a list, the first an absolute path; no shell reads them",
+            );
+        }
+    };
+    match authority {
+        AuthorityPlan::Update { key, .. } => tsig_key(found, at, key),
+        AuthorityPlan::Powerdns { url, .. } => web(found, at, url),
+        AuthorityPlan::ZoneFile { file, reload } => {
+            program(found, "reload", reload);
+            if !file.is_absolute() {
+                found.add(
+                    "SG0735",
+                    format!("{at}.file"),
+                    format!("`{}` is no absolute path", file.display()),
+                    "write the whole path",
+                );
+            }
+        }
+        AuthorityPlan::Route53 { url, zone_id, .. } => {
+            web(found, at, url);
+            id(found, at, zone_id);
+        }
+        AuthorityPlan::Cloudflare { url, zone_id, batch_max, ttl_min_s, .. } => {
+            web(found, at, url);
+            id(found, at, zone_id);
+            if !(1..=3500).contains(batch_max) || !(1..=3600).contains(ttl_min_s) {
+                found.add(
+                    "SG0735",
+                    format!("{at}.cloudflare"),
+                    format!("`batch_max` {batch_max} or `ttl_min_s` {ttl_min_s} is out of range"),
+                    "write 1 to 3500 records and 1 to 3600 seconds",
+                );
+            }
+        }
+        AuthorityPlan::Command { command } => program(found, "command", command),
+    }
+    if !matches!(authority, AuthorityPlan::Update { .. }) {
+        for place in authority.secrets() {
+            secret(found, &format!("{at}.{}", authority.kind()), place);
+        }
+    }
+}
+
+/// Keys travel in a header: outside this machine only encrypted.
+fn web(found: &mut Found, at: &str, url: &str) {
+    let host = |rest: &str| rest.split(['/', ':']).next().unwrap_or_default().to_owned();
+    let here = |rest: &str| host(rest) == "localhost" || host(rest).starts_with("127.");
+    let right = match url.split_once("://") {
+        Some(("https", rest)) => !host(rest).is_empty() && !rest.contains(['@', '?', '#']),
+        Some(("http", rest)) => here(rest) && !rest.contains(['@', '?', '#']),
+        _ => false,
+    };
+    if !right {
         found.add(
-            "SG0725",
-            format!("{at}.lowered_ttl_s"),
-            format!("{} seconds", zone.lowered_ttl_s),
-            "write 1 to 3600",
+            "SG0735",
+            format!("{at}.url"),
+            format!("{url:?} is no address of an API"),
+            "write `https://host/path`; `http://` only to 127.0.0.1 or localhost, because the key \
+             travels along",
         );
     }
 }
 
-fn key(found: &mut Found, at: &str, zone: &ZonePlan) {
-    if !ALGORITHMS.contains(&zone.key.algorithm.as_str()) {
+fn id(found: &mut Found, at: &str, id: &str) {
+    if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric()) {
+        found.add(
+            "SG0735",
+            format!("{at}.zone_id"),
+            format!("{id:?} is no zone id"),
+            "write the id that the provider shows, letters and digits",
+        );
+    }
+}
+
+fn tsig_key(found: &mut Found, at: &str, key: &TsigKey) {
+    if !ALGORITHMS.contains(&key.algorithm.as_str()) {
         found.add(
             "SG0717",
             format!("{at}.key.algorithm"),
-            format!("`{}` is not known", zone.key.algorithm),
+            format!("`{}` is not known", key.algorithm),
             format!("write one of {}", ALGORITHMS.join(", ")),
         );
     }
-    if domain(&zone.key.name.to_ascii_lowercase(), true).is_some() {
+    if domain(&key.name.to_ascii_lowercase(), true).is_some() {
         found.add(
             "SG0717",
             format!("{at}.key.name"),
@@ -85,7 +176,7 @@ fn key(found: &mut Found, at: &str, zone: &ZonePlan) {
             "write it as in the server's configuration, without dot at the end",
         );
     }
-    secret(found, &format!("{at}.key.secret"), &zone.key.secret);
+    secret(found, &format!("{at}.key.secret"), &key.secret);
 }
 
 fn record(found: &mut Found, at: &str, zone: &ZonePlan, set: &OwnedSet, unit: &UnitPlan) {

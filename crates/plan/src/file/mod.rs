@@ -11,6 +11,7 @@ mod policy;
 mod secret;
 mod timeline;
 mod unit;
+mod zone;
 
 pub use fleet::{
     ApprovalFile, DutyFile, FleetFile, FreezeFile, JointFile, LimitsFile, PeopleFile,
@@ -29,8 +30,12 @@ pub use policy::PolicyFile;
 pub use secret::SecretText;
 pub use timeline::TimelineFile;
 pub use unit::{
-    BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, KeyFile, ProbeFile,
-    RecordFile, ServerFile, SideFile, TreeFile, UnitFile, WorkerFile, ZoneFile,
+    BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, ProbeFile, ServerFile,
+    SideFile, TreeFile, UnitFile, WorkerFile,
+};
+pub use zone::{
+    AuthorityFile, CloudflareFile, KeyFile, PowerdnsFile, RecordFile, Route53File, UpdateFile,
+    ZoneFile, ZoneFileFile, ZoneGuardFile,
 };
 
 use schemars::JsonSchema;

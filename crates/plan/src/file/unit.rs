@@ -127,61 +127,6 @@ pub struct TreeFile {
     pub exclude: Vec<String>,
 }
 
-/// A DNS zone and the record sets that the unit owns in it.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ZoneFile {
-    /// The zone's name, lower case, without trailing dot.
-    pub zone: String,
-    /// The server that takes updates, with port.
-    pub primary: SocketAddr,
-    /// Every address of every authoritative server, the primary included.
-    pub servers: Vec<SocketAddr>,
-    /// TTL of the owned sets while the unit may move, seconds. Default: 60.
-    #[serde(default = "lowered_ttl_s")]
-    pub lowered_ttl_s: u32,
-    /// The TSIG key.
-    pub key: KeyFile,
-    /// The owned record sets. At least one.
-    pub record: Vec<RecordFile>,
-}
-
-fn lowered_ttl_s() -> u32 {
-    60
-}
-
-/// A TSIG key for UPDATE, AXFR and NOTIFY.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeyFile {
-    /// The key's name.
-    pub name: String,
-    /// `hmac-sha256`, `hmac-sha384`, `hmac-sha512` or `hmac-sha1`. Default: `hmac-sha256`.
-    #[serde(default = "algorithm")]
-    pub algorithm: String,
-    /// Where the secret is, in base64: `file:/path` or `env:NAME`.
-    pub secret: SecretText,
-}
-
-fn algorithm() -> String {
-    "hmac-sha256".to_owned()
-}
-
-/// A record set that the unit owns: data of one type at one name.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RecordFile {
-    /// Owner name in full, lower case, without trailing dot.
-    pub name: String,
-    /// Type in capitals, such as `A`.
-    #[serde(rename = "type")]
-    pub rtype: String,
-    /// Data while the unit is at the source, in presentation format.
-    pub source: Vec<String>,
-    /// Data while the unit is at the target.
-    pub target: Vec<String>,
-}
-
 /// A cron job or queue worker.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

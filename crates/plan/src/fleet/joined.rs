@@ -38,13 +38,13 @@ pub(super) fn add(into: &mut Plan, from: Plan, problems: &mut Vec<Problem>) {
         tree
     }));
     for zone in from.unit.zones {
-        match unit.zones.iter_mut().find(|known| known.zone == zone.zone) {
+        match unit.zones.iter_mut().find(|known| known.label() == zone.label()) {
             Some(known) => {
-                let same = known.primary == zone.primary && known.key == zone.key;
-                if !same || known.servers != zone.servers {
+                if known.authority != zone.authority || known.servers != zone.servers {
                     let text = format!(
                         "zone {} has other servers or another key in `{}`",
-                        zone.zone, unit.name
+                        zone.label(),
+                        unit.name
                     );
                     problems.push(refused(
                         format!("{name}: zone[{}]", zone.zone),
@@ -53,7 +53,10 @@ pub(super) fn add(into: &mut Plan, from: Plan, problems: &mut Vec<Problem>) {
                     ));
                 }
                 known.lowered_ttl_s = known.lowered_ttl_s.min(zone.lowered_ttl_s);
+                known.lowered_other_ttl_s = known.lowered_other_ttl_s.min(zone.lowered_other_ttl_s);
                 known.records.extend(zone.records);
+                // What one unit means to do is not what another one is allowed: both must.
+                known.allow.retain(|guard| zone.allow.contains(guard));
             }
             None => unit.zones.push(zone),
         }

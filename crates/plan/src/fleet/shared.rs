@@ -158,7 +158,11 @@ fn owned(unit: &UnitPlan) -> Vec<Owned<'_>> {
         owned.extend(databases.map(|d| Owned::Schema(&d.schema, d.servers.get(side).address)));
         owned.extend(unit.trees.iter().map(|tree| Owned::Folder(tree.roots.get(side), side)));
     }
-    let sets = unit.zones.iter().flat_map(|zone| &zone.records);
+    // Every provider of a zone has the same records.
+    let once = |place: &usize| {
+        unit.zones[..*place].iter().all(|before| before.zone != unit.zones[*place].zone)
+    };
+    let sets = (0..unit.zones.len()).filter(once).flat_map(|place| &unit.zones[place].records);
     owned.extend(sets.map(|set| Owned::RecordSet(&set.name, &set.rtype)));
     owned
 }

@@ -179,7 +179,7 @@ fn secrets(plan: &Plan) -> BTreeSet<(String, String)> {
     let databases = unit.databases.iter();
     let databases =
         databases.flat_map(|d| [&d.servers.source.password, &d.servers.target.password]);
-    let all = databases.chain(unit.zones.iter().map(|zone| &zone.key.secret));
+    let all = databases.chain(unit.zones.iter().flat_map(|zone| zone.authority.secrets()));
     all.filter_map(|SecretRef(text)| text.split_once(':'))
         .map(|(kind, place)| (kind.to_owned(), place.to_owned()))
         .collect()

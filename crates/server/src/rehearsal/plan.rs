@@ -185,7 +185,8 @@ pub(super) fn addresses(unit: &UnitPlan) -> std::collections::BTreeSet<std::net:
         .iter()
         .flat_map(|d| [d.servers.source.address.ip(), d.servers.target.address.ip()]);
     let names = unit.zones.iter().flat_map(|zone| {
-        zone.servers.iter().chain(std::iter::once(&zone.primary)).map(|server| server.ip())
+        let primary = zone.authority.update().map(|(primary, _)| primary);
+        zone.servers.iter().copied().chain(primary).map(|server| server.ip())
     });
     let resolvers = unit.measures.resolvers.iter().flat_map(|r| r.addresses.iter().map(|a| a.ip()));
     fronts.chain(webs).chain(databases).chain(names).chain(resolvers).collect()

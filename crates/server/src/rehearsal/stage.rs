@@ -4,7 +4,7 @@
 use super::plan::{TTL_S, tree_copy};
 use segue_database::clone::{self, Cloned, ServerFacts};
 use segue_dns::Settings as ZoneSettings;
-use segue_model::plan::{DatabasePlan, DatabaseServer, Plan};
+use segue_model::plan::{DatabasePlan, DatabaseServer, Plan, ZonePlan};
 use segue_model::{Fault, FaultKind, RunId, Side, Sides, UnitName};
 use segue_port::{Outcome, ProgressSink};
 use segue_standins::ledger;
@@ -179,36 +179,40 @@ pub(super) async fn zones(plan: &Plan, home: &Path) -> Outcome<StagedNames> {
     let fail = |e: std::io::Error| Fault::new("SG0852", FaultKind::Invalid, op.clone(), e);
     std::fs::create_dir_all(&folder).map_err(fail)?;
     for (number, zone) in plan.unit.zones.iter().enumerate() {
+        let (primary, key) = zone.authority.update().ok_or_else(|| unstaged(zone))?;
         let run = RunId("clone".into());
         let settings = ZoneSettings { plan: zone.clone(), run, unit: plan.unit.name.clone() };
         let copy = segue_dns::Zone::new(settings).text(TTL_S, TRANSFER).await?;
         let file = folder.join(format!("{number}.zone"));
         std::fs::write(&file, &copy.text).map_err(fail)?;
         staged.detail.push(json!({
-            "zone": zone.zone,
+            "zone": zone.label(),
             "records": copy.records,
             "signed": copy.signed,
             "owned_ttl_s": copy.owned_ttl_s,
         }));
+        // A resolver follows the first of the zone's providers: all have the same records.
+        let first = plan.unit.zones[..number].iter().all(|before| before.zone != zone.zone);
+        let resolvers = if first { resolvers.as_slice() } else { &[] };
         let mut others: Vec<SocketAddr> =
-            zone.servers.iter().chain(&resolvers).copied().filter(|a| *a != zone.primary).collect();
+            zone.servers.iter().chain(resolvers).copied().filter(|a| *a != primary).collect();
         others.sort_unstable();
         others.dedup();
         let served = |file| Served {
             zone: zone.zone.clone(),
-            key: zone.key.name.clone(),
+            key: key.name.clone(),
             file,
-            primary: zone.primary,
+            primary,
             others: Vec::new(),
         };
         for other in &others {
             servers.entry(*other).or_default().push(served(None));
         }
-        let primary = Served { others, ..served(Some(file)) };
-        servers.entry(zone.primary).or_default().push(primary);
-        if staged.keys.iter().all(|(key, _)| key.name != zone.key.name) {
-            let key = Key { name: zone.key.name.clone(), algorithm: zone.key.algorithm.clone() };
-            staged.keys.push((key, zone.key.secret.clone()));
+        let fed = Served { others, ..served(Some(file)) };
+        servers.entry(primary).or_default().push(fed);
+        if staged.keys.iter().all(|(known, _)| known.name != key.name) {
+            let named = Key { name: key.name.clone(), algorithm: key.algorithm.clone() };
+            staged.keys.push((named, key.secret.clone()));
         }
     }
     staged.servers = servers
@@ -223,6 +227,13 @@ pub(super) async fn zones(plan: &Plan, home: &Path) -> Outcome<StagedNames> {
     // Whoever takes updates comes first: the others ask it.
     staged.servers.sort_by_key(|server| server.zones.iter().all(|zone| zone.file.is_none()));
     Ok(staged)
+}
+
+/// The room has name servers that take updates, and no stand-in of a provider's API.
+fn unstaged(zone: &ZonePlan) -> Fault {
+    let (op, how) = (format!("make a stand-in of zone `{}`", zone.label()), zone.authority.kind());
+    Fault::new("SG0852", FaultKind::Unsupported, op, format!("its records are changed by `{how}`"))
+        .hint("only zones with `update` are rehearsed; nothing was touched. Waive the rehearsal with your name and reason, or rehearse without this zone")
 }
 
 /// Copies the trees; those of the target are empty, as a target must be.

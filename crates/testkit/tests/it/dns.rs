@@ -85,3 +85,71 @@ fn an_audit_that_cannot_be_made_says_what_to_do() {
     assert_eq!(exit, 2);
     assert!(errors.contains("192.0.2.53"), "{errors}");
 }
+
+/// Writes a plan whose unit owns the shop's address in the world's zone.
+fn plan_file(world: &World, dir: &std::path::Path) -> String {
+    let file = dir.join("zones.toml");
+    let zone = &world.description().zone;
+    let servers: Vec<String> = zone.servers.iter().map(|server| format!("\"{server}\"")).collect();
+    let text = format!(
+        "name = \"zones\"\nunit = {{ name = \"shop\" }}\n\n[[zone]]\nzone = \"{}\"\nprimary = \
+         \"{}\"\nservers = [{}]\nkey = {{ name = \"{}\", algorithm = \"{}\", secret = \"file:{}\" }}\n\
+         \n[[zone.record]]\nname = \"shop.{}\"\ntype = \"A\"\nsource = [\"{}\"]\ntarget = \
+         [\"{}\"]\n",
+        zone.name,
+        zone.primary,
+        servers.join(", "),
+        zone.key_name,
+        zone.key_algorithm,
+        zone.key_secret_file.display(),
+        zone.name,
+        world.description().site.source.ip(),
+        world.description().site.target.ip(),
+    );
+    std::fs::write(&file, text).unwrap();
+    file.display().to_string()
+}
+
+#[test]
+fn a_diff_shows_each_record_and_a_drill_leaves_nothing_behind() {
+    let (world, dir) = small_world();
+    let plan = plan_file(&world, dir.path());
+    let before = world.dump_zone().unwrap();
+    let (exit, text, errors) = dns(&words(&["diff", &plan]));
+    assert_eq!(exit, 0, "{text}{errors}");
+    let source = world.description().site.source.ip();
+    let target = world.description().site.target.ip();
+    for wanted in [format!("IN A {source}"), format!("60 IN A {target}")] {
+        assert!(text.contains(&wanted), "{wanted}: {text}");
+    }
+    assert!(!text.contains('\x1b'), "no colours into a pipe: {text:?}");
+    let (_, json, _) = dns(&words(&["diff", &plan, "--json"]));
+    let diff: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(diff["steps"][1]["step"], "publish", "{diff:#}");
+
+    let server = world.description().zone.servers[0].to_string();
+    let (exit, json, errors) =
+        dns(&words(&["drill", &plan, "--ttl", "1", "--resolver", &server, "--json"]));
+    assert_eq!(exit, 0, "{json}{errors}");
+    let drill: Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    let steps = drill["providers"][0]["steps"].as_array().unwrap();
+    let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(names, ["make", "change", "take away"], "{drill:#}");
+    for step in steps {
+        assert_eq!(step["servers"].as_array().unwrap().len(), 2, "{step:#}");
+    }
+    assert!(drill["reached"][2]["after_ms"].is_u64(), "{drill:#}");
+    let left = |lines: Vec<String>| -> Vec<String> {
+        lines.into_iter().filter(|line| !line.contains(" SOA ")).collect()
+    };
+    assert_eq!(left(world.dump_zone().unwrap()), left(before));
+}
+
+#[test]
+fn the_ways_to_change_records_are_told_with_what_they_promise() {
+    let (exit, text, _) = dns(&words(&["providers"]));
+    assert_eq!(exit, 0);
+    for way in ["update", "powerdns", "zone_file", "route53", "cloudflare", "command"] {
+        assert!(text.lines().any(|line| line.starts_with(way)), "{way}: {text}");
+    }
+}

@@ -1,5 +1,12 @@
 use super::{own, refused, set};
-use segue_model::plan::SecretRef;
+use segue_model::plan::{AuthorityPlan, Plan, SecretRef, TsigKey};
+
+fn key(plan: &mut Plan) -> &mut TsigKey {
+    match &mut plan.unit.zones[0].authority {
+        AuthorityPlan::Update { key, .. } => key,
+        other => panic!("{other:?}"),
+    }
+}
 
 #[test]
 fn refuses_zones() {
@@ -9,30 +16,31 @@ fn refuses_zones() {
         (
             "server twice",
             |p| {
-                let primary = p.unit.zones[0].primary;
+                let primary = p.unit.zones[0].servers[0];
                 p.unit.zones[0].servers.push(primary);
             },
             &["SG0705 zone[example.test].servers"],
         ),
         (
             "unknown algorithm",
-            |p| p.unit.zones[0].key.algorithm = "hmac-md5".into(),
+            |p| key(p).algorithm = "hmac-md5".into(),
             &["SG0717 zone[example.test].key.algorithm"],
         ),
-        (
-            "no key name",
-            |p| p.unit.zones[0].key.name.clear(),
-            &["SG0717 zone[example.test].key.name"],
-        ),
+        ("no key name", |p| key(p).name.clear(), &["SG0717 zone[example.test].key.name"]),
         (
             "a secret itself",
-            |p| p.unit.zones[0].key.secret = SecretRef("c2VjcmV0Cg==".into()),
+            |p| key(p).secret = SecretRef("c2VjcmV0Cg==".into()),
             &["SG0718 zone[example.test].key.secret"],
         ),
         (
             "ttl",
             |p| p.unit.zones[0].lowered_ttl_s = 0,
             &["SG0725 zone[example.test].lowered_ttl_s"],
+        ),
+        (
+            "ttl of the others",
+            |p| p.unit.zones[0].lowered_other_ttl_s = 3601,
+            &["SG0725 zone[example.test].lowered_other_ttl_s"],
         ),
         (
             "zone twice",

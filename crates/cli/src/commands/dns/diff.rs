@@ -1,0 +1,73 @@
+//! `segue dns diff`: what a plan would change in its zones.
+
+use super::DIFFERENCES;
+use crate::args::DiffArgs;
+use crate::commands::doctor;
+use anyhow::{Result, bail};
+use segue_dns::{RecordSet, Settings, StepDiff, Zone, ZoneDiff};
+use segue_model::{RunId, Severity};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// Longest time for one zone.
+const READING: Duration = Duration::from_secs(60);
+
+/// Prints what would change.
+///
+/// # Errors
+/// If the plan or a zone cannot be read.
+pub(crate) async fn run(args: &DiffArgs, json: bool) -> Result<u8> {
+    let fleet = doctor::read_plan(&args.plan)?;
+    let wanted = |name: &str| args.unit.as_deref().is_none_or(|only| only == name);
+    let units: Vec<_> = fleet.units.iter().filter(|p| wanted(p.unit.name.as_str())).collect();
+    if units.is_empty() {
+        bail!("the plan has no unit `{}`", args.unit.as_deref().unwrap_or_default());
+    }
+    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mut held = false;
+    for plan in units {
+        for zone in &plan.unit.zones {
+            let (run, unit) = (RunId("diff".into()), plan.unit.name.clone());
+            let zone = Zone::new(Settings { plan: zone.clone(), run, unit });
+            let diff = zone.diff(READING).await?;
+            held |= diff.findings.iter().any(|finding| finding.severity == Severity::Refuse);
+            if json {
+                println!("{}", serde_json::to_string(&diff)?);
+            } else {
+                print(&diff, colours);
+            }
+        }
+    }
+    Ok(if held { DIFFERENCES } else { 0 })
+}
+
+fn print(diff: &ZoneDiff, colours: bool) {
+    let serial = diff.serial.map_or("no serial".to_owned(), |serial| format!("serial {serial}"));
+    println!("zone {} by `{}` at {}, {serial}", diff.zone, diff.driver, diff.place);
+    for StepDiff { step, sets } in &diff.steps {
+        if sets.is_empty() {
+            println!("  {step}: nothing changes");
+            continue;
+        }
+        println!("  {step}");
+        for (former, wanted) in sets {
+            lines(former, '-', colours);
+            lines(wanted, '+', colours);
+        }
+    }
+    for finding in &diff.findings {
+        println!("  {finding}");
+    }
+}
+
+/// Prints a set, one line a record, as in a zone file.
+fn lines(set: &RecordSet, sign: char, colours: bool) {
+    let (begin, end) = match (colours, sign) {
+        (true, '-') => ("\x1b[31m", "\x1b[0m"),
+        (true, _) => ("\x1b[32m", "\x1b[0m"),
+        (false, _) => ("", ""),
+    };
+    for text in set.texts() {
+        println!("    {begin}{sign} {} {} IN {} {text}{end}", set.name(), set.ttl_s(), set.rtype());
+    }
+}

@@ -1,0 +1,227 @@
+//! A drill: a throw-away name in the live zone is made, changed and taken away, at every
+//! provider, and what that takes is measured: until the provider says yes, until each name server
+//! answers so, until each resolver does.
+//!
+//! **Invariant.** Only names of the drill are touched, and each is taken away again however the
+//! drill ends; a name that could not be is named.
+
+use crate::watch::{self, Curve, Question, Reached};
+use crate::zone::{Settings, Zone};
+use segue_model::event::{Attempt, Phase};
+use segue_model::plan::{OwnedSet, ZonePlan};
+use segue_model::{Epoch, Fault, Sides};
+use segue_port::{Authority, Call, Facts, NoProgress, Outcome};
+use serde::Serialize;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest time of one change.
+const CHANGE_MAX: Duration = Duration::from_secs(120);
+/// How long resolvers are watched beyond what they may keep an answer.
+const BEYOND: Duration = Duration::from_secs(60);
+
+/// What is drilled.
+#[derive(Debug, Clone)]
+pub struct DrillQuestion {
+    /// A zone at each of its providers.
+    pub zones: Vec<ZonePlan>,
+    /// Resolvers to watch.
+    pub resolvers: Vec<SocketAddr>,
+    /// TTL of the throw-away name, seconds.
+    pub ttl_s: u32,
+    /// First label of the name; unused so far.
+    pub label: String,
+}
+
+/// What one change took at one provider.
+#[derive(Debug, Clone, Serialize)]
+pub struct Took {
+    /// `make`, `change` or `take away`.
+    pub step: &'static str,
+    /// Until the provider had acknowledged it and it was read back, milliseconds.
+    pub provider_ms: u64,
+    /// Until each name server answered so, milliseconds.
+    pub servers: Vec<(SocketAddr, u64)>,
+}
+
+/// What the drill measured at one provider.
+#[derive(Debug, Clone, Serialize)]
+pub struct Drilled {
+    /// The zone, with its provider if there are several.
+    pub zone: String,
+    /// The driver.
+    pub driver: &'static str,
+    /// The steps, in their order.
+    pub steps: Vec<Took>,
+}
+
+/// What the drill measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Drill {
+    /// The throw-away name.
+    pub name: String,
+    /// By provider.
+    pub providers: Vec<Drilled>,
+    /// When 50, 95 and 99 % of the resolvers had the change; empty if none was watched.
+    pub reached: Vec<Reached>,
+    /// What every resolver had in the end.
+    pub resolvers: Vec<(SocketAddr, watch::Verdict)>,
+}
+
+/// Makes, changes and takes away a name. `told` gets what resolvers hold, as it changes.
+///
+/// # Errors
+/// As every change of the zone. The name is taken away first; if that fails too, the fault says
+/// which name is left.
+pub async fn drill(
+    question: &DrillQuestion,
+    told: impl FnMut(&watch::Seen, &Curve),
+) -> Outcome<Drill> {
+    let zone = question.zones.first().map_or("", |zone| zone.zone.as_str());
+    let name = format!("{}.{zone}", question.label);
+    let mut drilled: Vec<Drilled> = question
+        .zones
+        .iter()
+        .map(|zone| Drilled {
+            zone: zone.label().into_owned(),
+            driver: zone.authority.kind(),
+            steps: Vec::new(),
+        })
+        .collect();
+    let done = run(question, &name, &mut drilled, told).await;
+    let away = take_away(question, &name, &mut drilled).await;
+    let curve = done.map_err(|fault| left_behind(fault, away.as_ref().err(), &name))?;
+    away.map_err(|fault| left_behind(fault, None, &name))?;
+    Ok(Drill {
+        name,
+        providers: drilled,
+        reached: curve.as_ref().map(Curve::reached).unwrap_or_default(),
+        resolvers: curve
+            .map(|curve| curve.last().iter().map(|(at, verdict)| (*at, verdict.clone())).collect())
+            .unwrap_or_default(),
+    })
+}
+
+fn left_behind(mut fault: Fault, other: Option<&Fault>, name: &str) -> Fault {
+    if let Some(other) = other {
+        fault.cause = format!("{}; and `{name}` could not be taken away: {other}", fault.cause);
+        fault.hint = format!("take `{name} TXT` away by hand; {}", fault.hint);
+    }
+    fault
+}
+
+async fn run(
+    question: &DrillQuestion,
+    name: &str,
+    drilled: &mut [Drilled],
+    told: impl FnMut(&watch::Seen, &Curve),
+) -> Outcome<Option<Curve>> {
+    let first = text(1);
+    for (zone, drilled) in question.zones.iter().zip(&mut *drilled) {
+        drilled
+            .steps
+            .push(change(question, zone, "make", name, &[], std::slice::from_ref(&first)).await?);
+    }
+    let mut asked = Question {
+        name: name.to_owned(),
+        rtype: "TXT".into(),
+        former: vec![first.clone()],
+        former_ttl_s: question.ttl_s,
+        wanted: vec![text(2)],
+        published_at_ms: None,
+        resolvers: question.resolvers.clone(),
+        every: watch::EVERY_LEAST,
+        time: Duration::ZERO,
+    };
+    if !question.resolvers.is_empty() {
+        // So that each has something to forget.
+        watch::watch(&asked, |_, _| {}).await?;
+    }
+    for (zone, drilled) in question.zones.iter().zip(drilled) {
+        let (former, wanted) = ([first.clone()], [text(2)]);
+        drilled.steps.push(change(question, zone, "change", name, &former, &wanted).await?);
+    }
+    if question.resolvers.is_empty() {
+        return Ok(None);
+    }
+    asked.time = Duration::from_secs(u64::from(question.ttl_s)) + BEYOND;
+    watch::watch(&asked, told).await.map(Some)
+}
+
+/// Takes the name away wherever it is, whatever it holds.
+async fn take_away(question: &DrillQuestion, name: &str, drilled: &mut [Drilled]) -> Outcome<()> {
+    let mut failed = Ok(());
+    for (zone, drilled) in question.zones.iter().zip(drilled) {
+        for number in [2, 1] {
+            let gone = change(question, zone, "take away", name, &[text(number)], &[]).await;
+            match gone {
+                Ok(took) => {
+                    drilled.steps.push(took);
+                    break;
+                }
+                // It holds the other text, or it was never made.
+                Err(fault) if fault.code == crate::codes::CONFLICT => {}
+                Err(fault) => failed = Err(fault),
+            }
+        }
+    }
+    failed
+}
+
+fn text(number: u32) -> String {
+    format!("\"segue drill {number}\"")
+}
+
+/// Gives the name other data at one provider, and measures it.
+async fn change(
+    question: &DrillQuestion,
+    zone: &ZonePlan,
+    step: &'static str,
+    name: &str,
+    former: &[String],
+    wanted: &[String],
+) -> Outcome<Took> {
+    let record = OwnedSet {
+        name: name.to_owned(),
+        rtype: "TXT".into(),
+        data: Sides { source: former.to_vec(), target: wanted.to_vec() },
+    };
+    let plan = ZonePlan {
+        records: vec![record],
+        lowered_ttl_s: question.ttl_s,
+        lowered_other_ttl_s: question.ttl_s,
+        ..zone.clone()
+    };
+    let zone = Zone::new(Settings { plan, run: "drill".into(), unit: "drill".into() });
+    let publish = zone.publish();
+    let prepared = publish.prepare(&call(Value::Null)).await?;
+    let (began, began_ms) = (Instant::now(), crate::change::now_ms().0);
+    let output = publish.run(&call(prepared)).await?;
+    let servers = output["servers"].as_array().into_iter().flatten().filter_map(|served| {
+        let address = served["address"].as_str()?.parse().ok()?;
+        Some((address, served["at_ms"].as_u64()?.saturating_sub(began_ms)))
+    });
+    let servers: Vec<(SocketAddr, u64)> = servers.collect();
+    let all = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // The name servers are asked once the provider has it.
+    let provider_ms = servers.iter().map(|(_, ms)| *ms).min().unwrap_or(all);
+    Ok(Took { step, provider_ms, servers })
+}
+
+fn call(prepared: Value) -> Call {
+    Call {
+        progress: Arc::new(NoProgress),
+        authority: Authority {
+            run: "drill".into(),
+            unit: "drill".into(),
+            step: "publish".into(),
+            attempt: Attempt { phase: Phase::Cutover, number: 1 },
+            epoch: Epoch(1),
+        },
+        prepared,
+        facts: Arc::new(Facts::new()),
+        time_allowed: CHANGE_MAX,
+    }
+}
