@@ -66,7 +66,19 @@ impl Moto {
                     </CreateHostedZoneRequest>";
         let text = self.ask("POST", "/2013-04-01/hostedzone", body).await.unwrap();
         let (_, rest) = text.split_once("/hostedzone/").unwrap_or_else(|| panic!("{text}"));
-        rest.chars().take_while(char::is_ascii_alphanumeric).collect()
+        let id: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+        // The SOA that moto 5.2 makes holds the text of a Python value.
+        let body = "<ChangeResourceRecordSetsRequest xmlns=\"https://route53.amazonaws.com/doc/\
+                    2013-04-01/\"><ChangeBatch><Changes><Change><Action>UPSERT</Action>\
+                    <ResourceRecordSet><Name>example.test.</Name><Type>SOA</Type><TTL>900</TTL>\
+                    <ResourceRecords><ResourceRecord><Value>ns1.example.test. keeper.example.test. \
+                    1 7200 900 1209600 60</Value></ResourceRecord></ResourceRecords>\
+                    </ResourceRecordSet></Change></Changes></ChangeBatch>\
+                    </ChangeResourceRecordSetsRequest>";
+        let path = format!("/2013-04-01/hostedzone/{id}/rrset");
+        let text = self.ask("POST", &path, body).await.unwrap();
+        assert!(text.contains(" 200 "), "{text}");
+        id
     }
 }
 
