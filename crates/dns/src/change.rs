@@ -5,7 +5,7 @@
 //! back before it is believed.
 
 use crate::codes;
-use crate::driver::{Session, State, Tried};
+use crate::driver::{Session, State, Swap, Tried};
 use crate::exchange::datagram;
 use crate::message;
 use crate::sets::RecordSet;
@@ -23,11 +23,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// How often a change is tried again after the serial moved under it.
 pub(crate) const REBASE_MAX: u32 = 8;
 /// First pause between two reads of a server that is behind; doubled up to the longest.
-const POLL_FIRST: Duration = Duration::from_millis(10);
+const POLL_FIRST: Duration = Duration::from_millis(3);
 /// Longest pause between two reads of a server that is behind.
 const POLL_LONGEST: Duration = Duration::from_millis(200);
 /// Time between two NOTIFYs to a server that is behind.
 const NOTIFY_AGAIN: Duration = Duration::from_secs(1);
+/// How long a provider that compares nothing may show what was there before a change.
+const SHOWS_LATE: Duration = Duration::from_secs(5);
 /// Longest wait for the answer to a NOTIFY.
 const NOTIFY_ANSWER: Duration = Duration::from_millis(500);
 
@@ -160,17 +162,30 @@ impl Zone {
         op: &str,
         until: Instant,
     ) -> Outcome<Option<u32>> {
-        let read = session.state(&self.declared()?.keys, op, until).await;
-        let state = read.map_err(|f| f.leaving(EffectLeft::Done))?;
-        if change.is_done(&state) {
-            self.log(op, state.serial);
-            return Ok(state.serial);
-        }
+        let compared = self.driver.capabilities().swap == Swap::Compared;
+        let patient = Instant::now() + if compared { Duration::ZERO } else { SHOWS_LATE };
+        let state = loop {
+            let read = session.state(&self.declared()?.keys, op, until).await;
+            let state = read.map_err(|f| f.leaving(EffectLeft::Done))?;
+            if change.is_done(&state) {
+                self.log(op, state.serial);
+                return Ok(state.serial);
+            }
+            // Some providers show what they took a moment later.
+            if Instant::now() >= patient.min(until) {
+                break state;
+            }
+            sleep(POLL_LONGEST).await;
+        };
         let current = state.sets;
         let differing = change.wanted.iter().zip(&current).filter(|(a, b)| a != b);
         let differing: Vec<String> =
             differing.map(|(a, b)| format!("wanted `{a}`, found `{b}`")).collect();
-        let left = if current == change.former { EffectLeft::None } else { EffectLeft::Done };
+        let left = match current == change.former {
+            true if compared => EffectLeft::None,
+            true => EffectLeft::Maybe,
+            false => EffectLeft::Done,
+        };
         Err(Fault::new(
             codes::NOT_APPLIED,
             FaultKind::Invalid,
@@ -195,9 +210,7 @@ impl Zone {
         until: Instant,
     ) -> Outcome<Vec<Served>> {
         let servers = self.plan.servers.iter();
-        let signed = self.is_signed(until).await;
-        let results =
-            join_all(servers.map(|server| self.follow(*server, wanted, signed, until))).await;
+        let results = join_all(servers.map(|server| self.follow(*server, wanted, until))).await;
         let (mut served, mut behind) = (Vec::new(), Vec::new());
         for result in results {
             match result {
@@ -213,14 +226,17 @@ impl Zone {
             .hint("the primary has the change; mend the server that is behind, then try again"))
     }
 
-    /// Says whether a server of the zone shows keys.
-    pub(crate) async fn is_signed(&self, until: Instant) -> bool {
-        for server in &self.plan.servers {
-            if let Ok(keys) = self.keys_at(*server, until).await {
-                return keys.exists();
-            }
-        }
-        false
+    /// Says whether one of the zone's servers shows keys; none if no server tells.
+    pub(crate) async fn is_signed(&self, until: Instant) -> Option<bool> {
+        let asked = self.plan.servers.iter().map(|server| self.keys_at(*server, until));
+        let told: Vec<bool> =
+            join_all(asked).await.into_iter().flatten().map(|keys| keys.exists()).collect();
+        if told.is_empty() { None } else { Some(told.contains(&true)) }
+    }
+
+    /// Lets the name servers take what stands at the provider already.
+    pub(crate) async fn tell(&self, op: &str, until: Instant) -> Outcome<()> {
+        self.driver.open(op, until).await?.again(op, until).await
     }
 
     /// Reads one server until it serves these sets, with signatures that hold if the zone is
@@ -229,7 +245,6 @@ impl Zone {
         &self,
         server: SocketAddr,
         wanted: &[RecordSet],
-        signed: bool,
         until: Instant,
     ) -> Result<Served, String> {
         let mut reason = "it was not asked".to_owned();
@@ -237,17 +252,16 @@ impl Zone {
             let mut pause = POLL_FIRST;
             loop {
                 match self.served(server, until).await {
-                    Ok(current) if current == wanted && !signed => break,
-                    Ok(current) if current == wanted => {
-                        match self.signed_at(server, wanted, until).await {
+                    Ok(current) if current == wanted => match self.is_signed(until).await {
+                        Some(false) => break,
+                        Some(true) => match self.signed_at(server, wanted, until).await {
                             Ok(()) => break,
                             Err(why) => {
-                                reason = format!(
-                                    "{server} has it without a signature that holds: {why}"
-                                );
+                                reason = format!("{server} has no signature that holds: {why}");
                             }
-                        }
-                    }
+                        },
+                        None => reason = "whether the zone is signed is not known".to_owned(),
+                    },
                     Ok(current) => reason = behind(server, wanted, &current),
                     Err(fault) => reason = format!("{server}: {}", fault.cause),
                 }

@@ -93,7 +93,10 @@ pub async fn drill(
     let done = run(question, &name, &mut drilled, told).await;
     let away = take_away(question, &name, &mut drilled).await;
     let curve = done.map_err(|fault| left_behind(fault, away.as_ref().err(), &name))?;
-    away.map_err(|fault| left_behind(fault, None, &name))?;
+    away.map_err(|mut fault| {
+        fault.hint = format!("take `{name} TXT` away by hand; {}", fault.hint);
+        fault
+    })?;
     Ok(Drill {
         name,
         providers: drilled,
@@ -154,18 +157,21 @@ async fn run(
 async fn take_away(question: &DrillQuestion, name: &str, drilled: &mut [Drilled]) -> Outcome<()> {
     let mut failed = Ok(());
     for (zone, drilled) in question.zones.iter().zip(drilled) {
+        let mut here = Ok(());
         for number in [2, 1] {
             let gone = change(question, zone, "take away", name, &[text(number)], &[]).await;
             match gone {
                 Ok(took) => {
                     drilled.steps.push(took);
+                    here = Ok(());
                     break;
                 }
                 // It holds the other text, or it was never made.
                 Err(fault) if fault.code == crate::codes::CONFLICT => {}
-                Err(fault) => failed = Err(fault),
+                Err(fault) => here = Err(fault),
             }
         }
+        failed = failed.and(here);
     }
     failed
 }

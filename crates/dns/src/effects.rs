@@ -134,9 +134,10 @@ impl ZoneEffect {
         until: Instant,
     ) -> Vec<RecordSet> {
         let lowers = matches!(self.aim, Aim::LowerTtls) && wanted == former;
+        let least = self.zone.capabilities().ttl_min_s.max(1);
         if lowers
-            && let Some(set) = wanted.iter_mut().find(|set| set.ttl > 1)
-            && self.zone.is_signed(until).await
+            && let Some(set) = wanted.iter_mut().find(|set| set.ttl > least)
+            && self.zone.is_signed(until).await == Some(true)
         {
             set.ttl -= 1;
         }
@@ -300,6 +301,8 @@ impl Effect for ZoneEffect {
         let change = &prepared.change;
         let serial = state.serial;
         if change.is_done(&state) {
+            // Whoever wrote it may have died before anybody was told.
+            self.zone.tell(&op, until).await?;
             let servers = self.zone.read_back(&change.wanted, &op, until).await?;
             let seen = ReadBack { serial, servers };
             return Ok(Observed::Applied(self.output(&prepared, &seen)));

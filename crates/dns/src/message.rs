@@ -111,7 +111,7 @@ pub(crate) fn update(
     reserve: usize,
 ) -> Result<Draft, PushError> {
     let changes = || from.iter().zip(to).filter(|(from, to)| from != to);
-    let mut draft = start_update_from(zone, named.then_some(soa), reserve)?;
+    let mut draft = start_update(zone, named.then_some(soa), reserve)?;
     for (set, _) in changes() {
         require(&mut draft, set)?;
     }
@@ -133,20 +133,21 @@ pub(crate) fn update(
 /// Builds the UPDATE that only moves the serial forward by one.
 ///
 /// Every UPDATE built before it names the former SOA in its prerequisite and is refused
-/// from then on, however late it arrives.
-pub(crate) fn bump(zone: &Owner, soa: &Soa, reserve: usize) -> Result<Draft, PushError> {
-    let mut draft = start_update(zone, soa, reserve)?.authority();
+/// from then on, however late it arrives. Without `named` the SOA is no prerequisite.
+pub(crate) fn bump(
+    zone: &Owner,
+    soa: &Soa,
+    named: bool,
+    reserve: usize,
+) -> Result<Draft, PushError> {
+    let mut draft = start_update(zone, named.then_some(soa), reserve)?.authority();
     draft.push((zone, Class::IN, soa.ttl, raw(Rtype::SOA, &soa.next)?))?;
     Ok(draft.additional())
 }
 
 type Prerequisites = domain::base::message_builder::AnswerBuilder<Vec<u8>>;
 
-fn start_update(zone: &Owner, soa: &Soa, reserve: usize) -> Result<Prerequisites, PushError> {
-    start_update_from(zone, Some(soa), reserve)
-}
-
-fn start_update_from(
+fn start_update(
     zone: &Owner,
     soa: Option<&Soa>,
     reserve: usize,

@@ -106,7 +106,7 @@ impl Zone {
         let until = Instant::now() + SERVER_MAX;
         let signed = match signing {
             Some(set) => format!("`{}` exists", set.key),
-            None if self.is_signed(until).await => "its servers show keys".to_owned(),
+            None if self.is_signed(until).await == Some(true) => "its servers show keys".to_owned(),
             None => return None,
         };
         let text = format!("zone `{}` is signed ({signed})", self.plan.label());

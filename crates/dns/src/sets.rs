@@ -237,7 +237,7 @@ pub(crate) fn parse(key: &SetKey, ttl: u32, texts: &[String]) -> Result<RecordSe
     Ok(RecordSet { key: key.clone(), ttl, data })
 }
 
-/// Parses record data as a provider's API writes it.
+/// Parses record data as a provider's API writes it, of any type; a name may lack its last dot.
 ///
 /// # Errors
 /// Says which data could be read in two ways or not at all.
@@ -246,14 +246,14 @@ pub(crate) fn parse_provider(
     ttl: u32,
     texts: &[String],
 ) -> Result<RecordSet, String> {
-    let ends_in_name = [Rtype::CNAME, Rtype::DNAME, Rtype::MX, Rtype::NS, Rtype::PTR, Rtype::SRV];
-    // Providers take a name without its last dot for the same name.
-    let dotted = |text: &String| match text.ends_with('.') || !ends_in_name.contains(&key.rtype) {
-        true => text.clone(),
-        false => format!("{text}."),
-    };
-    let texts: Vec<String> = texts.iter().map(dotted).collect();
-    parse(key, ttl, &texts).map_err(|fault| format!("{}: {}", fault.op, fault.cause))
+    let mut set = RecordSet::absent(key.clone());
+    for text in texts {
+        unambiguous(text)?;
+        let data = crate::zonefile::data(key.rtype, text);
+        set.data.insert(data.map_err(|cause| format!("read `{text}` of `{key}`: {cause}"))?);
+    }
+    set.ttl = if set.exists() { ttl } else { 0 };
+    Ok(set)
 }
 
 fn parse_one(key: &SetKey, text: &str) -> Result<Data, String> {

@@ -16,6 +16,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Most octets of an answer.
 const BODY_MAX: usize = 64 << 20;
+/// Shortest and longest time that an API's wish to be left alone is followed.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3_600));
 /// Octets of an error's text that are shown.
 const TOLD_MAX: usize = 400;
 
@@ -51,6 +53,12 @@ pub struct Answered {
 }
 
 impl Answered {
+    /// Returns how long to wait before asking again: what the API says, within reason, else
+    /// `pause`.
+    pub fn rest(&self, pause: Duration) -> Duration {
+        self.retry_after.unwrap_or(pause).clamp(RETRY.0, RETRY.1)
+    }
+
     /// Returns the first of its body as text, for an error.
     pub fn told(&self) -> String {
         let end = self.body.len().min(TOLD_MAX);

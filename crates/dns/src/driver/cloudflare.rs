@@ -48,7 +48,8 @@ pub(super) fn capabilities(ttl_min_s: u32) -> Capabilities {
         largest: "200 records, or 3500 on a paid plan",
         own_ns: false,
         remark: "name servers take a batch record by record; proxied records are refused; a TTL of \
-                 `automatic` comes back as the 300 s that it is",
+                 `automatic` comes back as the 300 s that it is, and comments and tags of a \
+                 record do not come back",
     }
 }
 
@@ -206,9 +207,7 @@ impl Record {
                 let value = field("value")?.replace('\\', "\\\\").replace('"', "\\\"");
                 format!("{} {} \"{value}\"", field("flags")?, field("tag")?)
             }
-            Rtype::TXT if !self.content.starts_with('"') => {
-                format!("\"{}\"", self.content.replace('\\', "\\\\").replace('"', "\\\""))
-            }
+            Rtype::TXT if !self.content.starts_with('"') => quoted(&self.content),
             _ => self.content.clone(),
         };
         let ttl = if self.ttl == 1 { AUTOMATIC_S } else { self.ttl };
@@ -243,8 +242,11 @@ impl Client {
             let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
             let asked = Asked { method: method.clone(), path: &path, headers, body };
             let answer = self.api.ask(asked, until).await;
-            let answer = answer.map_err(|none| none.fault(codes::API, op, self.api.base()))?;
-            let rest = answer.retry_after.unwrap_or(LIMITED);
+            let answer = answer.map_err(|none| {
+                let fault = none.fault(codes::API, op, self.api.base());
+                if *method == Method::GET { fault.leaving(EffectLeft::None) } else { fault }
+            })?;
+            let rest = answer.rest(LIMITED);
             let limited = answer.status == StatusCode::TOO_MANY_REQUESTS;
             if limited && Instant::now() + rest < until {
                 sleep(rest).await;
@@ -317,12 +319,39 @@ impl Client {
             };
             let one = sets::parse_provider(&key, ttl, &[text]);
             let one = one.map_err(|cause| self.unreadable(op, cause))?;
+            if of.set.exists() && of.set.ttl != ttl {
+                let cause = format!("records of `{key}` have TTLs of {} and {ttl} s", of.set.ttl);
+                return Err(Fault::new(
+                    codes::ELSEWHERE,
+                    FaultKind::Unsupported,
+                    self.at(op),
+                    cause,
+                )
+                .hint("give them one TTL first: it could not be put back; nothing was changed"));
+            }
             of.set.ttl = ttl;
             of.ids.extend(one.data.iter().map(|data| (data.clone(), record.id.clone())));
             of.set.data.extend(one.data);
         }
         Ok(kept)
     }
+}
+
+/// Writes a text without quotes as one or more texts of at most 255 octets.
+fn quoted(content: &str) -> String {
+    let texts: Vec<String> = content
+        .as_bytes()
+        .chunks(255)
+        .map(|octets| {
+            let plain = |octet: &u8| match octet {
+                b'"' | b'\\' => format!("\\{}", char::from(*octet)),
+                b' '..=b'~' => char::from(*octet).to_string(),
+                _ => format!("\\{octet:03}"),
+            };
+            format!("\"{}\"", octets.iter().map(plain).collect::<String>())
+        })
+        .collect();
+    texts.join(" ")
 }
 
 fn told(errors: &[Told]) -> String {
@@ -370,7 +399,11 @@ fn posted(set: &RecordSet, text: &str) -> Result<Value, String> {
         "ttl": set.ttl,
         "proxied": false,
     });
-    let undotted = |name: &str| name.strip_suffix('.').unwrap_or(name).to_owned();
+    // The root, which stands for "no such service", keeps its dot.
+    let undotted = |name: &str| match name.strip_suffix('.') {
+        None | Some("") => name.to_owned(),
+        Some(bare) => bare.to_owned(),
+    };
     let words: Vec<&str> = text.split(' ').collect();
     match (set.key.rtype, words.as_slice()) {
         (Rtype::A | Rtype::AAAA | Rtype::TXT, _) => record["content"] = text.into(),
@@ -391,7 +424,8 @@ fn posted(set: &RecordSet, text: &str) -> Result<Value, String> {
         }
         (Rtype::CAA, [flags, tag, ..]) => {
             let value = text.splitn(3, ' ').nth(2).unwrap_or_default();
-            let value = value.trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\");
+            let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            let value = bare.unwrap_or(value).replace("\\\"", "\"").replace("\\\\", "\\");
             record["data"] = json!({ "flags": number(flags)?, "tag": tag, "value": value });
         }
         (rtype, _) => {

@@ -21,7 +21,7 @@ use crate::sets::{self, RecordSet, SetKey};
 use crate::zone::Contents;
 use async_trait::async_trait;
 use domain::base::Rtype;
-use segue_doors::process::{Finished, Invocation};
+use segue_doors::process::{Finished, Invocation, end_marked};
 use segue_model::{EffectLeft, Fault, FaultKind};
 use segue_port::Outcome;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ use tokio::time::Instant;
 const RUN_MAX: Duration = Duration::from_secs(60);
 /// Most octets of what it writes.
 const OUT_MAX: usize = 64 << 20;
+/// How long processes that are ended may take for it.
+const ENDING: Duration = Duration::from_secs(2);
 /// Exit code that says that the sets are not as they should be.
 const MOVED: i32 = 3;
 
@@ -91,6 +93,11 @@ impl Written {
         }
     }
 
+    fn is(&self, key: &SetKey) -> bool {
+        self.rtype.eq_ignore_ascii_case(&key.rtype.to_string())
+            && sets::owner(&self.name).is_ok_and(|name| name == key.name)
+    }
+
     fn set(&self) -> Result<RecordSet, String> {
         let rtype = Rtype::from_str(&self.rtype).map_err(|_| format!("type `{}`", self.rtype))?;
         let key = SetKey { name: sets::owner(&self.name)?, rtype };
@@ -123,18 +130,24 @@ impl Driver for Command {
     async fn contents(&self, until: Instant) -> Outcome<Contents> {
         let op = format!("read zone `{}`", self.zone);
         let soa = start_of(&apex(&self.zone)?, &self.servers, &op, until).await?;
-        let mut sets = self.read(&op, until).await?.1;
+        let mut sets = self.read(None, &op, until).await?.1;
         sets.retain(|key, set| key.rtype != Rtype::SOA && set.exists());
         Ok(Contents { soa, sets })
     }
 }
 
 impl Command {
+    /// Returns how the mark of every process begins that a run of the program starts.
+    fn mark(&self) -> String {
+        format!("dns/{}/", self.zone)
+    }
+
     async fn run(&self, verb: &str, input: &Value, op: &str, until: Instant) -> Outcome<Finished> {
         let left = until.saturating_duration_since(Instant::now()).min(RUN_MAX);
         let invocation = Invocation::from_vector(&self.command, left)?
             .arg(verb)
             .stdin(input.to_string().into_bytes())
+            .mark(format!("{}command", self.mark()))
             .keep(OUT_MAX);
         invocation.run().await.map_err(|mut fault| {
             fault.op = format!("{op}: {}", fault.op);
@@ -148,14 +161,17 @@ impl Command {
             .hint("run it by hand with the same arguments to see why")
     }
 
+    /// Reads all sets, or some.
     async fn read(
         &self,
+        only: Option<&[SetKey]>,
         op: &str,
         until: Instant,
     ) -> Outcome<(Option<u32>, BTreeMap<SetKey, RecordSet>)> {
-        let done = self.run("read", &json!({ "zone": self.zone }), op, until).await?;
+        let done = self.run("read", &json!({ "zone": self.zone }), op, until).await;
+        let done = done.map_err(|fault| fault.leaving(EffectLeft::None))?;
         if !done.status.success() {
-            return Err(self.failed(&done, op));
+            return Err(self.failed(&done, op).leaving(EffectLeft::None));
         }
         let unreadable = |cause: String| {
             Fault::new(codes::API, FaultKind::Invalid, format!("{op} by {}", self.place()), cause)
@@ -165,6 +181,10 @@ impl Command {
             serde_json::from_slice(&done.stdout).map_err(|e| unreadable(e.to_string()))?;
         let mut sets = BTreeMap::new();
         for written in &read.records {
+            // A type that is not known here cannot be owned.
+            if only.is_some_and(|only| !only.iter().any(|key| written.is(key))) {
+                continue;
+            }
             let set = written.set().map_err(unreadable)?;
             if let Some(twice) = sets.insert(set.key.clone(), set) {
                 return Err(unreadable(format!("`{}` stands there twice", twice.key)));
@@ -178,7 +198,7 @@ impl Command {
 impl Session for Command {
     async fn state(&mut self, keys: &[SetKey], op: &str, until: Instant) -> Outcome<State> {
         let soa = start_of(&apex(&self.zone)?, &self.servers, op, until).await?;
-        let (serial, mut all) = self.read(op, until).await?;
+        let (serial, mut all) = self.read(Some(keys), op, until).await?;
         let mut set =
             |key: &SetKey| all.remove(key).unwrap_or_else(|| RecordSet::absent(key.clone()));
         Ok(State {
@@ -200,7 +220,11 @@ impl Session for Command {
         let wanted: Vec<Written> = pairs().map(|(_, wanted)| Written::of(wanted)).collect();
         let input = json!({ "zone": self.zone, "former": former, "wanted": wanted });
         let done = self.run("change", &input, op, until).await;
-        let done = done.map_err(|fault| fault.leaving(EffectLeft::Maybe))?;
+        let done = done.map_err(|fault| match fault.code.as_str() {
+            // It was never started.
+            "SG0881" | "SG0882" => fault.leaving(EffectLeft::None),
+            _ => fault.leaving(EffectLeft::Maybe),
+        })?;
         match done.code() {
             Some(0) => Ok(Tried::Acknowledged),
             Some(MOVED) => Ok(Tried::Moved),
@@ -208,7 +232,9 @@ impl Session for Command {
         }
     }
 
+    /// Ends what a former run of the program left, then waits for what that had sent.
     async fn close_off(&mut self, op: &str, until: Instant) -> Outcome<()> {
+        end_marked(&self.mark(), |_| true, ENDING).await?;
         wait_out(op, until).await
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 /// A request whose sender is dead reaches its server within a round trip, and servers work on
 /// one for less than this.
-pub(super) const UNDER_WAY: Duration = Duration::from_secs(3);
+pub(super) const UNDER_WAY: Duration = Duration::from_secs(4);
 
 /// Waits until nothing can be under way any more that a dead process sent.
 ///

@@ -120,6 +120,7 @@ impl Route53 {
             sets: format!("/2013-04-01/hostedzone/{}/rrset", self.zone_id),
             access_key: segue_doors::secrets::read(&self.access_key)?,
             secret_key: segue_doors::secrets::read(&self.secret_key)?,
+            listed: BTreeMap::new(),
         })
     }
 }
@@ -132,6 +133,8 @@ struct Client {
     sets: String,
     access_key: SecretString,
     secret_key: SecretString,
+    /// Values as they were listed at the last reading.
+    listed: BTreeMap<SetKey, Vec<String>>,
 }
 
 impl Client {
@@ -156,7 +159,7 @@ impl Client {
             if !wait {
                 return Ok(answer);
             }
-            let rest = answer.retry_after.unwrap_or(pause);
+            let rest = answer.rest(pause);
             if Instant::now() + rest >= until {
                 let cause = format!("it answered {}: {}", answer.status, told(&answer));
                 return Err(Fault::new(codes::API, FaultKind::Busy, self.at(op), cause)
@@ -214,7 +217,10 @@ impl Client {
             body: body.as_bytes().to_vec(),
         };
         let answer = self.api.ask(asked, until).await;
-        answer.map_err(|unanswered| unanswered.fault(codes::API, op, self.api.base()))
+        answer.map_err(|unanswered| {
+            let fault = unanswered.fault(codes::API, op, self.api.base());
+            if *method == Method::GET { fault.leaving(EffectLeft::None) } else { fault }
+        })
     }
 
     fn at(&self, op: &str) -> String {
@@ -241,7 +247,7 @@ impl Client {
 
     fn unreadable(&self, op: &str, cause: String) -> Fault {
         Fault::new(codes::API, FaultKind::Invalid, self.at(op), cause)
-            .hint("this is no answer of Route 53 as Segue knows it; nothing was changed")
+            .hint("this is no answer of Route 53 as Segue knows it")
     }
 
     async fn page(&self, from: &[(&str, &str)], op: &str, until: Instant) -> Outcome<Page> {
@@ -290,13 +296,14 @@ impl Client {
     }
 
     /// Reads one set by asking for the first at or behind its name.
-    async fn one(&self, key: &SetKey, op: &str, until: Instant) -> Outcome<RecordSet> {
+    async fn one(&mut self, key: &SetKey, op: &str, until: Instant) -> Outcome<RecordSet> {
         let (name, rtype) = (key.name.fmt_with_dot().to_string(), key.rtype.to_string());
         let query = [("maxitems", "1"), ("name", name.as_str()), ("type", rtype.as_str())];
         for listed in self.page(&query, op, until).await?.sets {
             if listed.key().map_err(|cause| self.unreadable(op, cause))? != *key {
                 continue;
             }
+            self.listed.insert(key.clone(), listed.values().to_vec());
             return listed.plain().map_err(|cause| self.unreadable(op, cause))?.ok_or_else(|| {
                 let cause = format!("`{key}` is an alias or is routed by weight, region or health");
                 Fault::new(codes::ELSEWHERE, FaultKind::Unsupported, self.at(op), cause)
@@ -356,16 +363,22 @@ fn fits(change: &[(&RecordSet, &RecordSet)], op: &str) -> Outcome<()> {
 #[async_trait]
 impl Session for Client {
     async fn state(&mut self, keys: &[SetKey], op: &str, until: Instant) -> Outcome<State> {
+        self.listed.clear();
         let apex = apex(&self.zone)?;
         let start = SetKey { name: apex, rtype: Rtype::SOA };
         if keys.len() > ONE_BY_ONE {
-            let mut routed = Vec::new();
+            let mut known: BTreeMap<SetKey, Option<RecordSet>> = BTreeMap::new();
             for listed in self.all(op, until).await? {
-                let key = listed.key().map_err(|cause| self.unreadable(op, cause))?;
+                let Ok(key) = listed.key() else { continue };
+                // What is not asked for may be written in a way that nobody here reads.
+                if !keys.contains(&key) && key != start {
+                    continue;
+                }
                 let plain = listed.plain().map_err(|cause| self.unreadable(op, cause))?;
-                routed.push((key, plain));
+                self.listed.insert(key.clone(), listed.values().to_vec());
+                // Of several sets with rules the last one is as good as the first.
+                known.insert(key, plain);
             }
-            let mut known: BTreeMap<SetKey, Option<RecordSet>> = routed.into_iter().collect();
             let mut take = |key: &SetKey| match known.remove(key) {
                 None => Ok(RecordSet::absent(key.clone())),
                 Some(Some(set)) => Ok(set),
@@ -392,7 +405,7 @@ impl Session for Client {
         let pairs = change.former.iter().zip(&change.wanted).filter(|(a, b)| a != b);
         let pairs: Vec<_> = pairs.collect();
         fits(&pairs, op)?;
-        let body = xml::batch(&pairs);
+        let body = xml::batch(&pairs, &self.listed);
         let answer = self.ask(&Method::POST, &self.sets, &[], &body, op, until).await?;
         if answer.status == StatusCode::OK {
             let id = xml::change_id(&answer.body).ok_or_else(|| {

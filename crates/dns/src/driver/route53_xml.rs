@@ -5,6 +5,7 @@ use domain::base::Rtype;
 use quick_xml::Reader;
 use quick_xml::escape::escape;
 use quick_xml::events::Event;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
@@ -40,8 +41,47 @@ impl Listed {
     /// Returns the set if it is a plain one.
     pub(super) fn plain(&self) -> Result<Option<RecordSet>, String> {
         let (false, Some(ttl)) = (self.ruled, self.ttl) else { return Ok(None) };
-        sets::parse_provider(&self.key()?, ttl, &self.values).map(Some)
+        let values: Vec<String> = self.values.iter().map(|value| decimal(value)).collect();
+        sets::parse_provider(&self.key()?, ttl, &values).map(Some)
     }
+
+    /// Returns the values as they are listed.
+    pub(super) fn values(&self) -> &[String] {
+        &self.values
+    }
+}
+
+/// Exchanges every `\DDD` of a text.
+fn escapes(text: &str, exchange: impl Fn(&str) -> Option<String>) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(place) = rest.find('\\') {
+        let (before, behind) = rest.split_at(place);
+        out.push_str(before);
+        let digits = behind.get(1..4).filter(|three| three.bytes().all(|d| d.is_ascii_digit()));
+        let taken = match digits.and_then(|digits| Some((exchange(digits)?, 4))) {
+            Some((other, taken)) => {
+                out.push_str(&other);
+                taken
+            }
+            None => {
+                // A backslash and what it escapes.
+                let taken = 1 + behind[1..].chars().next().map_or(0, char::len_utf8);
+                out.push_str(&behind[..taken]);
+                taken
+            }
+        };
+        rest = &behind[taken..];
+    }
+    out + rest
+}
+
+/// Octets are written in octal there ("Supported DNS record types", TXT), in decimal here.
+fn decimal(text: &str) -> String {
+    escapes(text, |digits| Some(format!("\\{:03}", u8::from_str_radix(digits, 8).ok()?)))
+}
+
+fn octal(text: &str) -> String {
+    escapes(text, |digits| Some(format!("\\{:03o}", digits.parse::<u8>().ok()?)))
 }
 
 /// Names come with octal escapes: `\052.example.test.` is a wildcard.
@@ -121,7 +161,8 @@ pub(super) fn page(body: &[u8]) -> Result<Page, String> {
         let set = ["ListResourceRecordSetsResponse", "ResourceRecordSets", "ResourceRecordSet"];
         known |= path.first() == Some(&set[0]);
         match path.strip_prefix(&set[..1]) {
-            Some(["NextRecordName"]) if !text.is_empty() => name = Some(unescaped(text)),
+            // It is sent back as it came.
+            Some(["NextRecordName"]) if !text.is_empty() => name = Some(text.to_owned()),
             Some(["NextRecordType"]) if !text.is_empty() => rtype = Some(text.to_owned()),
             _ => {}
         }
@@ -192,8 +233,12 @@ pub(super) fn error(body: &[u8]) -> Option<(String, String)> {
     code.map(|code| (code, messages.join("; ")))
 }
 
-/// Writes the batch that takes each first set to its second. Deletions come first.
-pub(super) fn batch(pairs: &[(&RecordSet, &RecordSet)]) -> String {
+/// Writes the batch that takes each first set to its second. Deletions come first; `listed` knows
+/// how the values of a set are written there, for a deletion must name them so.
+pub(super) fn batch(
+    pairs: &[(&RecordSet, &RecordSet)],
+    listed: &BTreeMap<SetKey, Vec<String>>,
+) -> String {
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
          <ChangeResourceRecordSetsRequest xmlns=\"{NAMESPACE}\"><ChangeBatch><Changes>"
@@ -210,7 +255,9 @@ pub(super) fn batch(pairs: &[(&RecordSet, &RecordSet)]) -> String {
             set.key.rtype,
             set.ttl,
         );
-        for value in set.texts() {
+        let known = listed.get(&set.key).filter(|_| action == "DELETE");
+        let written = || set.texts().iter().map(|text| octal(text)).collect();
+        for value in known.cloned().unwrap_or_else(written) {
             let value = escape(&value);
             let _ = write!(text, "<ResourceRecord><Value>{value}</Value></ResourceRecord>");
         }
@@ -250,6 +297,13 @@ mod tests {
     }
 
     #[test]
+    fn writes_octets_in_octal_and_reads_them_so() {
+        assert_eq!(octal(r#""a\200\"\\b""#), r#""a\310\"\\b""#);
+        assert_eq!(decimal(r#""a\310\"\\b""#), r#""a\200\"\\b""#);
+        assert_eq!(decimal(r"\9"), r"\9");
+    }
+
+    #[test]
     fn refuses_what_is_no_page() {
         for body in ["", "<html/>", "{}", &LIST[..300]] {
             assert!(page(body.as_bytes()).is_err(), "{body}");
@@ -260,7 +314,7 @@ mod tests {
     fn writes_a_batch_that_it_could_read() {
         let set = page(LIST.as_bytes()).unwrap().sets[0].plain().unwrap().unwrap();
         let gone = RecordSet::absent(set.key.clone());
-        let text = batch(&[(&set, &gone), (&gone, &set)]);
+        let text = batch(&[(&set, &gone), (&gone, &set)], &BTreeMap::new());
         let both = ["<Action>DELETE</Action>", "<Action>CREATE</Action>"];
         assert!(both.iter().all(|action| text.matches(action).count() == 1), "{text}");
         assert!(text.contains("<Value>&quot;a &amp; b&quot; &quot;c&quot;</Value>"), "{text}");

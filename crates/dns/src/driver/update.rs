@@ -3,6 +3,7 @@
 //! Every update names the SOA that was read and the exact former values, so it happens to the
 //! zone that was read or not at all. `NOERROR` proves nothing: servers acknowledge and ignore.
 
+use super::reread::wait_out;
 use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, apex};
 use crate::change::{Change, REBASE_MAX};
 use crate::codes;
@@ -198,16 +199,23 @@ impl Session for Channel {
     /// its time as a prerequisite. If it was applied, the serial moved and a duplicate is
     /// refused; if not, moving the serial by one here refuses it for good.
     async fn close_off(&mut self, op: &str, until: Instant) -> Outcome<()> {
+        let mut named = true;
         for _ in 0..REBASE_MAX {
             let before = self.state(&[], op, until).await?.serial;
             let reserve = self.channel.signature_len();
-            let draft = message::bump(&self.apex, self.soa(op)?, reserve).map_err(|e| {
+            let draft = message::bump(&self.apex, self.soa(op)?, named, reserve).map_err(|e| {
                 Fault::new(codes::TOO_BIG, FaultKind::Bug, op, e).hint("report this")
             })?;
             // A failed prerequisite means that the serial moved by itself after it was
             // read; one more round then shows where it stands.
-            self.exchange_update(draft, op, until).await?;
+            let tried = self.exchange_update(draft, op, until).await?;
             let after = self.state(&[], op, until).await?.serial;
+            if after == before && tried == Tried::Moved {
+                // It takes no SOA for a prerequisite (see `change`), nor from whom came before
+                // us: what such a one sent is waited for.
+                named = false;
+                wait_out(op, until).await?;
+            }
             if after != before {
                 tracing::info!(zone = %self.apex, serial = after, "{op}");
                 return Ok(());

@@ -95,6 +95,10 @@ fn exchanged(
     ];
     let lowers = change.minimum.is_some();
     let lines = reader.lines.unwrap_or_default();
+    // One behind the other, or nothing is taken out of the text.
+    if lines.windows(2).any(|pair| pair[1].span.start < pair[0].span.end) {
+        return None;
+    }
     let pairs = change.former.iter().zip(&change.wanted);
     let changed: Vec<_> = pairs.filter(|(a, b)| a != b).map(|(former, _)| &former.key).collect();
     let (mut edited, mut at) = (Vec::with_capacity(text.len() + 256), 0);

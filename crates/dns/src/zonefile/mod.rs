@@ -18,9 +18,9 @@ mod tests;
 mod ttl;
 
 use crate::message::Soa;
-use crate::sets::{self, RecordSet, SetKey};
+use crate::sets::{self, Data, RecordSet, SetKey};
 use crate::zone::Contents;
-use domain::base::Rtype;
+use domain::base::{Name, Rtype};
 pub(crate) use edit::{Edited, edit, written};
 pub use problem::Remark;
 use reader::Reader;
@@ -67,6 +67,24 @@ pub fn read(
         return Err(wrong.into_iter().flat_map(whole).collect());
     }
     Ok(ZoneFile { contents: Contents { soa, sets }, notes })
+}
+
+/// Reads the data of one record as in a zone file; names are absolute, with or without their
+/// last dot.
+///
+/// # Errors
+/// Says why it is no data of this type.
+pub(crate) fn data(rtype: Rtype, text: &str) -> Result<Data, String> {
+    let mut entry = lexer::Entry::default();
+    let mut lexer = lexer::Lexer::new(text.as_bytes());
+    if !lexer.next(&mut entry).map_err(|wrong| wrong.0)? {
+        return Err("there is no data".to_owned());
+    }
+    let read = rdata::read(rtype, &entry.tokens, &Name::root_bytes()).map_err(|wrong| wrong.0)?;
+    match lexer.next(&mut entry) {
+        Ok(false) => Ok(read),
+        _ => Err("it is more than one record".to_owned()),
+    }
 }
 
 /// Finds aliases that are not alone, and names with two of them.

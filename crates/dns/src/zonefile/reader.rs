@@ -124,7 +124,7 @@ impl<'r> Reader<'r> {
             return;
         };
         let at = |token: &Token<'_>| token.raw.as_ptr() as usize - text.as_ptr() as usize;
-        let line_start = text[..at(first)].iter().rposition(|octet| *octet == b'\n');
+        let line_start = text[..at(first)].iter().rposition(|octet| matches!(octet, b'\n' | b'\r'));
         let directive = !entry.blank && first.raw.first() == Some(&b'$');
         let key = self.latest.take().filter(|_| !directive);
         if key.as_ref().is_some_and(|key| key.rtype == Rtype::SOA) {

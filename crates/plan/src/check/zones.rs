@@ -131,7 +131,10 @@ fn authority(found: &mut Found, at: &str, authority: &AuthorityPlan) {
 /// Keys travel in a header: outside this machine only encrypted.
 fn web(found: &mut Found, at: &str, url: &str) {
     let host = |rest: &str| rest.split(['/', ':']).next().unwrap_or_default().to_owned();
-    let here = |rest: &str| host(rest) == "localhost" || host(rest).starts_with("127.");
+    let here = |rest: &str| {
+        let host = host(rest);
+        host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    };
     let right = match url.split_once("://") {
         Some(("https", rest)) => !host(rest).is_empty() && !rest.contains(['@', '?', '#']),
         Some(("http", rest)) => here(rest) && !rest.contains(['@', '?', '#']),

@@ -96,6 +96,11 @@ fn refuses_what_is_said_twice_or_not_at_all() {
             "SG0735 zone[example.test].url",
         ),
         (
+            "a name that looks like here",
+            authority("a", r#"powerdns = { url = "http://127.evil.test", key = "file:/k" }"#),
+            "SG0735 zone[example.test].url",
+        ),
+        (
             "a key in the plan",
             authority("a", r#"cloudflare = { zone_id = "023e", token = "Sn3lZJTBX6kkg7Od" }"#),
             "SG0718 zone[example.test].cloudflare",
