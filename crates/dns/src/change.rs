@@ -26,8 +26,11 @@ pub(crate) const REBASE_MAX: u32 = 8;
 const POLL_FIRST: Duration = Duration::from_millis(3);
 /// Longest pause between two reads of a server that is behind.
 const POLL_LONGEST: Duration = Duration::from_millis(200);
-/// Time between two NOTIFYs to a server that is behind.
-const NOTIFY_AGAIN: Duration = Duration::from_secs(1);
+/// Time between the first two NOTIFYs to a server that is behind; doubled up to the longest. A
+/// server that has many to follow loses some.
+const NOTIFY_AGAIN: Duration = Duration::from_millis(100);
+/// Longest such time.
+const NOTIFY_LONGEST: Duration = Duration::from_secs(1);
 /// How long a provider that compares nothing may show what was there before a change.
 const SHOWS_LATE: Duration = Duration::from_secs(5);
 /// Longest wait for the answer to a NOTIFY.
@@ -286,12 +289,14 @@ impl Zone {
         if !self.driver.takes_notify() || self.driver.primary() == Some(server) {
             return std::future::pending().await;
         }
+        let mut again = NOTIFY_AGAIN;
         loop {
             if let Err(cause) = self.notify(server).await {
                 // Only a hint to the server: the read-back decides.
                 tracing::debug!(%server, zone = %self.plan.label(), cause, "notify");
             }
-            sleep(NOTIFY_AGAIN).await;
+            sleep(again).await;
+            again = (again * 2).min(NOTIFY_LONGEST);
         }
     }
 

@@ -105,16 +105,18 @@ async fn for_all(
     effect: impl Fn(&Arc<Zone>) -> Arc<dyn Effect>,
 ) -> Vec<Call> {
     let effects: Vec<_> = zones.iter().map(effect).collect();
-    stream::iter(effects)
-        .map(|effect| async move {
+    let mut calls: Vec<(usize, Call)> = stream::iter(effects.into_iter().enumerate())
+        .map(|(number, effect)| async move {
             let call = prepared(&effect, phase).await;
             let output = effect.run(&call).await.unwrap();
             assert_eq!(output["servers"].as_array().unwrap().len(), 2);
-            call
+            (number, call)
         })
-        .buffered(AT_ONCE)
+        .buffer_unordered(AT_ONCE)
         .collect()
-        .await
+        .await;
+    calls.sort_by_key(|(number, _)| *number);
+    calls.into_iter().map(|(_, call)| call).collect()
 }
 
 async fn prepared(effect: &Arc<dyn Effect>, phase: Phase) -> Call {

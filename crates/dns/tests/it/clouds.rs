@@ -170,3 +170,65 @@ async fn a_zone_file_is_left_alone_if_its_change_would_break_it() {
     assert_eq!(fault.effect, EffectLeft::None, "{fault}");
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
+
+/// Owner, rights and a link to the file stay; the file behind the link is the one that changes.
+#[tokio::test]
+async fn a_zone_file_keeps_its_owner_and_its_link() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    let lab = Lab::start(Make::ZoneFile, ZONE).await;
+    let file = lab.dir.path().join("primary/zone");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o664)).unwrap();
+    // Only an administrator can give a file away.
+    let owner = if std::os::unix::fs::chown(&file, Some(65_534), Some(65_534)).is_ok() {
+        65_534
+    } else {
+        std::fs::metadata(&file).unwrap().uid()
+    };
+    let link = lab.dir.path().join("link");
+    symlink(&file, &link).unwrap();
+    let mut plan = lab.plan(shop());
+    let AuthorityPlan::ZoneFile { file: place, .. } = &mut plan.authority else { panic!() };
+    place.clone_from(&link);
+    done(&zone_of(plan).publish(), Phase::Cutover).await;
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    let about = std::fs::metadata(&file).unwrap();
+    assert_eq!((about.uid(), about.permissions().mode() & 0o777), (owner, 0o664));
+    let left: Vec<_> = std::fs::read_dir(file.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("segue") && name != "zone.segue-lock")
+        .collect();
+    assert_eq!(left, [""; 0], "drafts go away");
+}
+
+/// Units of two runs change one file at the same time: nobody's change is lost.
+#[tokio::test]
+async fn two_runs_change_one_zone_file_by_turns() {
+    let lab = Lab::start(Make::ZoneFile, ZONE).await;
+    let shop = lab.zone(vec![set("shop", "A", &["127.0.0.11"], &["127.0.0.12"])]).publish();
+    let tenant = lab.zone(vec![set("tenant", "A", &["198.51.100.7"], &["198.51.100.8"])]).publish();
+    for _ in 0..10 {
+        let one = shop.prepare(&call(Phase::Cutover, Value::Null)).await.unwrap();
+        let other = tenant.prepare(&call(Phase::Cutover, Value::Null)).await.unwrap();
+        let (one, other) = (call(Phase::Cutover, one), call(Phase::Cutover, other));
+        let (first, second) = tokio::join!(shop.run(&one), tenant.run(&other));
+        first.unwrap();
+        second.unwrap();
+        let (first, second) = tokio::join!(shop.undo(&one), tenant.undo(&other));
+        first.unwrap();
+        second.unwrap();
+    }
+}
+
+/// Somebody else's record that nobody here can read does not stand in the way.
+#[tokio::test]
+async fn records_that_are_not_owned_need_not_be_readable() {
+    let odd = format!("{ZONE}place LOC 52 22 23.000 N 4 53 32.000 E -2.00m 0.00m 10000m 10m\n");
+    for make in [Make::PowerDnsApi, Make::Command, Make::ZoneFile] {
+        let lab = Lab::start(make, &odd).await;
+        let zone = lab.zone(shop());
+        let (called, _) = done(&zone.publish(), Phase::Cutover).await;
+        zone.publish().undo(&called).await.unwrap();
+        assert!(contents(&zone).await.contains_key("place.example.test LOC"), "{make:?}");
+    }
+}
