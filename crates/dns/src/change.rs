@@ -18,6 +18,7 @@ use segue_port::Outcome;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often a change is tried again after the serial moved under it.
@@ -213,7 +214,9 @@ impl Zone {
         until: Instant,
     ) -> Outcome<Vec<Served>> {
         let servers = self.plan.servers.iter();
-        let results = join_all(servers.map(|server| self.follow(*server, wanted, until))).await;
+        let signed = OnceCell::new();
+        let follow = |server: &SocketAddr| self.follow(*server, wanted, &signed, until);
+        let results = join_all(servers.map(follow)).await;
         let (mut served, mut behind) = (Vec::new(), Vec::new());
         for result in results {
             match result {
@@ -237,6 +240,12 @@ impl Zone {
         if told.is_empty() { None } else { Some(told.contains(&true)) }
     }
 
+    /// The same, asked once for all servers that are followed.
+    async fn know_signed(&self, known: &OnceCell<bool>, until: Instant) -> Option<bool> {
+        let ask = async || self.is_signed(until).await.ok_or(());
+        known.get_or_try_init(ask).await.ok().copied()
+    }
+
     /// Lets the name servers take what stands at the provider already.
     pub(crate) async fn tell(&self, op: &str, until: Instant) -> Outcome<()> {
         self.driver.open(op, until).await?.again(op, until).await
@@ -248,6 +257,7 @@ impl Zone {
         &self,
         server: SocketAddr,
         wanted: &[RecordSet],
+        signed: &OnceCell<bool>,
         until: Instant,
     ) -> Result<Served, String> {
         let mut reason = "it was not asked".to_owned();
@@ -255,7 +265,8 @@ impl Zone {
             let mut pause = POLL_FIRST;
             loop {
                 match self.served(server, until).await {
-                    Ok(current) if current == wanted => match self.is_signed(until).await {
+                    Ok(current) if current == wanted => match self.know_signed(signed, until).await
+                    {
                         Some(false) => break,
                         Some(true) => match self.signed_at(server, wanted, until).await {
                             Ok(()) => break,
