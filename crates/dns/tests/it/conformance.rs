@@ -112,13 +112,23 @@ async fn publishes_atomically(make: Make) {
         }
     });
     let (changes, _) = rounds();
+    let mut served = Vec::new();
     for _ in 0..changes {
         publish.undo(&called).await.unwrap();
+        let began = Instant::now();
         publish.run(&called).await.unwrap();
+        served.push(began.elapsed());
     }
+    served.sort();
     stop.store(true, Ordering::SeqCst);
     let (seen, samples) = watcher.await.unwrap();
-    println!("{make:?}: {} changes, {samples} transfers, {} states", 2 * changes, seen.len());
+    let median = served[served.len() / 2];
+    let times = format!("served by all after {median:?} (median)");
+    println!(
+        "{make:?}: {} changes, {samples} readings, {} states, {times}",
+        2 * changes,
+        seen.len()
+    );
     assert!(samples >= changes / 2, "only {samples} transfers");
     assert_eq!(seen, BTreeSet::from([states(&before), states(&after)]));
 }
