@@ -5,11 +5,12 @@
 //! **Invariant.** Only names of the drill are touched, and each is taken away again however the
 //! drill ends; a name that could not be is named.
 
+use crate::codes;
 use crate::watch::{self, Curve, Question, Reached};
 use crate::zone::{Settings, Zone};
 use segue_model::event::{Attempt, Phase};
 use segue_model::plan::{OwnedSet, ZonePlan};
-use segue_model::{Epoch, Fault, Sides};
+use segue_model::{EffectLeft, Epoch, Fault, FaultKind, Sides};
 use segue_port::{Authority, Call, Facts, NoProgress, Outcome};
 use serde::Serialize;
 use serde_json::Value;
@@ -70,13 +71,14 @@ pub struct Drill {
     pub resolvers: Vec<(SocketAddr, watch::Verdict)>,
 }
 
-/// Makes, changes and takes away a name. `told` gets what resolvers hold, as it changes.
+/// Makes, changes and takes away a name; once `stop` is over, only the last. `told` gets what resolvers hold, as it changes.
 ///
 /// # Errors
 /// As every change of the zone. The name is taken away first; if that fails too, the fault says
 /// which name is left.
 pub async fn drill(
     question: &DrillQuestion,
+    stop: impl Future<Output = ()>,
     told: impl FnMut(&watch::Seen, &Curve),
 ) -> Outcome<Drill> {
     let zone = question.zones.first().map_or("", |zone| zone.zone.as_str());
@@ -90,11 +92,20 @@ pub async fn drill(
             steps: Vec::new(),
         })
         .collect();
-    let done = run(question, &name, &mut drilled, told).await;
+    let done = tokio::select! {
+        done = run(question, &name, &mut drilled, told) => done,
+        () = stop => Err(Fault::new(
+            codes::BUSY,
+            FaultKind::Busy,
+            "drill",
+            "somebody ended it before it was over",
+        )
+        .hint("nothing is left of it; begin it again")),
+    };
     let away = take_away(question, &name, &mut drilled).await;
     let curve = done.map_err(|fault| left_behind(fault, away.as_ref().err(), &name))?;
     away.map_err(|mut fault| {
-        fault.hint = format!("take `{name} TXT` away by hand; {}", fault.hint);
+        fault.hint = format!("{}; {}", left(&fault, &name), fault.hint);
         fault
     })?;
     Ok(Drill {
@@ -107,10 +118,21 @@ pub async fn drill(
     })
 }
 
+/// Says what is left of the name, by what taking it away came to.
+fn left(fault: &Fault, name: &str) -> String {
+    match fault.effect {
+        EffectLeft::Done => {
+            format!("`{name} TXT` is gone at the provider, not at every name server")
+        }
+        EffectLeft::None => format!("`{name} TXT` is left: take it away by hand"),
+        EffectLeft::Maybe => format!("`{name} TXT` may be left: look, and take it away by hand"),
+    }
+}
+
 fn left_behind(mut fault: Fault, other: Option<&Fault>, name: &str) -> Fault {
     if let Some(other) = other {
-        fault.cause = format!("{}; and `{name}` could not be taken away: {other}", fault.cause);
-        fault.hint = format!("take `{name} TXT` away by hand; {}", fault.hint);
+        fault.cause = format!("{}; and taking `{name}` away: {other}", fault.cause);
+        fault.hint = format!("{}; {}", left(other, name), fault.hint);
     }
     fault
 }
@@ -167,7 +189,7 @@ async fn take_away(question: &DrillQuestion, name: &str, drilled: &mut [Drilled]
                     break;
                 }
                 // It holds the other text, or it was never made.
-                Err(fault) if fault.code == crate::codes::CONFLICT => {}
+                Err(fault) if fault.code == codes::CONFLICT => {}
                 Err(fault) => here = Err(fault),
             }
         }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use domain::base::iana::Class;
 use domain::base::name::ToName;
 use domain::base::rdata::{ComposeRecordData, ParseAnyRecordData};
+use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
 use domain::base::{Name, Rtype};
 use domain::dep::octseq::parse::Parser;
 use domain::rdata::AllRecordData;
@@ -70,13 +71,21 @@ impl Data {
         &self.canonical
     }
 
-    /// Returns the data in presentation format.
+    /// Returns the data in presentation format, names with their last dot. It reads back as the
+    /// same data: the library writes some types in a way that does not (SRV without that dot).
     pub(crate) fn text(&self, rtype: Rtype) -> String {
         let mut parser = Parser::from_ref(&self.wire);
-        match AllRecordData::parse_any_rdata(rtype, &mut parser) {
-            Ok(data) => data.to_string(),
-            Err(_) => format!("\\# {} {}", self.wire.len(), base16::encode_string(&self.wire)),
+        if let Ok(data) = AllRecordData::parse_any_rdata(rtype, &mut parser) {
+            let written =
+                [data.display_zonefile(DisplayKind::Simple).to_string(), data.to_string()];
+            let same =
+                |text: &String| crate::zonefile::data(rtype, text).is_ok_and(|read| read == *self);
+            if let Some(text) = written.into_iter().find(same) {
+                return text;
+            }
         }
+        // As RFC 3597 section 5 writes any type.
+        format!("\\# {} {}", self.wire.len(), base16::encode_string(&self.wire))
     }
 }
 
@@ -356,6 +365,34 @@ mod tests {
         assert_ne!(parsed("TXT", "\"A\"").unwrap(), parsed("TXT", "\"a\"").unwrap());
         let set = parsed("A", "127.0.0.1").unwrap();
         assert_ne!(set, set.with_ttl(61));
+    }
+
+    #[test]
+    fn writes_what_it_reads_names_with_their_dot() {
+        for (rtype, text) in [
+            ("A", "192.0.2.1"),
+            ("AAAA", "2001:db8::1"),
+            ("CNAME", "a.test."),
+            ("MX", "10 a.test."),
+            ("SRV", "1 2 5060 a.test."),
+            ("PTR", "a.test."),
+            ("NS", "a.test."),
+            ("CAA", "0 issue \"ca.test; account=7\""),
+            ("TXT", "\"a b\" \"c\""),
+            ("TLSA", "3 1 1 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
+            ("HTTPS", "1 a.test. alpn=h2"),
+            ("NAPTR", "100 50 \"s\" \"z\" \"\" a.test."),
+            ("DNAME", "a.test."),
+            ("SSHFP", "1 1 0123456789abcdef0123456789abcdef01234567"),
+        ] {
+            let set = parse_provider(&key(rtype), 60, &[text.to_owned()]).unwrap();
+            let written = set.texts();
+            let again = parse_provider(&key(rtype), 60, &written).unwrap();
+            assert_eq!(again, set, "{rtype}: {written:?}");
+            if text.ends_with('.') {
+                assert!(written[0].ends_with('.'), "{rtype}: {written:?}");
+            }
+        }
     }
 
     #[test]

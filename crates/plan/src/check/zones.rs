@@ -3,7 +3,7 @@
 use super::Found;
 use super::names::{domain, secret};
 use segue_model::Side;
-use segue_model::plan::{AuthorityPlan, OwnedSet, TsigKey, UnitPlan, ZonePlan};
+use segue_model::plan::{AuthorityPlan, OwnedSet, SecretRef, TsigKey, UnitPlan, ZonePlan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -121,10 +121,16 @@ fn authority(found: &mut Found, at: &str, authority: &AuthorityPlan) {
         }
         AuthorityPlan::Command { command } => program(found, "command", command),
     }
-    if !matches!(authority, AuthorityPlan::Update { .. }) {
-        for place in authority.secrets() {
-            secret(found, &format!("{at}.{}", authority.kind()), place);
+    let secrets: &[(&str, &SecretRef)] = match authority {
+        AuthorityPlan::Powerdns { key, .. } => &[("key", key)],
+        AuthorityPlan::Route53 { access_key, secret_key, .. } => {
+            &[("access_key", access_key), ("secret_key", secret_key)]
         }
+        AuthorityPlan::Cloudflare { token, .. } => &[("token", token)],
+        _ => &[],
+    };
+    for (name, place) in secrets {
+        secret(found, &format!("{at}.{}.{name}", authority.kind()), place);
     }
 }
 
@@ -225,12 +231,15 @@ fn record(found: &mut Found, at: &str, zone: &ZonePlan, set: &OwnedSet, unit: &U
 
 fn data(found: &mut Found, at: &str, set: &OwnedSet, side: Side, unit: &UnitPlan) {
     let data = set.data.get(side);
-    if data.is_empty() || data.iter().any(|datum| datum.trim().is_empty()) {
+    // A set may come or go; one that is on neither side is none.
+    let none = data.is_empty() && (side == Side::Source) && set.data.target.is_empty();
+    if none || data.iter().any(|datum| datum.trim().is_empty()) {
         found.add(
             "SG0714",
             at,
             format!("the set has no data at the {side}"),
-            "write what the set says while the unit is on that side",
+            "write what the set says while the unit is on that side; an empty list on one side is \
+             a set that comes or goes",
         );
     }
     found.duplicates("datum", data.iter().map(|datum| (at.to_owned(), datum.as_str())));
@@ -291,10 +300,10 @@ fn stands(found: &mut Found, at: &str, address: IpAddr, side: Side, unit: &UnitP
 
 /// What several sets of one zone may not do together.
 fn together(found: &mut Found, at: &str, zone: &ZonePlan) {
-    let mut by_name: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut by_name: BTreeMap<&str, Vec<&OwnedSet>> = BTreeMap::new();
     for set in &zone.records {
-        let types = by_name.entry(&set.name).or_default();
-        if types.contains(&set.rtype.as_str()) {
+        let sets = by_name.entry(&set.name).or_default();
+        if sets.iter().any(|known| known.rtype == set.rtype) {
             found.add(
                 "SG0715",
                 format!("{at}.record[{} {}]", set.name, set.rtype),
@@ -302,10 +311,15 @@ fn together(found: &mut Found, at: &str, zone: &ZonePlan) {
                 "put all its data into one [[zone.record]]",
             );
         }
-        types.push(&set.rtype);
+        sets.push(set);
     }
-    for (name, types) in by_name {
-        if types.contains(&"CNAME") && types.iter().any(|rtype| *rtype != "CNAME") {
+    for (name, sets) in by_name {
+        // An alias may take the place of other sets, or give it to them.
+        let beside = |side: Side| {
+            let here = || sets.iter().filter(move |set| !set.data.get(side).is_empty());
+            here().any(|set| set.rtype == "CNAME") && here().any(|set| set.rtype != "CNAME")
+        };
+        if beside(Side::Source) || beside(Side::Target) {
             found.add(
                 "SG0712",
                 format!("{at}.record[{name}]"),

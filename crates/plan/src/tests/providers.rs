@@ -103,7 +103,7 @@ fn refuses_what_is_said_twice_or_not_at_all() {
         (
             "a key in the plan",
             authority("a", r#"cloudflare = { zone_id = "023e", token = "Sn3lZJTBX6kkg7Od" }"#),
-            "SG0718 zone[example.test].cloudflare",
+            "SG0718 zone[example.test].cloudflare.token",
         ),
         (
             "an id that is a path",

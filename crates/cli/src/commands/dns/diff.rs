@@ -24,12 +24,25 @@ pub(crate) async fn run(args: &DiffArgs, json: bool) -> Result<u8> {
         bail!("the plan has no unit `{}`", args.unit.as_deref().unwrap_or_default());
     }
     let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let mut held = false;
+    let (mut held, mut unread) = (false, 0);
     for plan in units {
         for zone in &plan.unit.zones {
             let (run, unit) = (RunId("diff".into()), plan.unit.name.clone());
             let zone = Zone::new(Settings { plan: zone.clone(), run, unit });
-            let diff = zone.diff(READING).await?;
+            let diff = match zone.diff(READING).await {
+                Ok(diff) => diff,
+                Err(fault) => {
+                    // The others are still worth looking at.
+                    unread += 1;
+                    if json {
+                        let zone = zone.name();
+                        println!("{}", serde_json::json!({ "zone": zone, "error": fault }));
+                    } else {
+                        println!("zone {}: not read\n  {fault}\n  {}", zone.name(), fault.hint);
+                    }
+                    continue;
+                }
+            };
             held |= diff.findings.iter().any(|finding| finding.severity == Severity::Refuse);
             if json {
                 println!("{}", serde_json::to_string(&diff)?);
@@ -37,6 +50,12 @@ pub(crate) async fn run(args: &DiffArgs, json: bool) -> Result<u8> {
                 print(&diff, colours);
             }
         }
+    }
+    if unread > 0 {
+        bail!("{unread} of the plan's zones could not be read");
+    }
+    if held && !json {
+        println!("held back: mend what is refused, or name the guard in `allow`");
     }
     Ok(if held { DIFFERENCES } else { 0 })
 }

@@ -6,7 +6,8 @@ use crate::commands::doctor;
 use anyhow::{Result, bail};
 use segue_dns::drill::{self, Drill, DrillQuestion};
 use segue_model::plan::ZonePlan;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Drills the zones of a plan.
 ///
@@ -26,19 +27,23 @@ pub(crate) async fn run(args: DrillArgs, json: bool) -> Result<u8> {
         zones.retain(|zone, _| zone == only);
     }
     if zones.is_empty() {
-        bail!("the plan has no such zone");
+        let known = fleet.units.iter().flat_map(|plan| &plan.unit.zones);
+        let known: BTreeSet<&str> = known.map(|zone| zone.zone.as_str()).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        bail!("the plan has no such zone; it has: {}", known.join(", "));
     }
     let mut arrived = true;
     for zones in zones.into_values() {
         let question = DrillQuestion {
-            label: format!("_segue-drill-{}", jiff::Timestamp::now().as_second()),
+            label: format!("_segue-drill-{:x}", jiff::Timestamp::now().as_microsecond()),
             zones,
             resolvers: args.resolvers.clone(),
             ttl_s: args.ttl,
         };
         let zone = question.zones.first().map_or("", |zone| zone.zone.as_str());
         eprintln!("drill with {}.{zone} TXT; it is taken away at the end", question.label);
-        let drill = drill::drill(&question, |seen, curve| tell(seen, curve, json)).await?;
+        let stop = stopped()?;
+        let drill = drill::drill(&question, stop, |seen, curve| tell(seen, curve, json)).await?;
         arrived &= drill.resolvers.iter().all(|(_, verdict)| verdict.is_new());
         if json {
             println!("{}", serde_json::to_string(&drill)?);
@@ -47,6 +52,21 @@ pub(crate) async fn run(args: DrillArgs, json: bool) -> Result<u8> {
         }
     }
     Ok(if arrived { 0 } else { DIFFERENCES })
+}
+
+/// Ends when somebody wants the drill to end: the name is taken away first.
+fn stopped() -> Result<impl Future<Output = ()>> {
+    let mut ended = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = ended.recv() => {}
+            _ = interrupted.recv() => {}
+            _ = hung_up.recv() => {}
+        }
+        eprintln!("ending; the name is taken away first");
+    })
 }
 
 fn print(drill: &Drill) {

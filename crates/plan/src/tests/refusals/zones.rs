@@ -88,7 +88,7 @@ fn refuses_records() {
         ),
         (
             "no data",
-            |p| own(p, set("a.example.test", "TXT", &[], &["\"b\""])),
+            |p| own(p, set("a.example.test", "TXT", &[], &[])),
             &["SG0714 zone[example.test].record[a.example.test TXT].source"],
         ),
         (
