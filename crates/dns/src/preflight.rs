@@ -119,6 +119,20 @@ impl Zone {
                  DS away at the parent, wait its TTL, and unsign the zone first",
             ));
         }
+        // Where they do not hold now, nobody can tell whether what changes is signed.
+        let keys = &self.declared().ok()?.keys;
+        let sets: Vec<RecordSet> = keys.iter().map(|key| contents.set(key)).collect();
+        for server in &self.plan.servers {
+            let until = Instant::now() + SERVER_MAX;
+            if let Err(why) = self.signed_at(*server, &sets, until).await {
+                return Some(Finding::refuse(
+                    codes::SIGNED,
+                    format!("{text}, and at {server} its present signatures do not hold: {why}"),
+                    "mend the signing first, or take the DS away at the parent, wait its TTL, and \
+                     unsign the zone",
+                ));
+            }
+        }
         Some(Finding::warn(
             codes::SIGNED,
             format!("{text}: each changed set is read back with a signature that holds"),
