@@ -29,7 +29,7 @@ use crate::zone::Contents;
 use crate::zonefile::Remark;
 pub(crate) use owned::TRANSFER_MAX;
 pub(crate) use read::read_zone_file;
-pub(crate) use records::Names;
+pub(crate) use records::{Names, target};
 use serde::Serialize;
 pub(crate) use servers::start;
 use std::net::IpAddr;

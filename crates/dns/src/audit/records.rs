@@ -19,7 +19,7 @@ pub(super) fn value(rtype: Rtype, data: &Data) -> Option<Value<'_>> {
 }
 
 /// Returns the name to which a record leads, if it leads to one.
-pub(super) fn target(rtype: Rtype, data: &Data) -> Option<Owner> {
+pub(crate) fn target(rtype: Rtype, data: &Data) -> Option<Owner> {
     Some(match value(rtype, data)? {
         AllRecordData::Cname(data) => data.cname().to_canonical_name(),
         AllRecordData::Dname(data) => data.dname().to_canonical_name(),
@@ -109,18 +109,34 @@ impl<'c> Names<'c> {
         if !name.ends_with(self.apex) || self.cut(name).is_some() {
             return Known::Elsewhere;
         }
+        self.answering(name).map_or(Known::Missing, |owner| self.kind(&owner))
+    }
+
+    /// Returns whose records answer for a name: its own, or those of a wildcard.
+    fn answering(&self, name: &Owner) -> Option<Owner> {
         if self.all.contains(name) {
-            return self.kind(name);
+            return Some(name.clone());
         }
         let mut closest = above(name);
         while let Some(parent) = closest {
             if self.all.contains(&parent) {
-                let wildcard = wildcard_of(&parent).filter(|name| self.all.contains(name));
-                return wildcard.map_or(Known::Missing, |wildcard| self.kind(&wildcard));
+                return wildcard_of(&parent).filter(|name| self.all.contains(name));
             }
             closest = above(&parent);
         }
-        Known::Missing
+        None
+    }
+
+    /// Says why a name server of the zone itself cannot be found by its name, if so.
+    pub(crate) fn lost(&self, name: &Owner) -> Option<&'static str> {
+        if let Some(cut) = self.cut(name) {
+            return (cut.rtype == Rtype::DNAME).then_some("lies below a DNAME");
+        }
+        match self.answering(name) {
+            Some(owner) if self.has(&owner, Rtype::CNAME) => Some("is an alias"),
+            Some(owner) if self.has_address(&owner) => None,
+            _ => Some("has no address"),
+        }
     }
 
     fn kind(&self, name: &Owner) -> Known {

@@ -17,8 +17,9 @@ mod scan;
 mod tests;
 mod ttl;
 
+use crate::audit::{Names, target};
 use crate::message::Soa;
-use crate::sets::{self, Data, RecordSet, SetKey};
+use crate::sets::{self, Data, Owner, RecordSet, SetKey};
 use crate::zone::Contents;
 use domain::base::{Name, Rtype};
 pub(crate) use edit::{Edited, edit, written};
@@ -59,14 +60,16 @@ pub fn read(
     }
     let soa = start.and_then(|(ttl, data)| Soa::of(ttl, &data));
     let soa = soa.ok_or_else(|| whole("no SOA: this is no zone".into()))?;
-    let mut wrong = beside_cname(&sets);
-    if !sets.contains_key(&SetKey { name: apex.clone(), rtype: Rtype::NS }) {
+    let contents = Contents { soa, sets };
+    let mut wrong = beside_cname(&contents.sets);
+    wrong.extend(lost_servers(&apex, &contents));
+    if !contents.sets.contains_key(&SetKey { name: apex.clone(), rtype: Rtype::NS }) {
         wrong.push("no NS at the zone's top".into());
     }
     if !wrong.is_empty() {
         return Err(wrong.into_iter().flat_map(whole).collect());
     }
-    Ok(ZoneFile { contents: Contents { soa, sets }, notes })
+    Ok(ZoneFile { contents, notes })
 }
 
 /// Reads the data of one record as in a zone file; names are absolute, with or without their
@@ -85,6 +88,24 @@ pub(crate) fn data(rtype: Rtype, text: &str) -> Result<Data, String> {
         Ok(false) => Ok(read),
         _ => Err("it is more than one record".to_owned()),
     }
+}
+
+/// Finds the zone's own name servers that are in the zone and have no address: BIND loads no such
+/// zone.
+fn lost_servers(apex: &Owner, contents: &Contents) -> Vec<String> {
+    let servers = contents.set(&SetKey { name: apex.clone(), rtype: Rtype::NS });
+    let targets = servers.data.iter().filter_map(|data| target(Rtype::NS, data));
+    let known = |name: &Owner| {
+        let address = |rtype| contents.sets.contains_key(&SetKey { name: name.clone(), rtype });
+        address(Rtype::A) || address(Rtype::AAAA)
+    };
+    let inside: Vec<Owner> = targets.filter(|name| name.ends_with(apex) && !known(name)).collect();
+    if inside.is_empty() {
+        return Vec::new();
+    }
+    let names = Names::of(apex, contents);
+    let lost = |name: &Owner| names.lost(name).map(|why| format!("name server `{name}` {why}"));
+    inside.iter().filter_map(lost).collect()
 }
 
 /// Finds aliases that are not alone, and names with two of them.
