@@ -271,7 +271,8 @@ impl<'r> Reader<'r> {
         }
         let set = self.sets.entry(key).or_insert_with_key(|key| RecordSet::absent(key.clone()));
         let former = set.exists().then_some(set.ttl).filter(|former| *former != ttl);
-        set.data.insert(data);
+        // Of the same record in another case the last one stays, as BIND has it.
+        set.data.replace(data);
         set.ttl = ttl;
         if let Some(former) = former {
             let what = format!("`{}` has TTLs {former} and {ttl}: {ttl} counts", set.key);
