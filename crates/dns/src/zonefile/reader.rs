@@ -203,8 +203,9 @@ impl<'r> Reader<'r> {
 
     /// Reads a file in the place of its directive; origin and owner are as before after it.
     fn include(&mut self, place: &Place, rest: &[Token<'_>]) -> Result<(), Wrong> {
-        let named = scan::octets(rest[0].raw)?;
-        let named = String::from_utf8(named).map_err(|_| "the file's name is not UTF-8")?;
+        // A backslash in a file's name is one, but before a quote.
+        let named = std::str::from_utf8(rest[0].raw).map_err(|_| "the file's name is not UTF-8")?;
+        let named = named.replace("\\\"", "\"");
         if place.depth == DEPTH_MAX {
             return Err(format!("`{named}` is the {DEPTH_MAX}th file within files").into());
         }
