@@ -18,8 +18,10 @@ pub(crate) struct Generated {
 /// If a page under `docs/errors` cannot be read.
 pub(crate) fn all(root: &Path) -> Result<Vec<Generated>> {
     let schema = serde_json::to_string_pretty(&segue_plan::schema())? + "\n";
+    let moves = serde_json::to_string_pretty(&segue_plan::moves_schema())? + "\n";
     Ok(vec![
         Generated { path: "docs/plan.schema.json", text: schema },
+        Generated { path: "docs/zones.schema.json", text: moves },
         Generated { path: "docs/errors/README.md", text: index(&root.join("docs/errors"))? },
     ])
 }

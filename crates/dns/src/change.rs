@@ -8,7 +8,7 @@ use crate::codes;
 use crate::driver::{Session, State, Swap, Tried};
 use crate::exchange::datagram;
 use crate::message;
-use crate::sets::RecordSet;
+use crate::sets::{RecordSet, SetKey};
 use crate::zone::Zone;
 use domain::base::iana::Rcode;
 use futures_util::future::join_all;
@@ -50,6 +50,11 @@ pub(crate) struct Change {
 }
 
 impl Change {
+    /// Returns the sets that it is about, in their order.
+    fn keys(&self) -> Vec<SetKey> {
+        self.former.iter().map(|set| set.key.clone()).collect()
+    }
+
     /// Returns the change that takes this one back.
     pub(crate) fn inverse(self) -> Self {
         Self {
@@ -118,10 +123,10 @@ impl Zone {
         op: &str,
         until: Instant,
     ) -> Outcome<Option<u32>> {
-        let keys = &self.declared()?.keys;
+        let keys = change.keys();
         let mut session = self.driver.open(op, until).await?;
         for _ in 0..REBASE_MAX {
-            let state = session.state(keys, op, until).await?;
+            let state = session.state(&keys, op, until).await?;
             if change.is_done(&state) {
                 session.again(op, until).await?;
                 return Ok(state.serial);
@@ -169,7 +174,7 @@ impl Zone {
         let compared = self.driver.capabilities().swap == Swap::Compared;
         let patient = Instant::now() + if compared { Duration::ZERO } else { SHOWS_LATE };
         let state = loop {
-            let read = session.state(&self.declared()?.keys, op, until).await;
+            let read = session.state(&change.keys(), op, until).await;
             let state = read.map_err(|f| f.leaving(EffectLeft::Done))?;
             if change.is_done(&state) {
                 self.log(op, state.serial);
@@ -261,10 +266,11 @@ impl Zone {
         until: Instant,
     ) -> Result<Served, String> {
         let mut reason = "it was not asked".to_owned();
+        let keys: Vec<SetKey> = wanted.iter().map(|set| set.key.clone()).collect();
         let poll = async {
             let mut pause = POLL_FIRST;
             loop {
-                match self.served(server, until).await {
+                match self.serves(server, &keys, until).await {
                     Ok(current) if current == wanted => match self.know_signed(signed, until).await
                     {
                         Some(false) => break,
@@ -308,6 +314,16 @@ impl Zone {
             }
             sleep(again).await;
             again = (again * 2).min(NOTIFY_LONGEST);
+        }
+    }
+
+    /// Tells a server that is behind that there is something new, if it listens.
+    pub(crate) async fn notify_once(&self, server: SocketAddr) {
+        if self.driver.takes_notify() && self.driver.primary() != Some(server) {
+            // Only a hint to the server: reading decides.
+            if let Err(cause) = self.notify(server).await {
+                tracing::debug!(%server, zone = %self.plan.label(), cause, "notify");
+            }
         }
     }
 

@@ -60,3 +60,7 @@ pub(crate) const UNOWNED: &str = "SG0328";
 pub(crate) const PROMISES: &str = "SG0329";
 /// A finding: a guard holds a change back.
 pub(crate) const GUARDED: &str = "SG0330";
+/// The notes of a moving zone cannot be read or written.
+pub(crate) const NOTES: &str = "SG0331";
+/// A step of a moving zone does not come to its end.
+pub(crate) const MOVING: &str = "SG0332";

@@ -18,6 +18,7 @@ mod exchange;
 mod guards;
 mod kept;
 mod message;
+pub mod moves;
 mod preflight;
 mod resolvers;
 mod sampler;

@@ -96,8 +96,9 @@ pub(crate) fn notify(zone: &Owner) -> Result<Draft, PushError> {
 /// Prerequisites: the zone's SOA is exactly `soa`, and every set that changes still has
 /// exactly its data of `from`. A set is deleted whole and added whole: adding a record
 /// with another TTL alone is ignored by some servers. All deletions come first, so that
-/// a CNAME can take the place of addresses and the other way round. With a `minimum` the SOA
-/// gets it, and the next serial. Without `named` the SOA is no prerequisite.
+/// a CNAME can take the place of addresses and the other way round. The zone's own NS set and
+/// its keys are changed record by record, see [`singly`]. With a `minimum` the SOA gets it, and
+/// the next serial. Without `named` the SOA is no prerequisite.
 ///
 /// # Errors
 /// If the message, with `reserve` octets for the signature, would exceed 64 KiB.
@@ -112,22 +113,53 @@ pub(crate) fn update(
 ) -> Result<Draft, PushError> {
     let changes = || from.iter().zip(to).filter(|(from, to)| from != to);
     let mut draft = start_update(zone, named.then_some(soa), reserve)?;
-    for (set, _) in changes() {
+    // PowerDNS compares what it stores, and its own keys are not stored as records.
+    for (set, _) in changes().filter(|(set, _)| set.key.rtype != Rtype::DNSKEY) {
         require(&mut draft, set)?;
     }
     let mut draft = draft.authority();
-    for (set, _) in changes().filter(|(set, _)| set.exists()) {
+    let whole = |(set, _): &(&RecordSet, &RecordSet)| !is_guarded(zone, &set.key);
+    for (set, _) in changes().filter(whole).filter(|(set, _)| set.exists()) {
         draft.push((&set.key.name, Class::ANY, 0, empty(set.key.rtype)?))?;
     }
-    for (_, set) in changes() {
+    for (_, set) in changes().filter(whole) {
         for data in &set.data {
             draft.push((&set.key.name, Class::IN, set.ttl, raw(set.key.rtype, data)?))?;
         }
+    }
+    for (from, to) in changes().filter(|change| !whole(change)) {
+        singly(&mut draft, from, to)?;
     }
     if minimum.is_some() {
         draft.push((zone, Class::IN, soa.ttl, raw(Rtype::SOA, &soa.next(minimum))?))?;
     }
     Ok(draft.additional())
+}
+
+/// Whether servers keep a set from being deleted whole: the zone's own NS set and its keys.
+/// BIND, Knot and PowerDNS acknowledge it and do nothing (RFC 2136 section 3.4.2.3).
+fn is_guarded(zone: &Owner, key: &SetKey) -> bool {
+    key.rtype == Rtype::DNSKEY || (key.rtype == Rtype::NS && key.name == *zone)
+}
+
+/// Takes a guarded set to another value: first what is new comes, then what is not wanted goes,
+/// so that there is always one; a record that stays is taken away and added for another TTL. The
+/// last one alone cannot be, so the TTL of a set of one record does not change this way.
+fn singly(draft: &mut Changes, from: &RecordSet, to: &RecordSet) -> Result<(), PushError> {
+    let (owner, rtype) = (&from.key.name, from.key.rtype);
+    for data in to.data.difference(&from.data) {
+        draft.push((owner, Class::IN, to.ttl, raw(rtype, data)?))?;
+    }
+    for data in from.data.difference(&to.data) {
+        draft.push((owner, Class::NONE, 0, raw(rtype, data)?))?;
+    }
+    if from.ttl != to.ttl {
+        for data in from.data.intersection(&to.data) {
+            draft.push((owner, Class::NONE, 0, raw(rtype, data)?))?;
+            draft.push((owner, Class::IN, to.ttl, raw(rtype, data)?))?;
+        }
+    }
+    Ok(())
 }
 
 /// Builds the UPDATE that only moves the serial forward by one.
@@ -146,6 +178,7 @@ pub(crate) fn bump(
 }
 
 type Prerequisites = domain::base::message_builder::AnswerBuilder<Vec<u8>>;
+type Changes = domain::base::message_builder::AuthorityBuilder<Vec<u8>>;
 
 fn start_update(
     zone: &Owner,
@@ -279,6 +312,19 @@ pub(crate) fn read_glue(answer: &Answer, key: &SetKey) -> RecordSet {
         }
     });
     set
+}
+
+/// Reads how long an answer allows to keep that something does not exist, seconds (RFC 2308
+/// section 5); none if it does not say.
+pub(crate) fn read_negative_ttl(answer: &Answer) -> Option<u32> {
+    let mut kept = None;
+    // What cannot be read says nothing.
+    let _ = each(answer.authority(), |record| {
+        if let AllRecordData::Soa(data) = record.data() {
+            kept = Some(soa(record.ttl().as_secs(), data).negative_ttl);
+        }
+    });
+    kept
 }
 
 /// Reads the addresses from a resolver's answer, whatever aliases lead to them. None if it

@@ -168,8 +168,20 @@ impl Zone {
         server: SocketAddr,
         until: Instant,
     ) -> Outcome<Vec<RecordSet>> {
-        let op = format!("read the owned sets of zone `{}`", self.plan.label());
-        let keys = &self.declared()?.keys;
+        self.serves(server, &self.declared()?.keys, until).await
+    }
+
+    /// Reads some sets from one server in the same way.
+    ///
+    /// # Errors
+    /// As [`Zone::served`].
+    pub(crate) async fn serves(
+        &self,
+        server: SocketAddr,
+        keys: &[SetKey],
+        until: Instant,
+    ) -> Outcome<Vec<RecordSet>> {
+        let op = format!("read record sets of zone `{}`", self.plan.label());
         let read = async {
             let answers = ask(server, queries(keys)?, until).await?;
             read_sets(&answers, keys)

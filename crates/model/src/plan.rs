@@ -12,8 +12,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod moves;
 mod zone;
 
+pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
 pub use zone::{AuthorityPlan, OwnedSet, TsigKey, ZoneGuard, ZonePlan};
 
 /// Where a secret is read from at the moment it is needed. Never the secret itself.

@@ -20,7 +20,7 @@ pub use check::check;
 pub use fleet::{FleetHead, PlanText, UnitText, read_plan};
 pub use hash::{Hashes, canonical, fleet_hash, hash, short};
 pub use problem::{PlanError, Problem};
-pub use read::parse;
+pub use read::{parse, read_moves};
 pub use template::template;
 
 /// A plan file: of one unit or of many.
@@ -37,6 +37,12 @@ enum AnyPlan {
 /// Returns the JSON Schema of the plan file, as it stands in `docs/plan.schema.json`.
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(AnyPlan).to_value()
+}
+
+/// Returns the JSON Schema of the file of moving zones, as it stands in
+/// `docs/zones.schema.json`.
+pub fn moves_schema() -> serde_json::Value {
+    schemars::schema_for!(file::MovesFile).to_value()
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 mod gates;
 mod measures;
+mod moves;
 mod zones;
+
+pub use moves::read_moves;
 
 use crate::check::without_web_server;
 use crate::file::{

@@ -30,8 +30,36 @@ pub(crate) enum DnsCommand {
     /// Measured is when the provider has it, when each name server answers so, and when each
     /// resolver does.
     Drill(DrillArgs),
+    /// Move zones from one DNS provider to another, or sign them or stop that, step by step
+    ///
+    /// Without a flag: shows where each zone stands and changes nothing. What is Segue's to do
+    /// is done with `--go`; what a registrar has to do is told and checked. Exit code 0 if all
+    /// is done, 4 if a person or time comes next, 3 if something is wrong.
+    Move(MoveArgs),
     /// Show the ways to change a zone's records, and what each of them can promise
     Providers,
+}
+
+/// Flags of `segue dns move`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MoveArgs {
+    /// The file of moving zones
+    pub(crate) file: PathBuf,
+    /// Only this zone; may be given several times
+    #[arg(long = "zone", value_name = "ZONE")]
+    pub(crate) zones: Vec<String>,
+    /// Make every change that is due
+    #[arg(long, conflicts_with = "back")]
+    pub(crate) go: bool,
+    /// Turn round: make every change that is due on the way back to the source
+    #[arg(long)]
+    pub(crate) back: bool,
+    /// Look again for so long, seconds, until all is done
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) wait: Option<u64>,
+    /// Print only what a person has to do now
+    #[arg(long)]
+    pub(crate) tasks: bool,
 }
 
 /// Flags of `segue dns diff`.

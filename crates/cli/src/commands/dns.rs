@@ -2,6 +2,7 @@
 
 mod diff;
 mod drill;
+mod moves;
 
 use crate::args::{AuditArgs, DnsCommand, WatchArgs};
 use anyhow::Result;
@@ -9,6 +10,7 @@ use segue_dns::audit::{Audit, From, Key, Question, ServerView};
 use segue_dns::watch::{self, Curve, Seen, Verdict};
 use segue_model::plan::SecretRef;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 /// Port of name servers.
@@ -34,12 +36,13 @@ pub(crate) fn server(text: &str) -> Result<SocketAddr, String> {
 ///
 /// # Errors
 /// If the zone cannot be read.
-pub(crate) async fn run(what: DnsCommand, json: bool) -> Result<u8> {
+pub(crate) async fn run(what: DnsCommand, dir: &Path, json: bool) -> Result<u8> {
     match what {
         DnsCommand::Audit(args) => audit(args, json).await,
         DnsCommand::Watch(args) => watch(args, json).await,
         DnsCommand::Diff(args) => diff::run(&args, json).await,
         DnsCommand::Drill(args) => drill::run(args, json).await,
+        DnsCommand::Move(args) => moves::run(args, dir, json).await,
         DnsCommand::Providers => providers(json),
     }
 }

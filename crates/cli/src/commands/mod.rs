@@ -41,7 +41,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         Command::Report { out } => wait(report::run(&dir, &out, json)),
         Command::Journal { after } => journal::run(&dir, after, json),
         Command::Front(front) => wait(front::run(front)),
-        Command::Dns { what } => wait(dns::run(*what, json)),
+        Command::Dns { what } => wait(dns::run(*what, &dir, json)),
         Command::Explain { code } => explain::run(&code),
         Command::Completions { shell } => completions::run(shell),
         Command::Controller { take_over, readings } => {

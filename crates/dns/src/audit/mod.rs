@@ -31,7 +31,7 @@ pub(crate) use owned::TRANSFER_MAX;
 pub(crate) use read::read_zone_file;
 pub(crate) use records::{Names, target};
 use serde::Serialize;
-pub(crate) use servers::start;
+pub(crate) use servers::{differing, start};
 use std::net::IpAddr;
 
 /// A zone as an operator wants to see it.

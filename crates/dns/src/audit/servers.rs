@@ -96,6 +96,15 @@ fn name_servers(asked: &Asked<'_>) -> Vec<Owner> {
     ns.data.iter().filter_map(|data| super::records::target(Rtype::NS, data)).collect()
 }
 
+/// Says where a server does not serve what the zone holds; empty if it serves all of it.
+pub(crate) async fn differing(
+    server: SocketAddr,
+    apex: &Owner,
+    contents: &Contents,
+) -> Vec<String> {
+    view(server, &Asked { apex, contents, whole: true }).await.findings
+}
+
 async fn view(server: SocketAddr, asked: &Asked<'_>) -> ServerView {
     let until = Instant::now() + SERVER_MAX;
     let mut view = ServerView {

@@ -115,6 +115,10 @@ impl Driver for Command {
         format!("command `{}`", self.command.first().map_or("", String::as_str))
     }
 
+    fn takes_keys(&self) -> bool {
+        true
+    }
+
     fn by_hand(&self) -> String {
         format!(
             "at the provider that `{}` speaks to: write each owned set as the journal's `former` of \

@@ -70,6 +70,11 @@ pub(crate) trait Driver: std::fmt::Debug + Send + Sync {
         true
     }
 
+    /// Says whether keys of another signer can be shown beside the provider's own.
+    fn takes_keys(&self) -> bool {
+        false
+    }
+
     /// Returns the key with which NOTIFY is signed.
     ///
     /// # Errors

@@ -62,6 +62,10 @@ impl Driver for Powerdns {
         self.url.clone()
     }
 
+    fn takes_keys(&self) -> bool {
+        true
+    }
+
     fn by_hand(&self) -> String {
         format!(
             "with `pdnsutil edit-zone {}` at {}: write each owned set as the journal's `former` of \

@@ -55,6 +55,10 @@ impl Driver for Update {
         self.primary.to_string()
     }
 
+    fn takes_keys(&self) -> bool {
+        true
+    }
+
     fn by_hand(&self) -> String {
         format!(
             "with nsupdate, key `{}`, server {}: in one update delete each owned set and add it \

@@ -8,6 +8,7 @@ mod fronts;
 mod gates;
 mod measured;
 mod measures;
+mod moves;
 mod names;
 mod policy;
 mod trees;
@@ -16,6 +17,7 @@ mod unit;
 mod zones;
 
 pub(crate) use measured::{Asker, custom_origin, unmeasured};
+pub(crate) use moves::check as check_moves;
 pub(crate) use unit::without_web_server;
 
 use crate::Problem;

@@ -78,7 +78,7 @@ fn servers(found: &mut Found, at: &str, zone: &ZonePlan) {
     found.duplicates("server", servers.iter().map(|s| (format!("{at}.servers"), s.as_str())));
 }
 
-fn authority(found: &mut Found, at: &str, authority: &AuthorityPlan) {
+pub(super) fn authority(found: &mut Found, at: &str, authority: &AuthorityPlan) {
     let program = |found: &mut Found, key: &str, words: &[String]| {
         if !words.first().is_some_and(|first| Path::new(first).is_absolute()) {
             found.add(

@@ -7,6 +7,7 @@
 mod fleet;
 mod gate;
 mod measure;
+mod moves;
 mod policy;
 mod secret;
 mod timeline;
@@ -26,6 +27,7 @@ pub use measure::{
     ApplicationLogFile, CustomFile, CustomHttpFile, HostFile, MeasureFile, PrometheusFile,
     ResolversFile,
 };
+pub use moves::{MoveFile, MovesFile, ProviderFile, SigningFile};
 pub use policy::PolicyFile;
 pub use secret::SecretText;
 pub use timeline::TimelineFile;

@@ -66,7 +66,11 @@ pub(super) fn zone(file: ZoneFile, problems: &mut Vec<Problem>) -> Vec<ZonePlan>
     }
 }
 
-fn authority(file: AuthorityFile, key: &str, problems: &mut Vec<Problem>) -> Option<AuthorityPlan> {
+pub(super) fn authority(
+    file: AuthorityFile,
+    key: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<AuthorityPlan> {
     let update = file
         .update
         .map(|update| AuthorityPlan::Update { primary: update.primary, key: tsig_key(update.key) });

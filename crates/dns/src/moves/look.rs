@@ -1,0 +1,178 @@
+//! What is the case now: at both providers, at every name server, at the parent, at resolvers.
+
+use super::READING;
+use super::keys::at;
+use super::parent::{self, Delegation};
+use crate::audit::differing;
+use crate::change::now_ms;
+use crate::exchange::ask;
+use crate::message;
+use crate::sets::{Owner, RecordSet};
+use crate::zone::{Contents, Zone};
+use domain::base::Rtype;
+use futures_util::future::join_all;
+use segue_model::plan::ZoneMove;
+use segue_model::{Side, Sides};
+use segue_port::Outcome;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest wait for one server's answers.
+const SERVER_MAX: Duration = Duration::from_secs(20);
+
+/// Everything that was seen.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Wall clock, milliseconds.
+    pub(super) at_ms: u64,
+    /// Each provider.
+    pub(super) sides: Sides<ProviderLook>,
+    /// What each of the parent's servers says; empty if none could be asked.
+    pub(super) parents: Vec<Delegation>,
+    /// Addresses of every name server's name.
+    pub(super) addresses: BTreeMap<Owner, BTreeSet<IpAddr>>,
+    /// What each resolver makes of the zone.
+    pub(super) resolvers: Vec<(SocketAddr, Belief)>,
+    /// What could not be learned.
+    pub(super) unknown: Vec<String>,
+}
+
+/// What a resolver makes of the zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Belief {
+    /// It has proved the answer (AD).
+    Proved,
+    /// It answers, and proves nothing.
+    Answers,
+    /// It gives an error.
+    Fails(String),
+}
+
+/// A provider.
+#[derive(Debug)]
+pub(super) struct ProviderLook {
+    /// Every record that it keeps.
+    pub(super) contents: Contents,
+    /// Each of its name servers.
+    pub(super) servers: Vec<ServerLook>,
+}
+
+/// A name server.
+#[derive(Debug)]
+pub(super) struct ServerLook {
+    /// Its address.
+    pub(super) address: SocketAddr,
+    /// Why it does not serve what its provider keeps; empty if it does.
+    pub(super) wrong: Vec<String>,
+    /// The zone's own sets as it serves them.
+    pub(super) own: OwnSets,
+}
+
+/// The zone's own sets at one server, with their signatures.
+#[derive(Debug)]
+pub(super) struct OwnSets {
+    /// Its start of authority.
+    pub(super) soa: RecordSet,
+    /// Its name servers.
+    pub(super) ns: RecordSet,
+    /// Its keys.
+    pub(super) keys: RecordSet,
+    /// Signatures of the start of authority.
+    pub(super) soa_signatures: RecordSet,
+    /// Signatures of the keys.
+    pub(super) key_signatures: RecordSet,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// If a provider's records cannot be read: without them nothing can be told.
+pub(super) async fn look(plan: &ZoneMove, zones: &Sides<Arc<Zone>>) -> Outcome<Look> {
+    let apex = zones.source.declared()?.apex.clone();
+    let mut unknown = Vec::new();
+    let (source, target) = tokio::join!(provider(&zones.source), provider(&zones.target));
+    let sides = Sides { source: source?, target: target? };
+    let parents = parent::look(plan, &apex, &mut unknown).await;
+    let names: BTreeSet<Owner> = [Side::Source, Side::Target]
+        .iter()
+        .flat_map(|side| &plan.providers.get(*side).name_servers)
+        .filter_map(|name| crate::sets::owner(name).ok())
+        .collect();
+    let found = names.into_iter().map(|name| async {
+        let found = parent::addresses(&plan.resolvers, &name).await;
+        (name, found)
+    });
+    let addresses = join_all(found).await.into_iter().collect();
+    let asked =
+        plan.resolvers.iter().map(|resolver| async { (*resolver, belief(*resolver, &apex).await) });
+    let resolvers = join_all(asked).await;
+    Ok(Look { at_ms: now_ms().0, sides, parents, addresses, resolvers, unknown })
+}
+
+async fn provider(zone: &Zone) -> Outcome<ProviderLook> {
+    let contents = zone.contents(READING).await?;
+    let apex = &zone.declared()?.apex;
+    let servers = zone.plan.servers.iter().map(|server| view(*server, apex, &contents));
+    let servers = join_all(servers).await;
+    Ok(ProviderLook { contents, servers })
+}
+
+async fn view(address: SocketAddr, apex: &Owner, contents: &Contents) -> ServerLook {
+    let until = Instant::now() + SERVER_MAX;
+    let (own, wrong) = tokio::join!(own(address, apex, until), differing(address, apex, contents));
+    match own {
+        Ok(own) => ServerLook { address, wrong, own },
+        Err(cause) => {
+            let absent = |rtype| RecordSet::absent(at(apex, rtype));
+            let own = OwnSets {
+                soa: absent(Rtype::SOA),
+                ns: absent(Rtype::NS),
+                keys: absent(Rtype::DNSKEY),
+                soa_signatures: absent(Rtype::RRSIG),
+                key_signatures: absent(Rtype::RRSIG),
+            };
+            ServerLook { address, wrong: vec![cause], own }
+        }
+    }
+}
+
+pub(super) async fn own(
+    server: SocketAddr,
+    apex: &Owner,
+    until: Instant,
+) -> Result<OwnSets, String> {
+    let types = [Rtype::SOA, Rtype::NS, Rtype::DNSKEY];
+    let drafts: Result<Vec<_>, _> =
+        types.iter().map(|rtype| message::query_signed(apex, *rtype)).collect();
+    let answers = ask(server, drafts.map_err(|e| e.to_string())?, until).await;
+    let answers = answers.map_err(|trouble| trouble.fault("ask", server).cause)?;
+    let [soa, ns, keys]: [message::Answer; 3] =
+        answers.try_into().map_err(|_| "it left a question open".to_owned())?;
+    let signatures = |answer, rtype| message::read_signatures(answer, &at(apex, rtype));
+    Ok(OwnSets {
+        soa_signatures: signatures(&soa, Rtype::SOA),
+        key_signatures: signatures(&keys, Rtype::DNSKEY),
+        soa: message::read_set(&soa, &at(apex, Rtype::SOA))?,
+        ns: message::read_set(&ns, &at(apex, Rtype::NS))?,
+        keys: message::read_set(&keys, &at(apex, Rtype::DNSKEY))?,
+    })
+}
+
+/// Asks for a name that nobody asked for before, so that the resolver has to find and prove the
+/// answer now.
+async fn belief(resolver: SocketAddr, apex: &Owner) -> Belief {
+    let (ms, boot) = now_ms();
+    let name = format!("_segue-{:x}.{}", ms ^ (boot << 20), apex.fmt_with_dot());
+    let name = match crate::sets::owner(&name) {
+        Ok(name) => name,
+        Err(_) => apex.clone(),
+    };
+    match parent::resolve(resolver, &name, Rtype::TXT).await {
+        Ok(answer) if answer.header().ad() => Belief::Proved,
+        Ok(_) => Belief::Answers,
+        Err(cause) => Belief::Fails(cause),
+    }
+}

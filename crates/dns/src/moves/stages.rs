@@ -1,0 +1,343 @@
+//! The stages of a move, in their order, and where it stands: a pure function of what is seen.
+//!
+//! Why in this order: nobody may be sent to a server that does not serve the zone; no validator
+//! may meet data of one provider with keys of the other that do not prove it, whatever it has
+//! cached (RFC 8901 section 6, RFC 6781 section 4.3.5.1). So data first, then keys, then DS, then
+//! name servers; and what the former provider needs goes last, in the same order.
+
+use super::situation::{Fact, Situation};
+use super::tasks;
+use segue_model::Sides;
+use segue_model::plan::SigningWish;
+use serde::Serialize;
+
+/// Who does a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Who {
+    /// Segue, when it is told to go on.
+    Segue,
+    /// A person, at the registrar or at a provider.
+    Person,
+    /// Nobody: caches have to forget.
+    Time,
+}
+
+/// How far a stage is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// It is so.
+    Done,
+    /// It is to be done now.
+    Due,
+    /// It is over at this moment, wall clock in milliseconds.
+    Waits {
+        /// When.
+        until_ms: u64,
+    },
+    /// It could be done now, but for this.
+    Blocked {
+        /// What stands in the way.
+        why: Vec<String>,
+    },
+    /// Another comes first.
+    Later,
+}
+
+/// A stage of a move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// Its name.
+    pub name: &'static str,
+    /// Who does it.
+    pub who: Who,
+    /// How far it is.
+    #[serde(flatten)]
+    pub state: State,
+    /// What it is, in a sentence.
+    pub what: String,
+    /// What a person has to do, line by line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub task: Vec<String>,
+}
+
+/// The stages while they are collected.
+struct Drafts<'s, 'a> {
+    situation: &'s Situation<'a>,
+    stages: Vec<Stage>,
+}
+
+/// Returns the stages.
+pub(super) fn stages(situation: &Situation<'_>) -> Vec<Stage> {
+    let plan = situation.seen.plan;
+    let mut drafts = Drafts { situation, stages: Vec::new() };
+    if plan.dnssec == SigningWish::Unsign && situation.notes.vouched() {
+        drafts.no_more_ds();
+    }
+    if plan.moves() {
+        drafts.data();
+        if situation.keyed() {
+            drafts.keys();
+        }
+        drafts.names();
+        if situation.keyed() {
+            drafts.former_keys();
+        }
+        drafts.restore();
+    }
+    match plan.dnssec {
+        SigningWish::Sign if !situation.notes.vouched() => drafts.sign(),
+        SigningWish::Unsign if !plan.moves() => drafts.stop_signing(),
+        _ => {}
+    }
+    drafts.ordered()
+}
+
+impl Drafts<'_, '_> {
+    fn holds(&self, fact: Fact) -> bool {
+        self.situation.holds(fact)
+    }
+
+    /// Both ends of the switch are through: what led to it is not asked for any more.
+    fn switched(&self) -> bool {
+        self.holds(Fact::Named) && self.holds(Fact::Delegated)
+    }
+
+    /// Nobody needs the former provider's keys any more.
+    fn left(&self) -> bool {
+        self.holds(Fact::Delegated) && self.holds(Fact::FormerDsGone)
+    }
+
+    fn add(&mut self, name: &'static str, who: Who, done: bool, what: impl Into<String>) {
+        let state = if done { State::Done } else { State::Due };
+        self.stages.push(Stage { name, who, state, what: what.into(), task: Vec::new() });
+    }
+
+    /// Gives the last stage its task.
+    fn task(&mut self, task: impl FnOnce(&Situation<'_>) -> Vec<String>) {
+        let situation = self.situation;
+        if let Some(stage) = self.stages.last_mut().filter(|stage| stage.state != State::Done) {
+            stage.task = task(situation);
+        }
+    }
+
+    /// Says what stands in the way of the last stage.
+    fn blocked(&mut self, why: impl FnOnce(&Situation<'_>) -> Vec<String>) {
+        let situation = self.situation;
+        if let Some(stage) = self.stages.last_mut().filter(|stage| stage.state == State::Due) {
+            let why = why(situation);
+            if !why.is_empty() {
+                stage.state = State::Blocked { why };
+            }
+        }
+    }
+
+    /// A wait for so many seconds since a fact is so.
+    fn wait(
+        &mut self,
+        name: &'static str,
+        over: bool,
+        waits: &[(Fact, u32)],
+        what: impl Into<String>,
+    ) {
+        let now = self.situation.seen.look.at_ms;
+        let end = |(fact, ttl_s): &(Fact, u32)| {
+            let since = self.situation.notes.since(*fact).unwrap_or(now);
+            since + u64::from(*ttl_s) * 1000
+        };
+        let until_ms = waits.iter().map(end).max().unwrap_or(now);
+        let held = waits.iter().all(|(fact, _)| self.holds(*fact));
+        let done = over || (held && now >= until_ms);
+        self.add(name, Who::Time, done, what);
+        if let Some(stage) = self.stages.last_mut().filter(|_| !done) {
+            stage.state = State::Waits { until_ms };
+        }
+    }
+
+    fn provider(&self, to: bool) -> &str {
+        let side = if to { self.situation.seen.to } else { self.situation.seen.to.other() };
+        &self.situation.seen.plan.providers.get(side).name
+    }
+
+    fn no_more_ds(&mut self) {
+        let zone = &self.situation.seen.plan.zone;
+        let done = self.holds(Fact::NoDs);
+        self.add("no_ds", Who::Person, done, "the parent names no key of the zone any more");
+        self.task(|_| tasks::no_ds(zone));
+        let ttl_s = self.situation.notes.ttls().ds;
+        self.wait(
+            "no_ds_known",
+            false,
+            &[(Fact::NoDs, ttl_s)],
+            format!("no resolver knows the DS any more (its TTL was {ttl_s} s)"),
+        );
+    }
+
+    fn data(&mut self) {
+        let merge = &self.situation.merge;
+        let over = self.switched() && self.left() && !self.shows_foreign();
+        let Sides { source, target } = &merge.changes;
+        let (count, to) = (source.len() + target.len(), self.provider(true).to_owned());
+        let what = match count {
+            0 => "both providers serve the same records".to_owned(),
+            _ => format!("bring {count} record sets to the provider that lacks them"),
+        };
+        self.add("copy", Who::Segue, merge.is_empty() || over, what);
+        self.blocked(|situation| {
+            let extra = situation.merge.extra.iter();
+            let mut why: Vec<String> =
+                extra.take(EXTRA_MAX).map(|e| format!("`{to}`: {e}")).collect();
+            let more = situation.merge.extra.len().saturating_sub(EXTRA_MAX);
+            if more > 0 {
+                why.push(format!("and {more} more"));
+            }
+            if !why.is_empty() {
+                why.push(
+                    "if that may be replaced by what is there now, write `replace = true`"
+                        .to_owned(),
+                );
+            }
+            why
+        });
+        let done = self.holds(Fact::Lowered) || self.switched();
+        let low = self.situation.seen.plan.lowered_ttl_s;
+        self.add("lower", Who::Segue, done, format!("lower the TTL of its NS set to {low} s"));
+    }
+
+    fn shows_foreign(&self) -> bool {
+        let seen = &self.situation.seen;
+        self.situation.keyed()
+            && (seen.shows_foreign(seen.to) || seen.shows_foreign(seen.to.other()))
+    }
+
+    fn keys(&mut self) {
+        let (from, to) = (self.provider(false).to_owned(), self.provider(true).to_owned());
+        let over = self.left();
+        let done = self.holds(Fact::Crossed) || over;
+        let what = format!("show the keys of `{from}` at `{to}` and the other way round");
+        self.add("keys", Who::Segue, done, what);
+        self.blocked(|situation| {
+            let seen = &situation.seen;
+            let mut why = Vec::new();
+            if !seen.signed(seen.to) {
+                why.push(format!("the zone is validated, and `{to}` does not sign it:"));
+                why.extend(tasks::signing(situation, seen.to, true));
+                why.push(
+                    "or write `dnssec = \"unsign\"`: then it is not validated any more".into(),
+                );
+            }
+            for side in super::sides(seen.to) {
+                let provider = seen.plan.providers.get(side);
+                if !seen.takes_keys(side) {
+                    why.push(format!(
+                        "`{}` ({}) takes no keys of another signer: write `dnssec = \"unsign\"`, \
+                         and sign anew after the move",
+                        provider.name,
+                        provider.authority.kind()
+                    ));
+                }
+            }
+            why
+        });
+        let ttls = self.situation.notes.ttls();
+        let what = format!("every resolver knows the keys of both (TTL {} s)", ttls.keys);
+        self.wait("keys_known", over, &[(Fact::Crossed, ttls.keys)], what);
+        let what = format!("the parent names the key of `{to}` beside that of `{from}`");
+        self.add("ds", Who::Person, self.holds(Fact::Vouched), what);
+        self.blocked(unproved);
+        self.task(tasks::new_ds);
+        let what = format!("every resolver knows it (TTL {} s)", ttls.ds);
+        self.wait("ds_known", over, &[(Fact::Vouched, ttls.ds)], what);
+    }
+
+    fn names(&mut self) {
+        let (ttls, low) = (self.situation.notes.ttls(), self.situation.seen.plan.lowered_ttl_s);
+        let over = self.switched();
+        let what = format!("no resolver holds its NS set with the former TTL ({} s)", ttls.ns);
+        self.wait("lowered_known", over, &[(Fact::Lowered, ttls.ns)], what);
+        let to = self.provider(true).to_owned();
+        let what = format!("let both providers name the name servers of `{to}`");
+        self.add("names", Who::Segue, self.holds(Fact::Named), what);
+        self.blocked(|situation| situation.not_ready());
+        let what = format!("the parent names the name servers of `{to}`");
+        self.add("delegation", Who::Person, self.holds(Fact::Delegated), what);
+        self.blocked(|situation| situation.not_ready());
+        self.task(tasks::delegation);
+        // Who asked the former servers in the last moment holds what they said.
+        let held = if self.situation.keyed() { ttls.zone.max(ttls.keys) } else { 0 };
+        let waits = [(Fact::Delegated, ttls.parent_ns + held), (Fact::Named, low + held)];
+        let what = format!("no resolver is led to `{}` any more", self.provider(false));
+        self.wait("spread", false, &waits, what);
+    }
+
+    fn former_keys(&mut self) {
+        let from = self.provider(false).to_owned();
+        let what = format!("the parent names no key of `{from}` any more");
+        self.add("former_ds", Who::Person, self.holds(Fact::FormerDsGone), what);
+        self.task(tasks::former_ds);
+        let ttl_s = self.situation.notes.ttls().ds;
+        let what = format!("no resolver knows it any more (TTL {ttl_s} s)");
+        self.wait("former_ds_known", false, &[(Fact::FormerDsGone, ttl_s)], what);
+        let what = "take each provider's keys away from the other";
+        self.add("former_keys", Who::Segue, !self.shows_foreign(), what);
+    }
+
+    fn restore(&mut self) {
+        let seen = &self.situation.seen;
+        let former = self.situation.notes.former_ns_ttl();
+        let is = |ttl: u32| {
+            seen.servers(seen.to)
+                .iter()
+                .all(|server| server.own.ns.ttl == ttl || server.own.ns.data.len() == 1)
+        };
+        let done = !seen.own_ns(seen.to) || former.is_none_or(is);
+        let former = former.unwrap_or(0);
+        self.add(
+            "restore",
+            Who::Segue,
+            done,
+            format!("give its NS set its TTL of {former} s back"),
+        );
+    }
+
+    fn sign(&mut self) {
+        let to = self.situation.seen.to;
+        self.add("signed", Who::Person, self.holds(Fact::Signed), "the provider signs the zone");
+        self.task(|situation| tasks::signing(situation, to, true));
+        let ttls = self.situation.notes.ttls();
+        let over = self.holds(Fact::Vouched);
+        let what = format!("no resolver holds data without signature (TTL {} s)", ttls.zone);
+        self.wait("signed_known", over, &[(Fact::Signed, ttls.zone)], what);
+        self.add("ds", Who::Person, over, "the parent names the key of the zone");
+        self.blocked(unproved);
+        self.task(tasks::new_ds);
+        let what = format!("every resolver knows it (TTL {} s)", ttls.ds);
+        self.wait("ds_known", false, &[(Fact::Vouched, ttls.ds)], what);
+    }
+
+    fn stop_signing(&mut self) {
+        let seen = &self.situation.seen;
+        let to = seen.to;
+        let shows = seen.servers(to).iter().any(|server| server.own.keys.exists());
+        self.add("unsigned", Who::Person, !shows, "the provider does not sign the zone any more");
+        self.task(|situation| tasks::signing(situation, to, false));
+    }
+
+    /// Only the first that is not done stands; the others come later.
+    fn ordered(mut self) -> Vec<Stage> {
+        let open = |stage: &&mut Stage| stage.state != State::Done;
+        for stage in self.stages.iter_mut().filter(open).skip(1) {
+            stage.state = State::Later;
+        }
+        self.stages
+    }
+}
+
+/// Says why a key must not be named by the parent yet.
+fn unproved(situation: &Situation<'_>) -> Vec<String> {
+    super::chain::unproved(&situation.seen, situation.seen.to)
+}
+
+/// Sets that are told, at most, which a provider had of its own.
+const EXTRA_MAX: usize = 10;

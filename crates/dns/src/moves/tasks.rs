@@ -1,0 +1,98 @@
+//! What a person has to do, in words that can be handed on.
+
+use super::keys;
+use super::situation::Situation;
+use domain::base::Rtype;
+use segue_model::Side;
+use segue_model::plan::AuthorityPlan;
+
+/// The name servers and their glue, for the registrar.
+pub(super) fn delegation(situation: &Situation<'_>) -> Vec<String> {
+    let seen = &situation.seen;
+    let zone = &seen.plan.zone;
+    let mut task = vec![format!("at the registrar of `{zone}`, let these be its name servers:")];
+    for name in seen.name_servers(seen.to) {
+        task.push(format!("  {name}"));
+        if name.ends_with(seen.apex) {
+            for address in seen.own_addresses(&name) {
+                task.push(format!("    with the address (glue) {address}"));
+            }
+        }
+    }
+    if situation.keyed() {
+        task.push("leave its DS records as they are".to_owned());
+    }
+    task
+}
+
+/// The DS records that have to come, for the registrar.
+pub(super) fn new_ds(situation: &Situation<'_>) -> Vec<String> {
+    let seen = &situation.seen;
+    let zone = &seen.plan.zone;
+    let mut task =
+        vec![format!("at the registrar of `{zone}`, add this DS beside those that are there:")];
+    for key in seen.signing(seen.to, Rtype::DNSKEY) {
+        if let Some(text) = keys::ds_text(seen.apex, &key) {
+            task.push(format!("  {zone}. IN DS {text}"));
+        }
+        task.push(format!("    (its key: {zone}. IN DNSKEY {})", key.text(Rtype::DNSKEY)));
+    }
+    task
+}
+
+/// The DS records that have to go: those that name a key of the provider that is left.
+pub(super) fn former_ds(situation: &Situation<'_>) -> Vec<String> {
+    let seen = &situation.seen;
+    let zone = &seen.plan.zone;
+    let mut task = vec![format!("at the registrar of `{zone}`, take this DS away:")];
+    let mut lines: Vec<String> = Vec::new();
+    for parent in &seen.look.parents {
+        let former = parent.ds.data.iter().filter(|ds| seen.vouches(ds, seen.to.other()));
+        lines.extend(former.map(|ds| format!("  {zone}. IN DS {}", ds.text(Rtype::DS))));
+    }
+    lines.sort();
+    lines.dedup();
+    task.extend(lines);
+    task
+}
+
+/// All DS records have to go.
+pub(super) fn no_ds(zone: &str) -> Vec<String> {
+    vec![format!("at the registrar of `{zone}`, take all its DS records away")]
+}
+
+/// A provider has to sign the zone, or to stop.
+pub(super) fn signing(situation: &Situation<'_>, side: Side, sign: bool) -> Vec<String> {
+    let provider = situation.seen.plan.providers.get(side);
+    let zone = &situation.seen.plan.zone;
+    let verb = if sign { "sign" } else { "stop signing" };
+    let mut task = vec![format!("let `{}` {verb} zone `{zone}`", provider.name)];
+    task.extend(match (&provider.authority, sign) {
+        (AuthorityPlan::Update { .. } | AuthorityPlan::ZoneFile { .. }, true) => vec![
+            "  BIND: `dnssec-policy default;` in its zone statement, then `rndc reconfig`".into(),
+            "  Knot: `dnssec-signing: on` in its zone, then `knotc reload`".into(),
+            format!("  PowerDNS: `pdnsutil secure-zone {zone}`"),
+        ],
+        (AuthorityPlan::Update { .. } | AuthorityPlan::ZoneFile { .. }, false) => vec![
+            "  BIND: `dnssec-policy insecure;` in its zone statement, then `rndc reconfig`; when \
+             it shows no key any more, `dnssec-policy none;`"
+                .into(),
+            "  Knot: `dnssec-signing: off` in its zone, `knotc reload`, then \
+             `knotc zone-purge` of its keys is not needed"
+                .into(),
+            format!("  PowerDNS: `pdnsutil disable-dnssec {zone}`"),
+        ],
+        (AuthorityPlan::Powerdns { .. }, true) => vec![format!("  `pdnsutil secure-zone {zone}`")],
+        (AuthorityPlan::Powerdns { .. }, false) => {
+            vec![format!("  `pdnsutil disable-dnssec {zone}`")]
+        }
+        (AuthorityPlan::Route53 { .. }, _) => {
+            vec!["  in its console: the hosted zone, DNSSEC signing".into()]
+        }
+        (AuthorityPlan::Cloudflare { .. }, _) => {
+            vec!["  in its dashboard: DNS, Settings, DNSSEC".into()]
+        }
+        (AuthorityPlan::Command { .. }, _) => Vec::new(),
+    });
+    task
+}
