@@ -67,6 +67,8 @@ pub(super) struct ServerLook {
     pub(super) address: SocketAddr,
     /// Why it does not serve what its provider keeps; empty if it does.
     pub(super) wrong: Vec<String>,
+    /// It has another serial than its provider had when that was read: it follows in a moment.
+    pub(super) behind: bool,
     /// The zone's own sets as it serves them.
     pub(super) own: OwnSets,
 }
@@ -124,7 +126,11 @@ async fn view(address: SocketAddr, apex: &Owner, contents: &Contents) -> ServerL
     let until = Instant::now() + SERVER_MAX;
     let (own, wrong) = tokio::join!(own(address, apex, until), differing(address, apex, contents));
     match own {
-        Ok(own) => ServerLook { address, wrong, own },
+        Ok(own) => {
+            let soa = own.soa.data.first().and_then(|data| message::Soa::of(own.soa.ttl, data));
+            let behind = soa.is_some_and(|soa| soa.serial != contents.soa.serial);
+            ServerLook { address, wrong, behind, own }
+        }
         Err(cause) => {
             let absent = |rtype| RecordSet::absent(at(apex, rtype));
             let own = OwnSets {
@@ -134,7 +140,7 @@ async fn view(address: SocketAddr, apex: &Owner, contents: &Contents) -> ServerL
                 soa_signatures: absent(Rtype::RRSIG),
                 key_signatures: absent(Rtype::RRSIG),
             };
-            ServerLook { address, wrong: vec![cause], own }
+            ServerLook { address, wrong: vec![cause], behind: false, own }
         }
     }
 }

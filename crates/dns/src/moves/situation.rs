@@ -239,10 +239,18 @@ impl<'a> Situation<'a> {
 
     /// Says why nobody may be sent to the servers to which the zone goes; empty if somebody may.
     pub(super) fn not_ready(&self) -> Vec<String> {
+        let servers = self.seen.servers(self.seen.to).iter();
+        let mut why: Vec<String> = servers.filter(|server| server.behind).flat_map(wrong).collect();
+        why.extend(self.not_right());
+        why
+    }
+
+    /// The same without servers that are a moment behind.
+    fn not_right(&self) -> Vec<String> {
         let seen = &self.seen;
         let mut why = Vec::new();
-        for server in seen.servers(seen.to) {
-            why.extend(server.wrong.iter().map(|wrong| format!("{}: {wrong}", server.address)));
+        for server in seen.servers(seen.to).iter().filter(|server| !server.behind) {
+            why.extend(wrong(server));
         }
         let listed = &seen.plan.providers.get(seen.to).servers;
         for name in seen.name_servers(seen.to) {
@@ -283,7 +291,7 @@ impl<'a> Situation<'a> {
             .iter()
             .any(|parent| parent.names().iter().any(|name| wanted.contains(name)));
         if sent && seen.plan.moves() {
-            for why in self.not_ready() {
+            for why in self.not_right() {
                 alarms.push(format!("the parent sends users to servers that are not ready: {why}"));
             }
         }
@@ -336,6 +344,11 @@ impl<'a> Situation<'a> {
         }
         remarks
     }
+}
+
+/// What is wrong with what a server serves.
+fn wrong(server: &ServerLook) -> impl Iterator<Item = String> {
+    server.wrong.iter().map(|wrong| format!("{}: {wrong}", server.address))
 }
 
 impl<'a> Seen<'a> {

@@ -62,6 +62,9 @@ pub struct Stage {
     pub task: Vec<String>,
 }
 
+/// Name of the stage that brings each provider what it lacks.
+const COPY: &str = "copy";
+
 /// The stages while they are collected.
 struct Drafts<'s, 'a> {
     situation: &'s Situation<'a>,
@@ -176,14 +179,13 @@ impl Drafts<'_, '_> {
 
     fn data(&mut self) {
         let merge = &self.situation.merge;
-        let over = self.switched() && self.left() && !self.shows_foreign();
         let Sides { source, target } = &merge.changes;
         let (count, to) = (source.len() + target.len(), self.provider(true).to_owned());
         let what = match count {
             0 => "both providers serve the same records".to_owned(),
             _ => format!("bring {count} record sets to the provider that lacks them"),
         };
-        self.add("copy", Who::Segue, merge.is_empty() || over, what);
+        self.add(COPY, Who::Segue, merge.is_empty(), what);
         self.blocked(|situation| {
             let extra = situation.merge.extra.iter();
             let mut why: Vec<String> =
@@ -324,8 +326,13 @@ impl Drafts<'_, '_> {
         self.task(|situation| tasks::signing(situation, to, false));
     }
 
-    /// Only the first that is not done stands; the others come later.
+    /// Only the first that is not done stands; the others come later. Where all others are done
+    /// the providers go their own ways.
     fn ordered(mut self) -> Vec<Stage> {
+        let others = |stage: &Stage| stage.name == COPY || stage.state == State::Done;
+        if self.stages.iter().all(others) {
+            self.stages.iter_mut().for_each(|stage| stage.state = State::Done);
+        }
         let open = |stage: &&mut Stage| stage.state != State::Done;
         for stage in self.stages.iter_mut().filter(open).skip(1) {
             stage.state = State::Later;

@@ -14,6 +14,7 @@ mod lab;
 mod late;
 mod makes;
 mod moto;
+mod moves;
 mod named;
 mod primaries;
 mod servers;
