@@ -115,5 +115,21 @@ pub(crate) fn named(home: &Path, address: IpAddr, options: &str, zones: &str) ->
     command
 }
 
+/// Gives an order to the BIND server at `address`; returns what it says.
+pub(crate) fn rndc(home: &Path, address: IpAddr, words: &[&str]) -> String {
+    let key = home.join("rndc.key");
+    fs::write(&key, key_text()).unwrap();
+    let done = Command::new(program("rndc", "bind9-utils"))
+        .arg("-k")
+        .arg(&key)
+        .args(["-y", "mig-key", "-s", &address.to_string()])
+        .args(words)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "rndc {words:?}: {told}");
+    told.into_owned()
+}
+
 /// Options of a server that only answers for its own zones.
 pub(crate) const AUTHORITATIVE: &str = "recursion no; dnssec-validation no;";

@@ -7,6 +7,7 @@ pub(crate) mod parent;
 pub(crate) mod providers;
 pub(crate) mod resolvers;
 mod signers;
+mod signing;
 mod tests;
 
 use parent::{Delegation, Parent};

@@ -1,4 +1,30 @@
 //! Providers of `example.test`: a primary of a chosen make, and a BIND secondary that follows it.
+//!
+//! What was measured with BIND 9.18.47, Knot DNS 3.2.6 and PowerDNS 4.7.3:
+//!
+//! **The zone must be there** before the first UPDATE, else the answer is NOTAUTH at all three.
+//! * BIND: a `zone` block and a file with SOA and one NS, then `rndc reconfig`. Without a file, or
+//!   without NS, it is not loaded: SERVFAIL to questions and UPDATEs.
+//! * Knot: a `zone` item, `knotc reload`, and then its first SOA, by a file or by `knotc zone-begin`,
+//!   `zone-set ZONE @ TTL SOA ...`, `zone-commit`; SERVFAIL until then. NS may come by UPDATE.
+//! * PowerDNS: `pdnsutil create-zone ZONE NS`; the SOA is then `a.misconfigured.dns.server.invalid.
+//!   hostmaster.ZONE. 0 10800 3600 604800 3600`, TTL 3600. Then `pdns_control rediscover`: without
+//!   it questions are REFUSED for up to 300 s, while UPDATEs are taken already. Unless
+//!   `TSIG-ALLOW-DNSUPDATE` is set, whoever has an address of `allow-dnsupdate-from` may update. If
+//!   `SOA-EDIT-DNSUPDATE` is not set either, the first UPDATE makes a serial of the date.
+//!
+//! **The apex's NS** can be replaced in one UPDATE at all three: first add every wanted one, then
+//! delete each of the others by its data. Deletions first leave one of the former NS behind at
+//! BIND and Knot, not at PowerDNS. Another TTL: delete and add one after the other, name by name
+//! (needs two).
+//!
+//! **The SOA** is taken whole, with the exact serial, if that is higher (RFC 1982), also together
+//! with other changes in one UPDATE. Lower or the same: NOERROR, ignored. Its TTL changes at BIND
+//! and Knot; PowerDNS keeps the one that it has.
+//!
+//! **Types**: TYPE65400, CAA, HTTPS, DNAME, wildcards, delegations with DS and glue, texts of several
+//! parts: all three took them. CDS goes into an unsigned zone everywhere; a DNSKEY does at Knot and
+//! PowerDNS, while BIND says SERVFAIL.
 
 use super::daemon::{AUTHORITATIVE, Daemon, dig, named, update};
 use super::{ZONE_NAME, ip};
@@ -19,6 +45,8 @@ pub(crate) enum Kind {
     PowerDns,
 }
 
+pub(crate) const KINDS: [Kind; 3] = [Kind::Bind, Kind::Knot, Kind::PowerDns];
+
 /// How a provider signs; the keys are always its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signing {
@@ -34,8 +62,10 @@ pub(crate) struct Provider {
     pub(crate) kind: Kind,
     pub(crate) primary: SocketAddr,
     pub(crate) secondary: SocketAddr,
-    home: PathBuf,
+    pub(super) home: PathBuf,
     daemons: Vec<Daemon>,
+    /// Starts the secondary, until it is started.
+    follower: Option<Command>,
 }
 
 impl Provider {
@@ -53,7 +83,7 @@ impl Provider {
         let file = primary.join("example.test.zone");
         fs::write(&file, format!("$ORIGIN {ZONE_NAME}\n{zone}")).unwrap();
         let command = match kind {
-            Kind::Bind => bind(&primary, first, second, signing),
+            Kind::Bind => bind(&primary, first, second, bind_policy(signing)),
             Kind::Knot => knot_of(&primary, &file, first, second, signing),
             Kind::PowerDns => powerdns_of(&primary, &file, first, second, signing),
         };
@@ -64,29 +94,37 @@ impl Provider {
         );
         let follower = home.join("secondary");
         let follow = named(&follower, second, AUTHORITATIVE, &zone);
-        let daemons = vec![Daemon::start(&primary, command), Daemon::start(&follower, follow)];
+        let daemons = vec![Daemon::start(&primary, command)];
         Self {
             kind,
             primary: (first, 53).into(),
             secondary: (second, 53).into(),
             home: home.to_owned(),
             daemons,
+            follower: Some(follow),
         }
     }
 
-    /// Waits until both serve the zone, signed if the primary signs.
+    /// Starts the secondary as soon as the primary serves the zone, so that it need not try twice;
+    /// waits until both serve it, signed if the primary signs.
     pub(crate) fn until_ready(&mut self, signing: Signing) {
-        let addresses = [self.primary.ip(), self.secondary.ip()];
-        for (daemon, address) in self.daemons.iter_mut().zip(addresses) {
-            daemon.until(address, &["+short", ZONE_NAME, "SOA"], "hostmaster.");
-            if signing != Signing::Unsigned {
-                // The chain of NSEC is the last thing that is made.
-                daemon.until(address, &["+dnssec", "nothing.example.test", "A"], "RRSIG\tNSEC ");
-            }
+        let [first, second] = [self.primary.ip(), self.secondary.ip()];
+        let soa = ["+short", ZONE_NAME, "SOA"];
+        // The chain of NSEC is the last thing that is made.
+        let chain = ["+dnssec", "nothing.example.test", "A"];
+        let signs = signing != Signing::Unsigned;
+        self.daemons[0].until(first, &soa, "hostmaster.");
+        if signs {
+            self.daemons[0].until(first, &chain, "RRSIG\tNSEC ");
         }
-        if signing != Signing::Unsigned {
-            self.until_followed();
+        if let Some(follower) = self.follower.take() {
+            self.daemons.push(Daemon::start(&self.home.join("secondary"), follower));
         }
+        self.daemons[1].until(second, &soa, "hostmaster.");
+        if signs {
+            self.daemons[1].until(second, &chain, "RRSIG\tNSEC ");
+        }
+        self.until_followed();
     }
 
     /// Returns how Segue changes the zone here; the secret lies in the provider's folder.
@@ -209,16 +247,27 @@ fn bind_zones(second: IpAddr, signing: &str) -> String {
 const TIMES: &str = "dnskey-ttl 4; max-zone-ttl 300; parent-ds-ttl 4; publish-safety 0;
     retire-safety 0; zone-propagation-delay 0; parent-propagation-delay 0; purge-keys 0;";
 
-fn bind(home: &Path, first: IpAddr, second: IpAddr, signing: Signing) -> Command {
-    let signing = match signing {
+/// Configures BIND; `policy` are the words by which the zone is signed.
+pub(super) fn bind(home: &Path, first: IpAddr, second: IpAddr, policy: &str) -> Command {
+    named(home, first, AUTHORITATIVE, &bind_zones(second, policy))
+}
+
+/// Names the policy that signs; nothing for a zone without signatures.
+pub(super) fn bind_policy(signing: Signing) -> &'static str {
+    match signing {
         Signing::Unsigned => "",
         Signing::Csk => "dnssec-policy csk; inline-signing no;",
         Signing::KskZsk => "dnssec-policy ksk-zsk; inline-signing no;",
-    };
-    named(home, first, AUTHORITATIVE, &bind_zones(second, signing))
+    }
 }
 
-fn knot_of(home: &Path, file: &Path, first: IpAddr, second: IpAddr, signing: Signing) -> Command {
+pub(super) fn knot_of(
+    home: &Path,
+    file: &Path,
+    first: IpAddr,
+    second: IpAddr,
+    signing: Signing,
+) -> Command {
     let command = knot(home, file, (first, 53).into());
     let config = home.join("knot.conf");
     let text = fs::read_to_string(&config).unwrap();
@@ -260,7 +309,7 @@ fn powerdns_of(
 }
 
 /// How PowerDNS is told to sign.
-fn powerdns_signing(signing: Signing) -> &'static [&'static [&'static str]] {
+pub(super) fn powerdns_signing(signing: Signing) -> &'static [&'static [&'static str]] {
     match signing {
         Signing::Unsigned => &[],
         Signing::Csk => &[&["secure-zone", "example.test"]],

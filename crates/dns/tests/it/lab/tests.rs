@@ -88,7 +88,8 @@ fn content_follows_its_own_ttl_where_the_source_changes_too() {
     });
 }
 
-/// Name servers in the zone itself: they are found by their glue, which the registrar changes.
+/// Name servers in the zone itself: they are found by their glue, which the registrar changes. BIND
+/// keeps a name server's address for ten seconds at least, whatever its TTL.
 #[test]
 fn glue_leads_to_name_servers_inside_the_zone() {
     inside("lab::tests::glue_leads_to_name_servers_inside_the_zone", async || {
@@ -101,7 +102,8 @@ fn glue_leads_to_name_servers_inside_the_zone() {
         wanted.glue = names.zip(super::TARGET.map(str::to_owned)).collect();
         lab.parent.delegate(&wanted);
         assert_eq!(lab.parent.delegation(), wanted);
-        until(30, has(TARGET_WWW, false));
+        let took = until(30, has(TARGET_WWW, false));
+        println!("content of the target after {took:?}");
     });
 }
 
