@@ -2,7 +2,7 @@
 
 use super::READING;
 use super::keys::at;
-use super::parent::{self, Delegation};
+use super::parent::{self, Delegation, Unresolved};
 use crate::audit::differing;
 use crate::change::now_ms;
 use crate::exchange::ask;
@@ -40,7 +40,7 @@ pub(super) struct Look {
     pub(super) unknown: Vec<String>,
 }
 
-/// What a resolver makes of the zone.
+/// What a resolver that answers makes of the zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Belief {
     /// It has proved the answer (AD).
@@ -110,7 +110,13 @@ pub(super) async fn look(plan: &ZoneMove, zones: &Sides<Arc<Zone>>) -> Outcome<L
     let addresses = join_all(found).await.into_iter().collect();
     let asked =
         plan.resolvers.iter().map(|resolver| async { (*resolver, belief(*resolver, &apex).await) });
-    let resolvers = join_all(asked).await;
+    let mut resolvers = Vec::new();
+    for (resolver, belief) in join_all(asked).await {
+        match belief {
+            Ok(belief) => resolvers.push((resolver, belief)),
+            Err(cause) => unknown.push(format!("whether the zone is believed: {cause}")),
+        }
+    }
     Ok(Look { at_ms: now_ms().0, sides, parents, addresses, resolvers, unknown })
 }
 
@@ -169,7 +175,7 @@ pub(super) async fn own(
 
 /// Asks for a name that nobody asked for before, so that the resolver has to find and prove the
 /// answer now.
-async fn belief(resolver: SocketAddr, apex: &Owner) -> Belief {
+async fn belief(resolver: SocketAddr, apex: &Owner) -> Result<Belief, String> {
     let (ms, boot) = now_ms();
     let name = format!("_segue-{:x}.{}", ms ^ (boot << 20), apex.fmt_with_dot());
     let name = match crate::sets::owner(&name) {
@@ -177,8 +183,9 @@ async fn belief(resolver: SocketAddr, apex: &Owner) -> Belief {
         Err(_) => apex.clone(),
     };
     match parent::resolve(resolver, &name, Rtype::TXT).await {
-        Ok(answer) if answer.header().ad() => Belief::Proved,
-        Ok(_) => Belief::Answers,
-        Err(cause) => Belief::Fails(cause),
+        Ok(answer) if answer.header().ad() => Ok(Belief::Proved),
+        Ok(_) => Ok(Belief::Answers),
+        Err(Unresolved::Error(cause)) => Ok(Belief::Fails(cause)),
+        Err(Unresolved::Silence(cause)) => Err(cause),
     }
 }

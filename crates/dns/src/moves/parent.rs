@@ -110,7 +110,7 @@ async fn find(plan: &ZoneMove, apex: &Owner) -> Result<Vec<SocketAddr>, String> 
             let above: Owner = above.to_canonical_name();
             let answer = match resolve(*resolver, &above, Rtype::NS).await {
                 Ok(answer) => answer,
-                Err(cause) => {
+                Err(Unresolved::Error(cause) | Unresolved::Silence(cause)) => {
                     last = cause;
                     break;
                 }
@@ -136,6 +136,15 @@ async fn find(plan: &ZoneMove, apex: &Owner) -> Result<Vec<SocketAddr>, String> 
     Err(format!("its servers are not found: {last}"))
 }
 
+/// Why a resolver gave no answer that can be used.
+#[derive(Debug)]
+pub(super) enum Unresolved {
+    /// It says that it cannot.
+    Error(String),
+    /// It does not answer.
+    Silence(String),
+}
+
 /// Asks a resolver.
 ///
 /// # Errors
@@ -144,18 +153,21 @@ pub(super) async fn resolve(
     resolver: SocketAddr,
     name: &Owner,
     rtype: Rtype,
-) -> Result<Answer, String> {
+) -> Result<Answer, Unresolved> {
     let until = Instant::now() + ANSWER_MAX;
-    let mut draft = message::query_signed(name, rtype).map_err(|e| e.to_string())?;
+    let silence = |cause: String| Unresolved::Silence(format!("resolver {resolver}: {cause}"));
+    let mut draft = message::query_signed(name, rtype).map_err(|e| silence(e.to_string()))?;
     // It shall find the answer, not know it.
     draft.header_mut().set_rd(true);
     let answer = ask(resolver, vec![draft], until).await;
-    let answer = answer.map_err(|trouble| trouble.fault("ask", resolver).cause);
-    let answer = answer.map_err(|cause| format!("resolver {resolver}: {cause}"))?.pop();
-    let answer = answer.ok_or_else(|| format!("resolver {resolver}: silence"))?;
+    let answer = answer.map_err(|trouble| silence(trouble.fault("ask", resolver).cause))?.pop();
+    let answer = answer.ok_or_else(|| silence("it does not answer".into()))?;
     match answer.header().rcode() {
         Rcode::NOERROR | Rcode::NXDOMAIN => Ok(answer),
-        rcode => Err(format!("resolver {resolver} answered {rcode} for `{name} {rtype}`")),
+        rcode => {
+            let text = format!("resolver {resolver} answered {rcode} for `{name} {rtype}`");
+            Err(Unresolved::Error(text))
+        }
     }
 }
 

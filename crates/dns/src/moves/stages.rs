@@ -5,6 +5,7 @@
 //! cached (RFC 8901 section 6, RFC 6781 section 4.3.5.1). So data first, then keys, then DS, then
 //! name servers; and what the former provider needs goes last, in the same order.
 
+use super::look::OwnSets;
 use super::situation::{Fact, Situation};
 use super::tasks;
 use segue_model::Sides;
@@ -186,7 +187,15 @@ impl Drafts<'_, '_> {
             _ => format!("bring {count} record sets to the provider that lacks them"),
         };
         self.add(COPY, Who::Segue, merge.is_empty(), what);
+        let crossed = self.holds(Fact::Crossed) || self.left();
         self.blocked(|situation| {
+            // Nothing is begun that cannot be ended.
+            if situation.keyed() && !crossed {
+                let why = unkeyed(situation);
+                if !why.is_empty() {
+                    return why;
+                }
+            }
             let extra = situation.merge.extra.iter();
             let mut why: Vec<String> =
                 extra.take(EXTRA_MAX).map(|e| format!("`{to}`: {e}")).collect();
@@ -214,39 +223,17 @@ impl Drafts<'_, '_> {
     }
 
     fn keys(&mut self) {
-        let (from, to) = (self.provider(false).to_owned(), self.provider(true).to_owned());
+        let (from, to) = (self.provider(false), self.provider(true));
         let over = self.left();
         let done = self.holds(Fact::Crossed) || over;
         let what = format!("show the keys of `{from}` at `{to}` and the other way round");
+        let named = format!("the parent names the key of `{to}` beside that of `{from}`");
         self.add("keys", Who::Segue, done, what);
-        self.blocked(|situation| {
-            let seen = &situation.seen;
-            let mut why = Vec::new();
-            if !seen.signed(seen.to) {
-                why.push(format!("the zone is validated, and `{to}` does not sign it:"));
-                why.extend(tasks::signing(situation, seen.to, true));
-                why.push(
-                    "or write `dnssec = \"unsign\"`: then it is not validated any more".into(),
-                );
-            }
-            for side in super::sides(seen.to) {
-                let provider = seen.plan.providers.get(side);
-                if !seen.takes_keys(side) {
-                    why.push(format!(
-                        "`{}` ({}) takes no keys of another signer: write `dnssec = \"unsign\"`, \
-                         and sign anew after the move",
-                        provider.name,
-                        provider.authority.kind()
-                    ));
-                }
-            }
-            why
-        });
+        self.blocked(unkeyed);
         let ttls = self.situation.notes.ttls();
         let what = format!("every resolver knows the keys of both (TTL {} s)", ttls.keys);
         self.wait("keys_known", over, &[(Fact::Crossed, ttls.keys)], what);
-        let what = format!("the parent names the key of `{to}` beside that of `{from}`");
-        self.add("ds", Who::Person, self.holds(Fact::Vouched), what);
+        self.add("ds", Who::Person, self.holds(Fact::Vouched), named);
         self.blocked(unproved);
         self.task(tasks::new_ds);
         let what = format!("every resolver knows it (TTL {} s)", ttls.ds);
@@ -321,7 +308,8 @@ impl Drafts<'_, '_> {
     fn stop_signing(&mut self) {
         let seen = &self.situation.seen;
         let to = seen.to;
-        let shows = seen.servers(to).iter().any(|server| server.own.keys.exists());
+        let signs = |own: &OwnSets| own.keys.exists() || own.soa_signatures.exists();
+        let shows = seen.servers(to).iter().any(|server| signs(&server.own));
         self.add("unsigned", Who::Person, !shows, "the provider does not sign the zone any more");
         self.task(|situation| tasks::signing(situation, to, false));
     }
@@ -339,6 +327,31 @@ impl Drafts<'_, '_> {
         }
         self.stages
     }
+}
+
+/// Says why a zone that is validated cannot go where it shall: the provider does not sign it, or
+/// one of them cannot show the other's keys.
+fn unkeyed(situation: &Situation<'_>) -> Vec<String> {
+    let seen = &situation.seen;
+    let to = &seen.plan.providers.get(seen.to).name;
+    let mut why = Vec::new();
+    if !seen.signed(seen.to) {
+        why.push(format!("the zone is validated, and `{to}` does not sign it:"));
+        why.extend(tasks::signing(situation, seen.to, true));
+        why.push("or write `dnssec = \"unsign\"`: then it is not validated any more".to_owned());
+    }
+    for side in super::sides(seen.to) {
+        let provider = seen.plan.providers.get(side);
+        if !seen.takes_keys(side) {
+            why.push(format!(
+                "`{}` ({}) takes no keys of another signer: write `dnssec = \"unsign\"`, and sign \
+                 anew after the move",
+                provider.name,
+                provider.authority.kind()
+            ));
+        }
+    }
+    why
 }
 
 /// Says why a key must not be named by the parent yet.

@@ -69,22 +69,26 @@ pub(super) fn signing(situation: &Situation<'_>, side: Side, sign: bool) -> Vec<
     let mut task = vec![format!("let `{}` {verb} zone `{zone}`", provider.name)];
     task.extend(match (&provider.authority, sign) {
         (AuthorityPlan::Update { .. } | AuthorityPlan::ZoneFile { .. }, true) => vec![
-            "  BIND: `dnssec-policy default;` in its zone statement, then `rndc reconfig`".into(),
-            "  Knot: `dnssec-signing: on` in its zone, then `knotc reload`".into(),
-            format!("  PowerDNS: `pdnsutil secure-zone {zone}`"),
+            "  BIND: `dnssec-policy default; inline-signing no;` for the zone, `rndc reconfig`"
+                .into(),
+            "  Knot: `dnssec-signing: on` for the zone, `knotc reload`".into(),
+            format!("  PowerDNS: {}", powerdns("secure-zone", zone)),
         ],
         (AuthorityPlan::Update { .. } | AuthorityPlan::ZoneFile { .. }, false) => vec![
-            "  BIND: `dnssec-policy insecure;` in its zone statement, then `rndc reconfig`; when \
-             it shows no key any more, `dnssec-policy none;`"
+            format!(
+                "  BIND: `rndc dnssec -checkds withdrawn {zone}`, `dnssec-policy insecure;` for \
+                 the zone, `rndc reconfig`"
+            ),
+            "  Knot: `dnssec-signing: off` for the zone, `knotc reload`; then delete DNSKEY, NSEC \
+             and RRSIG of every name, which stay and are renewed no more"
                 .into(),
-            "  Knot: `dnssec-signing: off` in its zone, `knotc reload`, then \
-             `knotc zone-purge` of its keys is not needed"
-                .into(),
-            format!("  PowerDNS: `pdnsutil disable-dnssec {zone}`"),
+            format!("  PowerDNS: {}", powerdns("disable-dnssec", zone)),
         ],
-        (AuthorityPlan::Powerdns { .. }, true) => vec![format!("  `pdnsutil secure-zone {zone}`")],
+        (AuthorityPlan::Powerdns { .. }, true) => {
+            vec![format!("  {}", powerdns("secure-zone", zone))]
+        }
         (AuthorityPlan::Powerdns { .. }, false) => {
-            vec![format!("  `pdnsutil disable-dnssec {zone}`")]
+            vec![format!("  {}", powerdns("disable-dnssec", zone))]
         }
         (AuthorityPlan::Route53 { .. }, _) => {
             vec!["  in its console: the hosted zone, DNSSEC signing".into()]
@@ -95,4 +99,13 @@ pub(super) fn signing(situation: &Situation<'_>, side: Side, sign: bool) -> Vec<
         (AuthorityPlan::Command { .. }, _) => Vec::new(),
     });
     task
+}
+
+/// The commands at a PowerDNS server, whose secondaries keep the zone as it was until its serial
+/// moves.
+fn powerdns(what: &str, zone: &str) -> String {
+    format!(
+        "`pdnsutil {what} {zone}`, then `pdnsutil increase-serial {zone}` and \
+         `pdns_control notify {zone}`, or its secondaries keep what they have"
+    )
 }

@@ -2,6 +2,7 @@
 
 use super::visitors::Visitors;
 use super::{LOW_S, Operator, lab, plan};
+use crate::lab::parent::Delegation;
 use crate::lab::providers::{Kind, Signing};
 use crate::lab::{inside, set_of, source_names, target_names};
 use segue_dns::moves::Wish;
@@ -9,9 +10,8 @@ use segue_model::plan::SigningWish;
 
 /// An edit at one provider, as its customer makes it.
 fn edit(provider: &crate::lab::providers::Provider, address: &str) {
-    let lines = format!(
-        "update delete www.example.test. A\nupdate add www.example.test. 5 A {address}"
-    );
+    let lines =
+        format!("update delete www.example.test. A\nupdate add www.example.test. 5 A {address}");
     assert_eq!(provider.update(&lines), "NOERROR");
 }
 
@@ -19,15 +19,19 @@ const EDITED_AT_SOURCE: &str = "192.0.2.7";
 const EDITED_AT_TARGET: &str = "198.51.100.7";
 
 /// There, with an edit at either side, and back.
-async fn there_and_back(source: (Kind, Signing), target: (Kind, Signing), interrupted: bool) {
-    let lab = lab(source, target, false);
+///
+/// An unsigned one has its source's name servers within itself, by glue, and each going on is
+/// broken off many times before it is let through.
+async fn there_and_back(source: (Kind, Signing), target: (Kind, Signing)) {
     let signed = source.1 != Signing::Unsigned;
+    let lab = lab(source, target, !signed);
     let visitors = Visitors::start(signed);
     let mut operator = Operator::new(&lab, plan(&lab, SigningWish::Keep));
-    operator.interrupted = interrupted;
+    operator.interrupted = !signed;
     let first = lab.parent.delegation();
 
-    operator.until(Wish::Forward, Some("lowered_known")).await;
+    let early = if signed { "keys_known" } else { "lowered_known" };
+    operator.until(Wish::Forward, Some(early)).await;
     assert_eq!(lab.source.data("www.example.test", "A"), lab.target.data("www.example.test", "A"));
     assert_eq!(lab.source.ttl("example.test", "NS"), LOW_S);
     edit(&lab.source, EDITED_AT_SOURCE);
@@ -57,7 +61,7 @@ async fn there_and_back(source: (Kind, Signing), target: (Kind, Signing), interr
 
     operator.until(Wish::Back, None).await;
     assert_eq!(lab.parent.delegation(), first);
-    for name in source_names(false) {
+    for name in source_names(!signed) {
         assert!(lab.source.data("example.test", "NS").contains(&name));
     }
     assert_eq!(lab.source.ttl("example.test", "NS"), 5);
@@ -78,7 +82,7 @@ fn set_of_data(data: Vec<String>) -> std::collections::BTreeSet<String> {
 fn an_unsigned_zone_goes_and_comes_back() {
     inside("moves::guided::an_unsigned_zone_goes_and_comes_back", async || {
         let unsigned = Signing::Unsigned;
-        there_and_back((Kind::Bind, unsigned), (Kind::Knot, unsigned), true).await;
+        there_and_back((Kind::Bind, unsigned), (Kind::Knot, unsigned)).await;
     });
 }
 
@@ -86,6 +90,72 @@ fn an_unsigned_zone_goes_and_comes_back() {
 fn a_signed_zone_goes_and_comes_back_and_is_believed_all_the_while() {
     let name = "moves::guided::a_signed_zone_goes_and_comes_back_and_is_believed_all_the_while";
     inside(name, async || {
-        there_and_back((Kind::Bind, Signing::KskZsk), (Kind::PowerDns, Signing::Csk), false).await;
+        let (bind, knot, powerdns) = (Kind::Bind, Kind::Knot, Kind::PowerDns);
+        let (one, two) = (Signing::Csk, Signing::KskZsk);
+        let first = ((bind, two), (powerdns, one));
+        let all = [
+            first,
+            ((bind, one), (knot, two)),
+            ((knot, two), (powerdns, two)),
+            ((bind, two), (bind, two)),
+        ];
+        for (source, target) in whole_or(&[first], &all) {
+            there_and_back(*source, *target).await;
+        }
     });
+}
+
+/// In its place at each make: signed, believed, and unsigned again.
+async fn in_place(kind: Kind) {
+    let lab = lab((kind, Signing::Unsigned), (Kind::Bind, Signing::Unsigned), false);
+    let visitors = Visitors::start(false);
+    let mut plan = plan(&lab, SigningWish::Sign);
+    plan.providers.target = plan.providers.source.clone();
+    let mut operator = Operator::new(&lab, plan.clone());
+    operator.folder = lab.dir.path().join("sign");
+    operator.until(Wish::Forward, None).await;
+    assert_eq!(operator.asked, ["signed", "ds"]);
+    assert_eq!(lab.parent.delegation().ds.len(), 1);
+    for resolver in crate::lab::resolvers::addresses() {
+        let said = crate::lab::resolvers::ask(resolver, "never-asked.example.test", "A");
+        assert!(said.validated && said.code == "NXDOMAIN", "{said:?}");
+    }
+    plan.dnssec = SigningWish::Unsign;
+    let mut operator = Operator::new(&lab, plan);
+    operator.folder = lab.dir.path().join("unsign");
+    operator.until(Wish::Forward, None).await;
+    assert_eq!(operator.asked, ["no_ds", "unsigned"]);
+    assert!(lab.parent.delegation().ds.is_empty());
+    let saw = visitors.end();
+    assert!(saw.wrong.is_empty() && saw.asked > 50, "{saw:#?}");
+}
+
+#[test]
+fn a_zone_is_signed_in_its_place_and_unsigned_again() {
+    inside("moves::guided::a_zone_is_signed_in_its_place_and_unsigned_again", async || {
+        for kind in whole_or(&[Kind::PowerDns], &[Kind::Bind, Kind::Knot, Kind::PowerDns]) {
+            in_place(*kind).await;
+        }
+    });
+}
+
+/// From a provider that signs to one that does not.
+#[test]
+fn a_signed_zone_goes_to_a_provider_that_does_not_sign() {
+    inside("moves::guided::a_signed_zone_goes_to_a_provider_that_does_not_sign", async || {
+        let lab = lab((Kind::Knot, Signing::Csk), (Kind::Bind, Signing::Unsigned), false);
+        let visitors = Visitors::start(false);
+        let mut operator = Operator::new(&lab, plan(&lab, SigningWish::Unsign));
+        operator.until(Wish::Forward, None).await;
+        assert_eq!(operator.asked, ["no_ds", "delegation"]);
+        let found = lab.parent.delegation();
+        assert_eq!(found, Delegation { ns: set_of(&target_names()), ..Default::default() });
+        let saw = visitors.end();
+        assert!(saw.wrong.is_empty() && saw.asked > 50, "{saw:#?}");
+    });
+}
+
+/// Some in every run of the tests, all with `SEGUE_DNS_WHOLE`.
+fn whole_or<'a, T>(some: &'a [T], all: &'a [T]) -> &'a [T] {
+    if std::env::var_os("SEGUE_DNS_WHOLE").is_some() { all } else { some }
 }
