@@ -86,6 +86,16 @@ impl Move {
         }
     }
 
+    /// Tells every server that is behind that there is something new: whoever made the change may
+    /// have died before it did.
+    pub(super) async fn tell(&self, look: &Look) {
+        for side in [Side::Source, Side::Target] {
+            for server in look.sides.get(side).servers.iter().filter(|server| server.behind) {
+                self.zones.get(side).notify_once(server.address).await;
+            }
+        }
+    }
+
     async fn copy(&self, seen: &Seen<'_>, notes: &mut Notes) -> Outcome<()> {
         let names = seen.all_names();
         let merge = seen.merging(&self.zones, notes, &names).merge();
@@ -132,12 +142,15 @@ impl Move {
         // The TTL of a single record cannot be changed everywhere; see `message::update`.
         let single = former.iter().all(|set| set.data.len() == 1);
         let same = former.iter().zip(&wanted).all(|(a, b)| a.data == b.data);
-        if former == wanted || (single && same) {
+        if single && same {
             return Ok(());
         }
         let change = Change { former, wanted, minimum: None };
-        notes.intend(stage, side, &change)?;
-        zone.apply(&change, &op, until).await?;
+        if change.former != change.wanted {
+            notes.intend(stage, side, &change)?;
+            zone.apply(&change, &op, until).await?;
+        }
+        // Whoever made it before may have died before all servers were told.
         zone.read_back(&change.wanted, &op, until).await?;
         Ok(())
     }

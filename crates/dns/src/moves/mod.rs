@@ -125,6 +125,9 @@ impl Move {
         for _ in 0..STAGES_MAX {
             let look = self.look().await?;
             notes.take(&self.plan, &look)?;
+            if wish != Wish::Look {
+                self.tell(&look).await;
+            }
             let standing = self.standing(&look, &mut notes)?;
             let due = standing.current().filter(|stage| {
                 stage.who == Who::Segue && stage.state == State::Due && standing.alarms.is_empty()

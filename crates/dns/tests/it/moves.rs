@@ -103,6 +103,7 @@ impl<'l> Operator<'l> {
     /// Goes on until it stands at a stage (or is done, for none), doing what a person has to do.
     async fn until(&mut self, wish: Wish, stage: Option<&str>) -> Standing {
         let deadline = Instant::now() + LIMIT;
+        let mut last = "";
         loop {
             let standing = self.go(wish).await;
             assert!(standing.alarms.is_empty(), "{:?}", standing.alarms);
@@ -121,9 +122,8 @@ impl<'l> Operator<'l> {
                     tokio::time::sleep(left.min(Duration::from_secs(1))).await;
                 }
                 // What was done a moment ago is not seen everywhere yet.
-                State::Due
-                    if current.who == Who::Person && self.asked.last() != Some(&current.name) =>
-                {
+                State::Due if current.who == Who::Person && last != current.name => {
+                    last = current.name;
                     println!("{}: {:?}", current.name, current.task);
                     self.asked.push(current.name);
                     match current.name {
