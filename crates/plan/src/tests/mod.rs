@@ -4,6 +4,7 @@ mod fleet;
 mod hashes;
 mod joined;
 mod many;
+mod moves;
 mod providers;
 mod reading;
 mod refusals;

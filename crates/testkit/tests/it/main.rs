@@ -10,6 +10,7 @@ mod http;
 mod joint;
 mod lifetime;
 mod maintenance;
+mod moving;
 mod practice;
 mod rehearse;
 mod run;
