@@ -4,14 +4,14 @@
 //! zone that was read or not at all. `NOERROR` proves nothing: servers acknowledge and ignore.
 
 use super::reread::wait_out;
-use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, apex};
+use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, Whole, apex};
 use crate::change::{Change, REBASE_MAX};
 use crate::codes;
 use crate::exchange::{Signed, Trouble};
 use crate::message::{self, Soa};
 use crate::sets::{Owner, SetKey};
 use crate::transfer::transfer;
-use crate::zone::{Contents, queries, read_key, read_sets, unbuilt};
+use crate::zone::{queries, read_key, read_sets, unbuilt};
 use async_trait::async_trait;
 use domain::base::Rtype;
 use domain::base::iana::Rcode;
@@ -84,8 +84,8 @@ impl Driver for Update {
         }))
     }
 
-    async fn contents(&self, until: Instant) -> Outcome<Contents> {
-        transfer(&apex(&self.zone)?, self.primary, Some(&self.key), until).await
+    async fn whole(&self, until: Instant) -> Outcome<Whole> {
+        transfer(&apex(&self.zone)?, self.primary, Some(&self.key), until).await.map(Whole::of)
     }
 }
 
