@@ -155,7 +155,7 @@ impl<'r> Reader<'r> {
     fn entry(&mut self, place: &mut Place, entry: &Entry<'_>) -> Result<(), Wrong> {
         let tokens = entry.tokens.as_slice();
         let Some((first, rest)) = tokens.split_first() else { return Ok(()) };
-        if !entry.blank && !first.quoted && first.raw.first() == Some(&b'$') {
+        if !entry.blank && first.raw.first() == Some(&b'$') {
             return self.directive(place, entry.line, first, rest);
         }
         let (owner, rest) = if entry.blank {
@@ -182,18 +182,20 @@ impl<'r> Reader<'r> {
             n if n > most => Err(Wrong(format!("`{}` is too much", rest[most].text()))),
             _ => Ok(()),
         };
-        if first.is("$ORIGIN") {
+        // BIND knows them in quotes, too.
+        let is = |word: &str| first.raw.eq_ignore_ascii_case(word.as_bytes());
+        if is("$ORIGIN") {
             words(1, 1)?;
             place.origin = scan::name(rest[0].raw, &place.origin)?;
-        } else if first.is("$TTL") {
+        } else if is("$TTL") {
             words(1, 1)?;
             let bad = || Wrong(format!("`{}` is no TTL", rest[0].text()));
             let value = ttl::seconds(rest[0].raw).ok_or_else(bad)?;
             self.default_ttl = Some(self.limited(place, line, value));
-        } else if first.is("$INCLUDE") {
+        } else if is("$INCLUDE") {
             words(1, 2)?;
             self.include(place, rest)?;
-        } else if first.is("$GENERATE") {
+        } else if is("$GENERATE") {
             self.generate(place, line, rest)?;
         } else {
             return Err(format!("`{}` is no directive that is known here", first.text()).into());
