@@ -197,7 +197,10 @@ impl Zone {
             format!("acknowledged, but not in force: {}", differing.join("; ")),
         )
         .leaving(left)
-        .hint("look for a CNAME beside other records, or a server that rewrites TTLs"))
+        .hint(
+            "look for a CNAME beside other records, or a server that rewrites TTLs; the TTL of a \
+             zone's only NS is not changed by some: give the zone a second one first",
+        ))
     }
 
     /// Waits until every server of the plan serves exactly these sets.

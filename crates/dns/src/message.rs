@@ -99,6 +99,9 @@ pub(crate) fn notify(zone: &Owner) -> Result<Draft, PushError> {
 /// a CNAME can take the place of addresses and the other way round. With a `minimum` the SOA
 /// gets it, and the next serial. Without `named` the SOA is no prerequisite.
 ///
+/// The zone's own NS set cannot be deleted whole, nor can its last record (section 3.4.2.4): both
+/// are acknowledged and ignored. So new records come first, and the former ones go one by one.
+///
 /// # Errors
 /// If the message, with `reserve` octets for the signature, would exceed 64 KiB.
 pub(crate) fn update(
@@ -116,18 +119,59 @@ pub(crate) fn update(
         require(&mut draft, set)?;
     }
     let mut draft = draft.authority();
-    for (set, _) in changes().filter(|(set, _)| set.exists()) {
+    let own_ns = |set: &RecordSet| set.key.rtype == Rtype::NS && set.key.name == *zone;
+    let others = || changes().filter(|(set, _)| !own_ns(set));
+    for (set, _) in others().filter(|(set, _)| set.exists()) {
         draft.push((&set.key.name, Class::ANY, 0, empty(set.key.rtype)?))?;
     }
-    for (_, set) in changes() {
+    for (_, set) in others() {
         for data in &set.data {
             draft.push((&set.key.name, Class::IN, set.ttl, raw(set.key.rtype, data)?))?;
         }
+    }
+    if let Some((from, to)) = changes().find(|(set, _)| own_ns(set)) {
+        exchange_own_ns(&mut draft, from, to)?;
     }
     if minimum.is_some() {
         draft.push((zone, Class::IN, soa.ttl, raw(Rtype::SOA, &soa.next(minimum))?))?;
     }
     Ok(draft.additional())
+}
+
+type Updates = domain::base::message_builder::AuthorityBuilder<Vec<u8>>;
+
+/// Takes the zone's own NS set from one value to another without ever leaving none.
+///
+/// A TTL changes in ways that three makes of servers agree on: to BIND and Knot the TTL of a new
+/// record is that of its set, and PowerDNS wants every one again. Without a new record, Knot
+/// wants each one taken away before it comes again; PowerDNS takes none away until everything is
+/// added, and then not as many as there are. So a set does not lose records and change its TTL
+/// in one change (see `Zone::published`).
+fn exchange_own_ns(draft: &mut Updates, from: &RecordSet, to: &RecordSet) -> Result<(), PushError> {
+    let name = &to.key.name;
+    let add = |draft: &mut Updates, data: &Data| {
+        draft.push((name, Class::IN, to.ttl, raw(Rtype::NS, data)?))
+    };
+    let delete = |draft: &mut Updates, data: &Data| {
+        draft.push((name, Class::NONE, 0, raw(Rtype::NS, data)?))
+    };
+    for data in to.data.difference(&from.data) {
+        add(draft, data)?;
+    }
+    if from.ttl != to.ttl {
+        // The only one cannot be taken away; some servers take its new TTL when it comes again.
+        let each = from.data == to.data && from.data.len() > 1;
+        for data in from.data.intersection(&to.data) {
+            if each {
+                delete(draft, data)?;
+            }
+            add(draft, data)?;
+        }
+    }
+    for data in from.data.difference(&to.data) {
+        delete(draft, data)?;
+    }
+    Ok(())
 }
 
 /// Builds the UPDATE that only moves the serial forward by one.

@@ -414,7 +414,7 @@ impl Session for Client {
         let pairs = change.former.iter().zip(&change.wanted).filter(|(a, b)| a != b);
         let pairs: Vec<_> = pairs.collect();
         fits(&pairs, op)?;
-        let body = xml::batch(&pairs, &self.listed);
+        let body = xml::batch(&apex(&self.zone)?, &pairs, &self.listed);
         let answer = self.ask(&Method::POST, &self.sets, &[], &body, op, until).await?;
         if answer.status == StatusCode::OK {
             let id = xml::change_id(&answer.body).ok_or_else(|| {

@@ -269,6 +269,11 @@ fn apply(sets: &mut Sets, change: &Change) -> Result<(), String> {
                 if name == "example.test" && rtype == "SOA" {
                     return Err("A HostedZone must contain exactly one SOA record.".into());
                 }
+                if name == "example.test" && rtype == "NS" {
+                    return Err("A HostedZone must contain at least one NS record for the zone \
+                                itself."
+                        .into());
+                }
                 sets.remove(&change.key);
                 Ok(())
             }
