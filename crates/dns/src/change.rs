@@ -249,11 +249,6 @@ impl Zone {
         known.get_or_try_init(ask).await.ok().copied()
     }
 
-    /// Lets the name servers take what stands at the provider already.
-    pub(crate) async fn tell(&self, op: &str, until: Instant) -> Outcome<()> {
-        self.driver.open(op, until).await?.again(op, until).await
-    }
-
     /// Reads one server until it serves these sets, with signatures that hold if the zone is
     /// signed; the reason why not, at the deadline.
     async fn follow(
