@@ -39,9 +39,26 @@ if ($verb eq 'read') {
         $script .= "prereq nxrrset $name $set->{type}\n" unless @{ $set->{data} };
         $script .= "prereq yxrrset $name $set->{type} $_\n" for @{ $set->{data} };
     }
-    $script .= "update delete $_->{name}. $_->{type}\n" for @{ $asked->{former} };
-    for my $set (@{ $asked->{wanted} }) {
+    # A server keeps the zone's own NS set, and its last record (RFC 2136 section 3.4.2.4): of
+    # these the new ones come first, then the others go or get their new TTL, one by one.
+    my $own_ns = sub { $_[0]{type} eq 'NS' && lc $_[0]{name} eq lc $zone };
+    my ($former) = grep { $own_ns->($_) } @{ $asked->{former} };
+    for my $set (grep { !$own_ns->($_) } @{ $asked->{former} }) {
+        $script .= "update delete $set->{name}. $set->{type}\n";
+    }
+    for my $set (grep { !$own_ns->($_) } @{ $asked->{wanted} }) {
         $script .= "update add $set->{name}. $set->{ttl} $set->{type} $_\n" for @{ $set->{data} };
+    }
+    for my $set (grep { $own_ns->($_) } @{ $asked->{wanted} }) {
+        my %had = map { lc $_ => 1 } @{ $former->{data} };
+        my %want = map { lc $_ => 1 } @{ $set->{data} };
+        my $add = "update add $set->{name}. $set->{ttl} NS";
+        my $delete = "update delete $set->{name}. NS";
+        $script .= "$add $_\n" for grep { !$had{ lc $_ } } @{ $set->{data} };
+        for my $both (grep { $had{ lc $_ } } @{ $set->{data} }) {
+            $script .= "$add $both\n" if $former->{ttl} != $set->{ttl};
+        }
+        $script .= "$delete $_\n" for grep { !$want{ lc $_ } } @{ $former->{data} };
     }
     $script .= "send\n";
     open my $out, '>&', \*STDERR or die "standard error: $!\n";

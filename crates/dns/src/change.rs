@@ -202,7 +202,10 @@ impl Zone {
             format!("acknowledged, but not in force: {}", differing.join("; ")),
         )
         .leaving(left)
-        .hint("look for a CNAME beside other records, or a server that rewrites TTLs"))
+        .hint(
+            "look for a CNAME beside other records, or a server that rewrites TTLs; the TTL of a \
+             zone's only NS is not changed by some: give the zone a second one first",
+        ))
     }
 
     /// Waits until every server of the plan serves exactly these sets.
@@ -249,11 +252,6 @@ impl Zone {
     async fn know_signed(&self, known: &OnceCell<bool>, until: Instant) -> Option<bool> {
         let ask = async || self.is_signed(until).await.ok_or(());
         known.get_or_try_init(ask).await.ok().copied()
-    }
-
-    /// Lets the name servers take what stands at the provider already.
-    pub(crate) async fn tell(&self, op: &str, until: Instant) -> Outcome<()> {
-        self.driver.open(op, until).await?.again(op, until).await
     }
 
     /// Reads one server until it serves these sets, with signatures that hold if the zone is

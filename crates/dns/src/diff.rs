@@ -2,6 +2,7 @@
 
 use crate::sets::RecordSet;
 use crate::zone::Zone;
+use domain::base::Rtype;
 use segue_model::{Finding, Side};
 use segue_port::Outcome;
 use serde::Serialize;
@@ -48,11 +49,19 @@ impl Zone {
         current.iter().map(|set| set.with_ttl(low(set))).collect()
     }
 
-    /// Returns the sets with the data of `side`; a TTL that is lower already stays.
+    /// Returns the sets with the data of `side`; a TTL that is lower already stays. So does that
+    /// of the zone's own NS set where it only loses records: servers do not do both.
     pub(crate) fn published(&self, current: &[RecordSet], side: Side) -> Outcome<Vec<RecordSet>> {
+        let apex = &self.declared()?.apex;
         let keep_low = |(wanted, current): (&RecordSet, &RecordSet)| {
             let ttl = self.lowered_ttl_of(wanted.key.rtype);
-            wanted.with_ttl(if current.exists() { current.ttl.min(ttl) } else { ttl })
+            let own_ns = wanted.key.rtype == Rtype::NS && wanted.key.name == *apex;
+            let only_loses = own_ns && wanted.data.is_subset(&current.data);
+            wanted.with_ttl(match current.exists() {
+                true if only_loses => current.ttl,
+                true => current.ttl.min(ttl),
+                false => ttl,
+            })
         };
         Ok(self.declared()?.data.get(side).iter().zip(current).map(keep_low).collect())
     }

@@ -297,12 +297,13 @@ impl Effect for ZoneEffect {
     async fn observe(&self, call: &Call) -> Outcome<Observed> {
         let until = deadline(call);
         let (op, prepared) = (self.op(), self.prepared(call)?);
-        let state = self.zone.state(&op, until).await?;
+        let mut session = self.zone.driver.open(&op, until).await?;
+        let state = session.state(&self.zone.declared()?.keys, &op, until).await?;
         let change = &prepared.change;
         let serial = state.serial;
         if change.is_done(&state) {
             // Whoever wrote it may have died before anybody was told.
-            self.zone.tell(&op, until).await?;
+            session.again(&op, until).await?;
             let servers = self.zone.read_back(&change.wanted, &op, until).await?;
             let seen = ReadBack { serial, servers };
             return Ok(Observed::Applied(self.output(&prepared, &seen)));

@@ -7,6 +7,7 @@ use crate::audit::{Names, dangling, spf};
 use crate::codes;
 use crate::sets::RecordSet;
 use crate::zone::{Contents, Declared};
+use domain::base::Rtype;
 use segue_model::plan::ZoneGuard;
 use segue_model::{Finding, Side};
 
@@ -54,6 +55,7 @@ pub(crate) fn guards(
     found.extend(dangles(declared, contents, &wanted).map(|text| (ZoneGuard::Dangling, text)));
     found.extend(rejected(contents, &wanted).map(|text| (ZoneGuard::Spf, text)));
     found.extend(validates(declared).map(|text| (ZoneGuard::Validation, text)));
+    found.extend(own_ns(declared).map(|text| (ZoneGuard::ApexNs, text)));
     let held = found.into_iter().filter(|(guard, _)| !allow.contains(guard));
     held.map(|(guard, text)| {
         let name = guard.name();
@@ -115,4 +117,13 @@ fn validates(declared: &Declared) -> impl Iterator<Item = String> {
             set.key
         )
     })
+}
+
+fn own_ns(declared: &Declared) -> Option<String> {
+    let apex = &declared.apex;
+    let owned = declared.keys.iter().find(|key| key.name == *apex && key.rtype == Rtype::NS)?;
+    Some(format!(
+        "`{owned}` belongs to all units of the zone, and its parent's delegation is another set, \
+         which is not changed"
+    ))
 }

@@ -90,7 +90,9 @@ impl Zone {
             if !data(Side::Source).exists() && !data(Side::Target).exists() {
                 refuse(codes::PLAN, format!("`{key}` has no data on either side"), "take it out");
             }
-            if let Some(why) = not_ours(declared, key) {
+            let own_ns = self.driver.capabilities().own_ns;
+            let emptied = !data(Side::Source).exists() || !data(Side::Target).exists();
+            if let Some(why) = not_ours(declared, key, own_ns, emptied) {
                 refuse(codes::NOT_OURS, format!("`{key}`: {why}"), "take it out of this unit");
             }
         }
@@ -264,12 +266,20 @@ fn refused(fault: Fault) -> Finding {
     Finding::refuse(&fault.code, format!("{}: {}", fault.op, fault.cause), fault.hint)
 }
 
-/// Says why this driver must not change a set, if so.
-fn not_ours(declared: &Declared, key: &SetKey) -> Option<&'static str> {
+/// Says why this driver must not change a set, if so; whether the zone's own name servers are
+/// meant is asked by a guard.
+fn not_ours(
+    declared: &Declared,
+    key: &SetKey,
+    own_ns: bool,
+    emptied: bool,
+) -> Option<&'static str> {
     let signing = SIGNING.contains(&key.rtype)
         || matches!(key.rtype, Rtype::DS | Rtype::CDS | Rtype::CDNSKEY);
-    if key.name == declared.apex && key.rtype == Rtype::NS {
-        Some("the zone's own name servers move as a unit of their own, with the parent zone")
+    if key.name == declared.apex && key.rtype == Rtype::NS && !own_ns {
+        Some("the zone's own name servers are the provider's")
+    } else if key.name == declared.apex && key.rtype == Rtype::NS && emptied {
+        Some("the zone would be left without name servers")
     } else if key.name == declared.apex && key.rtype == Rtype::CNAME {
         Some("a zone's own name cannot be an alias")
     } else if key.rtype == Rtype::SOA {

@@ -181,6 +181,13 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
     for zone in &plan.unit.zones {
         let promised = segue_dns::capabilities_of(&zone.authority);
         lines.extend(promised.open_questions(&zone.label()));
+        if zone.records.iter().any(|set| zone.is_apex_ns(set)) {
+            lines.push(format!(
+                "that resolvers follow the new NS of zone `{}`: the delegation at its parent is \
+                 not changed by it",
+                zone.label()
+            ));
+        }
     }
     lines
 }

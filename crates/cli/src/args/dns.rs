@@ -12,7 +12,7 @@ pub(crate) enum DnsCommand {
     /// TTLs, records that lead to the addresses that will be left, records that lead nowhere,
     /// what every authoritative server and the parent zone say, signatures, SPF, CAA. Exit
     /// code 3 if something is wrong.
-    Audit(AuditArgs),
+    Audit(Box<AuditArgs>),
     /// Show how a published change spreads over resolvers, until all have it
     ///
     /// For each: new, within its TTL, overstaying, other, or failing. Exit code 3 if not all
@@ -126,10 +126,22 @@ pub(crate) struct WatchArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct AuditArgs {
     /// The zone, such as example.com
-    pub(crate) zone: String,
+    #[arg(required_unless_present = "plan")]
+    pub(crate) zone: Option<String>,
+    /// Read what the providers of this plan file have, each by its own way: its API, its zone
+    /// file, its program or a transfer. Servers and sources are the plan's, unless named here
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "file", "ask"])]
+    pub(crate) plan: Option<PathBuf>,
+    /// Only this zone of the plan
+    #[arg(long = "zone", value_name = "ZONE", requires = "plan", conflicts_with = "zone")]
+    pub(crate) only: Option<String>,
+    /// Only this provider of the plan, by the name of its `[[zone.authority]]`
+    #[arg(long, value_name = "NAME", requires = "plan")]
+    pub(crate) provider: Option<String>,
     /// Transfer it from this server
     #[arg(long, value_name = "SERVER", value_parser = crate::commands::dns::server)]
-    #[arg(required_unless_present_any = ["file", "ask"], conflicts_with_all = ["file", "ask"])]
+    #[arg(required_unless_present_any = ["file", "ask", "plan"])]
+    #[arg(conflicts_with_all = ["file", "ask"])]
     pub(crate) from: Option<SocketAddr>,
     /// Read it from this zone file
     #[arg(long, conflicts_with = "ask")]

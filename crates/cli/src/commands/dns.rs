@@ -3,6 +3,7 @@
 mod diff;
 mod drill;
 mod moves;
+mod planned;
 
 use crate::args::{AuditArgs, DnsCommand, WatchArgs};
 use anyhow::Result;
@@ -38,7 +39,7 @@ pub(crate) fn server(text: &str) -> Result<SocketAddr, String> {
 /// If the zone cannot be read.
 pub(crate) async fn run(what: DnsCommand, dir: &Path, json: bool) -> Result<u8> {
     match what {
-        DnsCommand::Audit(args) => audit(args, json).await,
+        DnsCommand::Audit(args) => audit(*args, json).await,
         DnsCommand::Watch(args) => watch(args, json).await,
         DnsCommand::Diff(args) => diff::run(&args, json).await,
         DnsCommand::Drill(args) => drill::run(args, json).await,
@@ -86,13 +87,20 @@ fn providers(json: bool) -> Result<u8> {
 }
 
 async fn audit(args: AuditArgs, json: bool) -> Result<u8> {
-    let audit = segue_dns::audit::audit(&question(args)).await?;
-    if json {
-        println!("{}", serde_json::to_string(&audit)?);
-    } else {
-        print(&audit);
+    if let Some(plan) = &args.plan {
+        return planned::run(&args, plan, json).await;
     }
-    Ok(if wrong(&audit) { DIFFERENCES } else { 0 })
+    shown(&segue_dns::audit::audit(&question(args)).await?, json)
+}
+
+/// Prints an audit.
+fn shown(audit: &Audit, json: bool) -> Result<u8> {
+    if json {
+        println!("{}", serde_json::to_string(audit)?);
+    } else {
+        print(audit);
+    }
+    Ok(if wrong(audit) { DIFFERENCES } else { 0 })
 }
 
 fn question(args: AuditArgs) -> Question {
@@ -111,7 +119,8 @@ fn question(args: AuditArgs) -> Question {
         },
     };
     Question {
-        zone: args.zone,
+        // The command line wants it where there is no plan.
+        zone: args.zone.unwrap_or_default(),
         from,
         sources: args.sources,
         ca: args.ca,
@@ -133,7 +142,8 @@ fn wrong(audit: &Audit) -> bool {
 
 fn print(audit: &Audit) {
     let whole = if audit.whole { "" } else { ", not the whole zone" };
-    println!("zone {} by {}{whole}", audit.zone, audit.read);
+    let provider = audit.provider.as_ref().map_or(String::new(), |name| format!(" at {name}"));
+    println!("zone {}{provider} by {}{whole}", audit.zone, audit.read);
     println!(
         "serial {}, {} records; that something does not exist is kept for {} s",
         audit.serial, audit.records, audit.negative_ttl_s

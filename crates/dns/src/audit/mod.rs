@@ -32,6 +32,7 @@ pub(crate) use read::read_zone_file;
 pub(crate) use records::{Names, target};
 use serde::Serialize;
 pub(crate) use servers::{differing, start};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A zone as an operator wants to see it.
@@ -39,6 +40,9 @@ use std::net::IpAddr;
 pub struct Audit {
     /// The zone, without trailing dot.
     pub zone: String,
+    /// The provider whose records these are, as the plan names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
     /// From where it was read.
     pub read: String,
     /// Whether every record was seen.
@@ -73,12 +77,20 @@ pub struct Audit {
 
 impl Audit {
     /// Tells what the records alone show. `sources` are the addresses that will be left;
-    /// `ca` is the name by which CAA records know the authority in use.
-    fn of(apex: &Owner, contents: &Contents, sources: &[IpAddr], ca: Option<&str>) -> Self {
-        let names = records::Names::of(apex, contents);
+    /// `ca` is the name by which CAA records know the authority in use; `made_up` are names that
+    /// a provider answers for by what is no record.
+    fn of(
+        apex: &Owner,
+        contents: &Contents,
+        made_up: BTreeSet<Owner>,
+        sources: &[IpAddr],
+        ca: Option<&str>,
+    ) -> Self {
+        let names = records::Names::with(apex, contents, made_up);
         let (dangling, unknown) = dangling::find(&names, contents);
         Self {
             zone: apex.to_string(),
+            provider: None,
             read: String::new(),
             whole: true,
             serial: contents.soa.serial,

@@ -3,6 +3,7 @@
 use super::servers::{self, Asked};
 use super::{Audit, TRANSFER_MAX};
 use crate::codes;
+use crate::driver::{Whole, driver};
 use crate::exchange::{Trouble, ask};
 use crate::message;
 use crate::sets::{self, Owner, RecordSet, SetKey};
@@ -10,10 +11,10 @@ use crate::transfer::transfer;
 use crate::zone::Contents;
 use crate::zonefile::{self, Remark};
 use domain::base::Rtype;
-use segue_model::plan::TsigKey;
+use segue_model::plan::{TsigKey, ZonePlan};
 use segue_model::{Fault, FaultKind};
 use segue_port::Outcome;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tokio::time::Instant;
@@ -89,6 +90,9 @@ pub enum From {
         /// Further names, in full.
         names: Vec<String>,
     },
+    /// What a provider of a plan has, read as its changes are: by its API, its zone file, its
+    /// program or a transfer.
+    Provider(Box<ZonePlan>),
 }
 
 /// What an audit is about.
@@ -122,9 +126,13 @@ pub async fn audit(question: &Question) -> Outcome<Audit> {
     };
     let apex = sets::owner(&question.zone).map_err(bad_name)?;
     let read = read(&apex, &question.from, until).await?;
-    let mut audit = Audit::of(&apex, &read.contents, &question.sources, question.ca.as_deref());
+    let (sources, ca) = (&question.sources, question.ca.as_deref());
+    let mut audit = Audit::of(&apex, &read.contents, read.made_up, sources, ca);
     audit.read = read.from;
-    audit.whole = read.unseen.is_none();
+    if let From::Provider(plan) = &question.from {
+        audit.provider.clone_from(&plan.provider);
+    }
+    audit.whole = read.unseen.is_empty();
     audit.unknown.extend(read.unseen);
     audit = audit.noted(&read.notes);
     if question.sources.is_empty() {
@@ -141,8 +149,16 @@ struct Read {
     contents: Contents,
     from: String,
     notes: Vec<Remark>,
-    /// What was not seen, if anything.
-    unseen: Option<String>,
+    /// What was not seen.
+    unseen: Vec<String>,
+    /// Names that are answered for by what is no record.
+    made_up: BTreeSet<Owner>,
+}
+
+impl Read {
+    fn whole(contents: Contents, from: String) -> Self {
+        Self { contents, from, notes: Vec::new(), unseen: Vec::new(), made_up: BTreeSet::new() }
+    }
 }
 
 async fn read(apex: &Owner, from: &From, until: Instant) -> Outcome<Read> {
@@ -150,26 +166,52 @@ async fn read(apex: &Owner, from: &From, until: Instant) -> Outcome<Read> {
         From::Transfer { server, key } => {
             let contents = transfer(apex, *server, key.as_ref(), until).await?;
             let from = format!("transfer from {server}");
-            Ok(Read { contents, from, notes: Vec::new(), unseen: None })
+            Ok(Read::whole(contents, from))
         }
         From::File(file) => {
             let zone = read_zone_file(apex, file)?;
             let from = format!("zone file {}", file.display());
-            Ok(Read { contents: zone.contents, from, notes: zone.notes, unseen: None })
+            Ok(Read { notes: zone.notes, ..Read::whole(zone.contents, from) })
         }
         From::Questions { server, names } => {
             let (contents, count) = by_questions(apex, *server, names, until).await?;
-            Ok(Read {
-                contents,
-                from: format!("questions to {server}"),
-                notes: Vec::new(),
-                unseen: Some(format!(
-                    "records of names that were not asked for ({count} were); a transfer or the \
-                     zone file shows all"
-                )),
-            })
+            let unseen = format!(
+                "records of names that were not asked for ({count} were); a transfer or the zone \
+                 file shows all"
+            );
+            let from = format!("questions to {server}");
+            Ok(Read { unseen: vec![unseen], ..Read::whole(contents, from) })
+        }
+        From::Provider(plan) => by_provider(apex, plan, until).await,
+    }
+}
+
+/// Reads what a provider has, by its own way.
+async fn by_provider(apex: &Owner, plan: &ZonePlan, until: Instant) -> Outcome<Read> {
+    let driver = driver(&plan.zone, &plan.authority, &plan.servers);
+    let Whole { mut contents, unshown } = driver.whole(until).await?;
+    let told = unshown.iter().map(|set| format!("`{} {}`: {}", set.name, set.rtype, set.what));
+    let mut unseen: Vec<String> = told.collect();
+    if !driver.capabilities().own_ns {
+        // They are the provider's, and no records of the zone there: its servers show them.
+        let key = SetKey { name: apex.clone(), rtype: Rtype::NS };
+        let mut shown = None;
+        for server in &plan.servers {
+            let asked = servers::ask_sets(*server, std::slice::from_ref(&key), until).await;
+            shown = asked.ok().and_then(|mut sets| sets.pop()).filter(RecordSet::exists);
+            if shown.is_some() {
+                break;
+            }
+        }
+        match shown {
+            Some(set) => drop(contents.sets.insert(key, set)),
+            None => unseen.push(format!("`{key}`: none of its servers shows it")),
         }
     }
+    let from = format!("`{}` at {}", plan.authority.kind(), driver.place());
+    let answered = unshown.iter().filter(|set| set.answered);
+    let made_up = answered.map(|set| set.name.clone()).collect();
+    Ok(Read { unseen, made_up, ..Read::whole(contents, from) })
 }
 
 /// Reads a zone file; what it includes is looked for beside it, unless the path is absolute.

@@ -64,13 +64,20 @@ pub(crate) struct Names<'c> {
     all: BTreeSet<Owner>,
     /// Delegations and DNAMEs.
     cuts: Vec<&'c SetKey>,
+    /// Names that are answered for by what is no record.
+    made_up: BTreeSet<Owner>,
 }
 
 impl<'c> Names<'c> {
     pub(crate) fn of(apex: &'c Owner, contents: &'c Contents) -> Self {
+        Self::with(apex, contents, BTreeSet::new())
+    }
+
+    /// The same, with names that a provider answers for by what is no record.
+    pub(super) fn with(apex: &'c Owner, contents: &'c Contents, made_up: BTreeSet<Owner>) -> Self {
         let mut all = BTreeSet::from([apex.clone()]);
-        for key in contents.sets.keys() {
-            let mut name = key.name.clone();
+        for name in contents.sets.keys().map(|key| &key.name).chain(&made_up) {
+            let mut name = name.clone();
             while name.ends_with(apex) && all.insert(name.clone()) {
                 match above(&name) {
                     Some(parent) => name = parent,
@@ -83,7 +90,7 @@ impl<'c> Names<'c> {
             Rtype::DNAME => true,
             _ => false,
         };
-        Self { apex, contents, all, cuts: contents.sets.keys().filter(cut).collect() }
+        Self { apex, contents, all, cuts: contents.sets.keys().filter(cut).collect(), made_up }
     }
 
     /// Returns the delegation or DNAME that takes a name out of the zone.
@@ -140,7 +147,8 @@ impl<'c> Names<'c> {
     }
 
     fn kind(&self, name: &Owner) -> Known {
-        let reachable = self.has_address(name) || self.has(name, Rtype::CNAME);
+        let reachable =
+            self.has_address(name) || self.has(name, Rtype::CNAME) || self.made_up.contains(name);
         if reachable { Known::Reachable } else { Known::Bare }
     }
 }

@@ -10,7 +10,7 @@ fn audit(text: &str, sources: &[&str], ca: Option<&str>) -> Audit {
     let read = read.unwrap_or_else(|faults| panic!("{}", faults[0]));
     let apex = crate::sets::owner("example.test").unwrap();
     let sources: Vec<IpAddr> = sources.iter().map(|text| text.parse().unwrap()).collect();
-    Audit::of(&apex, &read.contents, &sources, ca)
+    Audit::of(&apex, &read.contents, [].into(), &sources, ca)
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! are read again right before. Deletes come before patches, patches before posts.
 
 use super::reread::{as_expected, start_of, wait_out};
-use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, apex};
+use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, Unshown, Whole, apex};
 use crate::change::Change;
 use crate::codes;
 use crate::sets::{self, RecordSet, SetKey};
@@ -91,14 +91,16 @@ impl Driver for Cloudflare {
         Ok(Box::new(self.client(op)?))
     }
 
-    async fn contents(&self, until: Instant) -> Outcome<Contents> {
+    async fn whole(&self, until: Instant) -> Outcome<Whole> {
         let op = format!("read zone `{}`", self.zone);
         let client = self.client(&op)?;
         let soa = start_of(&apex(&self.zone)?, &self.servers, &op, until).await?;
         let mut all: BTreeMap<SetKey, RecordSet> = BTreeMap::new();
+        let mut unshown = Vec::new();
         for record in client.all(&op, until).await? {
             let Some((key, ttl, text)) = record.plain().map_err(|c| client.unreadable(&op, c))?
             else {
+                unshown.push(record.unshown().map_err(|c| client.unreadable(&op, c))?);
                 continue;
             };
             let one = sets::parse_provider(&key, ttl, &[text]);
@@ -107,7 +109,7 @@ impl Driver for Cloudflare {
             set.ttl = ttl;
             set.data.extend(one.data);
         }
-        Ok(Contents { soa, sets: all })
+        Ok(Whole { contents: Contents { soa, sets: all }, unshown })
     }
 }
 
@@ -181,6 +183,16 @@ impl Record {
         // A type that only Cloudflare knows is in no answer.
         let Ok(rtype) = Rtype::from_str(&self.rtype) else { return Ok(None) };
         Ok(Some(SetKey { name: sets::owner(&self.name)?, rtype }))
+    }
+
+    /// Names what is no record.
+    fn unshown(&self) -> Result<Unshown, String> {
+        let what = match self.proxied {
+            true => "proxied: it is answered with Cloudflare's own addresses",
+            false => "of a type that only Cloudflare knows",
+        };
+        let (name, rtype) = (sets::owner(&self.name)?, self.rtype.clone());
+        Ok(Unshown { name, rtype, what, answered: self.proxied })
     }
 
     /// Returns key, TTL and data; none for what is answered with Cloudflare's own addresses.

@@ -14,7 +14,7 @@
 //! server.
 
 use super::reread::{as_expected, keep_name_servers, start_of, wait_out};
-use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, apex};
+use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, Whole, apex};
 use crate::change::Change;
 use crate::codes;
 use crate::sets::{self, RecordSet, SetKey};
@@ -131,12 +131,12 @@ impl Driver for Command {
         Ok(Box::new(self.clone()))
     }
 
-    async fn contents(&self, until: Instant) -> Outcome<Contents> {
+    async fn whole(&self, until: Instant) -> Outcome<Whole> {
         let op = format!("read zone `{}`", self.zone);
         let soa = start_of(&apex(&self.zone)?, &self.servers, &op, until).await?;
         let mut sets = self.read(None, &op, until).await?.1;
         sets.retain(|key, set| key.rtype != Rtype::SOA && set.exists());
-        Ok(Contents { soa, sets })
+        Ok(Whole::of(Contents { soa, sets }))
     }
 }
 

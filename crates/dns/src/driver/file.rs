@@ -6,12 +6,11 @@
 //! behind without an error), and what counts is what the name servers answer afterwards.
 
 use super::reread::{as_expected, keep_name_servers};
-use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, apex, pick};
+use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, Whole, apex, pick};
 use crate::audit::read_zone_file;
 use crate::change::Change;
 use crate::codes;
 use crate::sets::SetKey;
-use crate::zone::Contents;
 use crate::zonefile::{self, Edited};
 use async_trait::async_trait;
 use rustix::fs::{FlockOperation, flock};
@@ -76,12 +75,12 @@ impl Driver for ZoneFile {
         Ok(Box::new(self.clone()))
     }
 
-    async fn contents(&self, _until: Instant) -> Outcome<Contents> {
+    async fn whole(&self, _until: Instant) -> Outcome<Whole> {
         let (apex, file) = (apex(&self.zone)?, self.file.clone());
         // A large file takes a while.
         let read = tokio::task::spawn_blocking(move || read_zone_file(&apex, &file)).await;
         let gone = |e| Fault::new(codes::ZONE_FILE, FaultKind::Bug, "read a zone file", e);
-        Ok(read.map_err(gone)??.contents)
+        Ok(Whole::of(read.map_err(gone)??.contents))
     }
 }
 

@@ -86,8 +86,42 @@ pub(crate) trait Driver: std::fmt::Debug + Send + Sync {
     /// Opens a session; connections and keys are taken here.
     async fn open(&self, op: &str, until: Instant) -> Outcome<Box<dyn Session>>;
 
+    /// Reads every record, and names what is answered without being one.
+    async fn whole(&self, until: Instant) -> Outcome<Whole>;
+
     /// Reads every record.
-    async fn contents(&self, until: Instant) -> Outcome<Contents>;
+    async fn contents(&self, until: Instant) -> Outcome<Contents> {
+        Ok(self.whole(until).await?.contents)
+    }
+}
+
+/// A zone as a provider has it.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    /// Every record.
+    pub(crate) contents: Contents,
+    /// What the provider has besides, and no record can show.
+    pub(crate) unshown: Vec<Unshown>,
+}
+
+impl Whole {
+    /// A zone of records and nothing else.
+    pub(super) fn of(contents: Contents) -> Self {
+        Self { contents, unshown: Vec::new() }
+    }
+}
+
+/// What a provider has that no record can show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unshown {
+    /// Its name.
+    pub(crate) name: Owner,
+    /// Its type, in the provider's words.
+    pub(crate) rtype: String,
+    /// What it is.
+    pub(crate) what: &'static str,
+    /// Whether the name is answered for, by data that the provider makes up.
+    pub(crate) answered: bool,
 }
 
 /// A few exchanges with a provider.

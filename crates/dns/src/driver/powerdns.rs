@@ -6,7 +6,7 @@
 //! the address goes first.
 
 use super::reread::{as_expected, keep_name_servers, wait_out};
-use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, apex, pick};
+use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, Unshown, Whole, apex, pick};
 use crate::change::Change;
 use crate::codes;
 use crate::message::Soa;
@@ -78,9 +78,9 @@ impl Driver for Powerdns {
         Ok(Box::new(self.client(op)?))
     }
 
-    async fn contents(&self, until: Instant) -> Outcome<Contents> {
+    async fn whole(&self, until: Instant) -> Outcome<Whole> {
         let op = format!("read zone `{}`", self.zone);
-        self.client(&op)?.contents(None, &op, until).await
+        self.client(&op)?.whole(None, &op, until).await
     }
 }
 
@@ -183,19 +183,18 @@ impl Client {
             .hint(hint)
     }
 
-    async fn contents(
-        &self,
-        only: Option<&[SetKey]>,
-        op: &str,
-        until: Instant,
-    ) -> Outcome<Contents> {
+    async fn some(&self, only: &[SetKey], op: &str, until: Instant) -> Outcome<Contents> {
+        Ok(self.whole(Some(only), op, until).await?.contents)
+    }
+
+    async fn whole(&self, only: Option<&[SetKey]>, op: &str, until: Instant) -> Outcome<Whole> {
         let answer = self.ask(Method::GET, "", None, op, until).await?;
         if answer.status != StatusCode::OK {
             return Err(self.refused(op, &answer).leaving(EffectLeft::None));
         }
         let read = serde_json::from_slice(&answer.body).map_err(|e| e.to_string());
-        let contents = read.and_then(|zone: Zone| contents(&self.zone, zone.rrsets, only));
-        contents.map_err(|cause| {
+        let whole = read.and_then(|zone: Zone| whole(&self.zone, zone.rrsets, only));
+        whole.map_err(|cause| {
             Fault::new(
                 codes::API,
                 FaultKind::Invalid,
@@ -208,12 +207,20 @@ impl Client {
 }
 
 /// Reads the zone's SOA and other sets: all, or some.
-fn contents(zone: &str, rrsets: Vec<Rrset>, only: Option<&[SetKey]>) -> Result<Contents, String> {
+fn whole(zone: &str, rrsets: Vec<Rrset>, only: Option<&[SetKey]>) -> Result<Whole, String> {
     let apex = sets::owner(zone)?;
-    let (mut soa, mut all) = (None, BTreeMap::new());
+    let (mut soa, mut all, mut unshown) = (None, BTreeMap::new(), Vec::new());
+    let mut none = |rrset: &Rrset, what, answered| {
+        let (name, rtype) = (sets::owner(&rrset.name)?, rrset.rtype.clone());
+        unshown.push(Unshown { name, rtype, what, answered });
+        Ok::<(), String>(())
+    };
     for rrset in rrsets {
-        // A type that only PowerDNS knows, such as ALIAS or LUA, is in no answer.
-        let Ok(rtype) = Rtype::from_str(&rrset.rtype) else { continue };
+        // It answers for ALIAS and LUA with data of other types, which it makes up.
+        let Ok(rtype) = Rtype::from_str(&rrset.rtype) else {
+            none(&rrset, "of a type that only PowerDNS knows", true)?;
+            continue;
+        };
         let key = SetKey { name: sets::owner(&rrset.name)?, rtype };
         // What is not asked for may be written in a way that nobody here reads.
         let asked = only.is_none_or(|only| only.contains(&key)) || rtype == Rtype::SOA;
@@ -222,6 +229,9 @@ fn contents(zone: &str, rrsets: Vec<Rrset>, only: Option<&[SetKey]>) -> Result<C
         }
         if only.is_some() && rrset.records.iter().any(|record| record.disabled) {
             return Err(format!("`{key}` has a disabled record, which could not be put back"));
+        }
+        if rrset.records.iter().any(|record| record.disabled) {
+            none(&rrset, "partly or wholly disabled", false)?;
         }
         let shown = rrset.records.into_iter().filter(|record| !record.disabled);
         let texts: Vec<String> = shown.map(|record| record.content).collect();
@@ -232,7 +242,8 @@ fn contents(zone: &str, rrsets: Vec<Rrset>, only: Option<&[SetKey]>) -> Result<C
             all.insert(key, set);
         }
     }
-    Ok(Contents { soa: soa.ok_or("the zone has no SOA")?, sets: all })
+    let contents = Contents { soa: soa.ok_or("the zone has no SOA")?, sets: all };
+    Ok(Whole { contents, unshown })
 }
 
 fn replaced(set: &RecordSet) -> Value {
@@ -250,13 +261,13 @@ fn replaced(set: &RecordSet) -> Value {
 #[async_trait]
 impl Session for Client {
     async fn state(&mut self, keys: &[SetKey], op: &str, until: Instant) -> Outcome<State> {
-        Ok(pick(&self.contents(Some(keys), op, until).await?, keys))
+        Ok(pick(&self.some(keys, op, until).await?, keys))
     }
 
     async fn change(&mut self, change: &Change, op: &str, until: Instant) -> Outcome<Tried> {
         keep_name_servers(&self.zone, change, op)?;
         let keys: Vec<SetKey> = change.former.iter().map(|set| set.key.clone()).collect();
-        let contents = self.contents(Some(&keys), op, until).await?;
+        let contents = self.some(&keys, op, until).await?;
         if !as_expected(&pick(&contents, &keys), change) {
             return Ok(Tried::Moved);
         }

@@ -7,7 +7,7 @@
 
 use super::reread::{keep_name_servers, wait_out};
 use super::route53_xml::{self as xml, Page};
-use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, apex};
+use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, Unshown, Whole, apex};
 use crate::change::Change;
 use crate::codes;
 use crate::message::Soa;
@@ -97,9 +97,9 @@ impl Driver for Route53 {
         Ok(Box::new(self.client(op)?))
     }
 
-    async fn contents(&self, until: Instant) -> Outcome<Contents> {
+    async fn whole(&self, until: Instant) -> Outcome<Whole> {
         let op = format!("read zone `{}`", self.zone);
-        self.client(&op)?.contents(&op, until).await
+        self.client(&op)?.whole(&op, until).await
     }
 }
 
@@ -278,13 +278,22 @@ impl Client {
         }
     }
 
-    async fn contents(&self, op: &str, until: Instant) -> Outcome<Contents> {
+    async fn whole(&self, op: &str, until: Instant) -> Outcome<Whole> {
         let apex = apex(&self.zone)?;
-        let (mut soa, mut sets) = (None, BTreeMap::new());
+        let (mut soa, mut sets, mut unshown) = (None, BTreeMap::new(), Vec::new());
         for listed in self.all(op, until).await? {
             let set = listed.plain().map_err(|cause| self.unreadable(op, cause))?;
             // What is answered by rules has no data that could be told.
-            let Some(set) = set else { continue };
+            let Some(set) = set else {
+                let key = listed.key().map_err(|cause| self.unreadable(op, cause))?;
+                unshown.push(Unshown {
+                    name: key.name,
+                    rtype: key.rtype.to_string(),
+                    what: "an alias, or routed by weight, region or health",
+                    answered: true,
+                });
+                continue;
+            };
             if set.key.rtype == Rtype::SOA && set.key.name == apex {
                 soa = set.data.first().and_then(|data| Soa::of(set.ttl, data));
             } else {
@@ -292,7 +301,7 @@ impl Client {
             }
         }
         let soa = soa.ok_or_else(|| self.unreadable(op, "the zone has no SOA".into()))?;
-        Ok(Contents { soa, sets })
+        Ok(Whole { contents: Contents { soa, sets }, unshown })
     }
 
     /// Reads one set by asking for the first at or behind its name.
@@ -405,7 +414,7 @@ impl Session for Client {
         let pairs = change.former.iter().zip(&change.wanted).filter(|(a, b)| a != b);
         let pairs: Vec<_> = pairs.collect();
         fits(&pairs, op)?;
-        let body = xml::batch(&pairs, &self.listed);
+        let body = xml::batch(&apex(&self.zone)?, &pairs, &self.listed);
         let answer = self.ask(&Method::POST, &self.sets, &[], &body, op, until).await?;
         if answer.status == StatusCode::OK {
             let id = xml::change_id(&answer.body).ok_or_else(|| {

@@ -235,7 +235,11 @@ pub(super) fn error(body: &[u8]) -> Option<(String, String)> {
 
 /// Writes the batch that takes each first set to its second. Deletions come first; `listed` knows
 /// how the values of a set are written there, for a deletion must name them so.
+///
+/// The zone's own NS set cannot be deleted there, so it is written over (UPSERT): of that one set
+/// alone nothing is compared.
 pub(super) fn batch(
+    apex: &sets::Owner,
     pairs: &[(&RecordSet, &RecordSet)],
     listed: &BTreeMap<SetKey, Vec<String>>,
 ) -> String {
@@ -243,8 +247,13 @@ pub(super) fn batch(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
          <ChangeResourceRecordSetsRequest xmlns=\"{NAMESPACE}\"><ChangeBatch><Changes>"
     );
+    let own_ns = |set: &RecordSet| set.key.rtype == Rtype::NS && set.key.name == *apex;
     let former = pairs.iter().map(|(former, _)| ("DELETE", *former));
-    let wanted = pairs.iter().map(|(_, wanted)| ("CREATE", *wanted));
+    let wanted = pairs.iter().map(|(_, wanted)| match own_ns(wanted) {
+        true => ("UPSERT", *wanted),
+        false => ("CREATE", *wanted),
+    });
+    let former = former.filter(|(_, set)| !own_ns(set));
     for (action, set) in former.chain(wanted).filter(|(_, set)| set.exists()) {
         // Writing to a string cannot fail.
         let _ = write!(
@@ -314,7 +323,11 @@ mod tests {
     fn writes_a_batch_that_it_could_read() {
         let set = page(LIST.as_bytes()).unwrap().sets[0].plain().unwrap().unwrap();
         let gone = RecordSet::absent(set.key.clone());
-        let text = batch(&[(&set, &gone), (&gone, &set)], &BTreeMap::new());
+        let text = batch(
+            &sets::owner("example.test").unwrap(),
+            &[(&set, &gone), (&gone, &set)],
+            &BTreeMap::new(),
+        );
         let both = ["<Action>DELETE</Action>", "<Action>CREATE</Action>"];
         assert!(both.iter().all(|action| text.matches(action).count() == 1), "{text}");
         assert!(text.contains("<Value>&quot;a &amp; b&quot; &quot;c&quot;</Value>"), "{text}");

@@ -3,15 +3,15 @@
 //! Every update names the SOA that was read and the exact former values, so it happens to the
 //! zone that was read or not at all. `NOERROR` proves nothing: servers acknowledge and ignore.
 
-use super::reread::wait_out;
-use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, apex};
+use super::reread::{keep_name_servers, wait_out};
+use super::{Capabilities, Driver, Late, Session, State, Swap, Tried, Whole, apex};
 use crate::change::{Change, REBASE_MAX};
 use crate::codes;
 use crate::exchange::{Signed, Trouble};
 use crate::message::{self, Soa};
 use crate::sets::{Owner, SetKey};
 use crate::transfer::transfer;
-use crate::zone::{Contents, queries, read_key, read_sets, unbuilt};
+use crate::zone::{queries, read_key, read_sets, unbuilt};
 use async_trait::async_trait;
 use domain::base::Rtype;
 use domain::base::iana::Rcode;
@@ -88,8 +88,8 @@ impl Driver for Update {
         }))
     }
 
-    async fn contents(&self, until: Instant) -> Outcome<Contents> {
-        transfer(&apex(&self.zone)?, self.primary, Some(&self.key), until).await
+    async fn whole(&self, until: Instant) -> Outcome<Whole> {
+        transfer(&apex(&self.zone)?, self.primary, Some(&self.key), until).await.map(Whole::of)
     }
 }
 
@@ -134,8 +134,8 @@ impl Channel {
             Rcode::REFUSED | Rcode::NOTAUTH => (
                 FaultKind::Denied,
                 EffectLeft::None,
-                "allow the key to update the owned names (BIND: update-policy), and name the \
-                 server that takes updates as `primary`",
+                "allow the key to update the owned names (BIND: update-policy), name the server \
+                 that takes updates as `primary`, and give each name server of the zone an address",
             ),
             Rcode::NOTIMP => {
                 (FaultKind::Unsupported, EffectLeft::None, "this server takes no updates")
@@ -180,6 +180,8 @@ impl Session for Channel {
     }
 
     async fn change(&mut self, change: &Change, op: &str, until: Instant) -> Outcome<Tried> {
+        // A server would acknowledge that, and ignore it.
+        keep_name_servers(&self.apex.to_string(), change, op)?;
         let reserve = self.channel.signature_len();
         let soa = self.soa(op)?;
         let minimum = change.minimum_from(soa.minimum);

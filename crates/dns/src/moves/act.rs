@@ -57,9 +57,14 @@ impl Move {
                 let texts: Vec<String> = names.map(|name| format!("{name}.")).collect();
                 let key = keys::at(&apex, Rtype::NS);
                 let wanted = crate::sets::parse(&key, self.plan.lowered_ttl_s, &texts)?;
+                // Not every server changes TTL and data of it at once; see `message::update`.
+                let named = |former: &RecordSet| match former.exists() {
+                    true => wanted.with_ttl(former.ttl),
+                    false => wanted.clone(),
+                };
                 // Those who are led there first find what will be said everywhere.
                 for side in [seen.to, seen.to.other()] {
-                    self.own_ns(stage, &seen, side, notes, |_| wanted.clone()).await?;
+                    self.own_ns(stage, &seen, side, notes, named).await?;
                 }
                 Ok(())
             }

@@ -56,6 +56,8 @@ pub(super) enum Belief {
 pub(super) struct ProviderLook {
     /// Every record that it keeps.
     pub(super) contents: Contents,
+    /// What it answers for without a record that could be copied: name, type, and why.
+    pub(super) unshown: Vec<(Owner, String)>,
     /// Each of its name servers.
     pub(super) servers: Vec<ServerLook>,
 }
@@ -121,11 +123,18 @@ pub(super) async fn look(plan: &ZoneMove, zones: &Sides<Arc<Zone>>) -> Outcome<L
 }
 
 async fn provider(zone: &Zone) -> Outcome<ProviderLook> {
-    let contents = zone.contents(READING).await?;
+    let whole = zone.driver.whole(Instant::now() + READING).await?;
+    let contents = whole.contents;
+    let unshown = whole.unshown.into_iter().filter(|unshown| unshown.answered);
+    let unshown = unshown.map(|unshown| {
+        let text = format!("`{} {}` is {}", unshown.name, unshown.rtype, unshown.what);
+        (unshown.name, text)
+    });
+    let unshown = unshown.collect();
     let apex = &zone.declared()?.apex;
     let servers = zone.plan.servers.iter().map(|server| view(*server, apex, &contents));
     let servers = join_all(servers).await;
-    Ok(ProviderLook { contents, servers })
+    Ok(ProviderLook { contents, unshown, servers })
 }
 
 async fn view(address: SocketAddr, apex: &Owner, contents: &Contents) -> ServerLook {

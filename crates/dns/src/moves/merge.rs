@@ -48,6 +48,8 @@ pub(super) struct Merging<'a> {
     pub(super) to: Side,
     /// Name servers of both: their addresses within the zone come from either side.
     pub(super) name_servers: &'a BTreeSet<Owner>,
+    /// Names for which a provider answers without a record: each keeps what it has there.
+    pub(super) apart: BTreeSet<&'a Owner>,
     /// Whether what the side has of its own may be replaced by the first copy.
     pub(super) replace: bool,
 }
@@ -88,7 +90,8 @@ fn digest(set: &RecordSet) -> String {
 impl Merging<'_> {
     fn keys(&self) -> BTreeSet<&SetKey> {
         let all = self.contents.source.sets.keys().chain(self.contents.target.sets.keys());
-        all.filter(|key| is_common(self.apex, key)).collect()
+        let common = |key: &&SetKey| is_common(self.apex, key) && !self.apart.contains(&key.name);
+        all.filter(common).collect()
     }
 
     /// Returns the set as a side would keep it.

@@ -276,6 +276,21 @@ impl<'a> Situation<'a> {
         why
     }
 
+    /// Says what the provider that is left answers for without a record, and the other not at all.
+    pub(super) fn not_copied(&self) -> Vec<String> {
+        let (from, to) = (self.seen.to.other(), self.seen.to);
+        let there = &self.seen.look.sides.get(to);
+        let has = |name: &Owner| {
+            there.contents.sets.keys().any(|key| key.name == *name)
+                || there.unshown.iter().any(|(other, _)| other == name)
+        };
+        let unshown = self.seen.look.sides.get(from).unshown.iter();
+        let lost = unshown.filter(|(name, _)| !has(name));
+        let to = &self.seen.plan.providers.get(to).name;
+        lost.map(|(_, text)| format!("{text}: no record to copy; give its name records at `{to}`"))
+            .collect()
+    }
+
     /// Says what is wrong now, for those who use the zone or for the move.
     pub(super) fn alarms(&self) -> Vec<String> {
         let seen = &self.seen;
@@ -379,6 +394,10 @@ impl<'a> Seen<'a> {
             base: notes.base(),
             to: self.to,
             name_servers,
+            apart: [&look.sides.source, &look.sides.target]
+                .into_iter()
+                .flat_map(|provider| provider.unshown.iter().map(|(name, _)| name))
+                .collect(),
             replace: self.plan.replace,
         }
     }

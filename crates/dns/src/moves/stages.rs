@@ -186,7 +186,8 @@ impl Drafts<'_, '_> {
             0 => "both providers serve the same records".to_owned(),
             _ => format!("bring {count} record sets to the provider that lacks them"),
         };
-        self.add(COPY, Who::Segue, merge.is_empty(), what);
+        let lost = self.situation.not_copied();
+        self.add(COPY, Who::Segue, merge.is_empty() && lost.is_empty(), what);
         let crossed = self.holds(Fact::Crossed) || self.left();
         self.blocked(|situation| {
             // Nothing is begun that cannot be ended.
@@ -195,6 +196,9 @@ impl Drafts<'_, '_> {
                 if !why.is_empty() {
                     return why;
                 }
+            }
+            if !lost.is_empty() {
+                return lost;
             }
             let extra = situation.merge.extra.iter();
             let mut why: Vec<String> =

@@ -38,6 +38,7 @@ struct Case {
     to: Side,
     replace: bool,
     names: BTreeSet<Owner>,
+    apart: BTreeSet<Owner>,
 }
 
 impl Case {
@@ -49,6 +50,7 @@ impl Case {
             to: Side::Target,
             replace: false,
             names: BTreeSet::new(),
+            apart: BTreeSet::new(),
         }
     }
 
@@ -69,6 +71,7 @@ impl Case {
             base: self.base.as_ref(),
             to: self.to,
             name_servers: &self.names,
+            apart: self.apart.iter().collect(),
             replace: self.replace,
         }
     }
@@ -155,6 +158,13 @@ fn addresses_of_name_servers_within_the_zone_come_from_either_side() {
     let merge = case.merge();
     assert!(merge.extra.is_empty(), "{merge:?}");
     assert_eq!(merge.changes.source, [(RecordSet::absent(glue.key.clone()), glue)]);
+}
+
+#[test]
+fn a_name_that_a_provider_answers_for_without_a_record_is_left_to_each() {
+    let mut case = Case::of(&[], &[www(1)]);
+    case.apart = BTreeSet::from([www(1).key.name]);
+    assert!(case.merge().is_empty(), "{:?}", case.merge());
 }
 
 #[test]

@@ -143,6 +143,9 @@ pub(super) fn read(rtype: Rtype, tokens: &[Token<'_>], origin: &Owner) -> Result
     if !generic && !base64_ends(rtype, tokens) {
         return Err("base64 whose last digit says more than there are octets".into());
     }
+    if before_last(rtype, &wire).is_some_and(|before| wire.len() <= before) {
+        return Err(format!("data of type {rtype} without its last part").into());
+    }
     if !digest_fits(rtype, &wire) {
         return Err("a digest that is not as long as its type says".into());
     }
@@ -157,6 +160,26 @@ fn by_library(rtype: Rtype, scan: &mut Scan<'_, '_>) -> Result<Vec<u8>, Wrong> {
     // Appending to a `Vec` cannot fail; the error type is uninhabited.
     let Ok(()) = data.compose_rdata(&mut wire);
     Ok(wire)
+}
+
+/// Returns how many octets stand before the last part of types whose last part is not empty.
+fn before_last(rtype: Rtype, wire: &[u8]) -> Option<usize> {
+    let behind_name = |from: usize| {
+        let mut at = from;
+        while let Some(length) = wire.get(at).filter(|length| **length > 0) {
+            at += usize::from(*length) + 1;
+        }
+        at + 1
+    };
+    Some(match rtype.to_int() {
+        16 | 49 | 56 | 61 | 99 | 258 => 0, // TXT, DHCID, NINFO, OPENPGPKEY, SPF, AVC
+        52 | 53 => 3,                      // TLSA, SMIMEA
+        43 | 48 | 59 | 60 => 4,            // DS, DNSKEY, CDS, CDNSKEY
+        37 => 5,                           // CERT
+        47 => behind_name(0),              // NSEC
+        46 => behind_name(18),             // RRSIG
+        _ => return None,
+    })
 }
 
 /// Whether a digest has as many octets as its type says (IANA "Digest Algorithms", RFC 4255).

@@ -6,7 +6,7 @@ use super::problem::{Remark, Wrong};
 use super::{rdata, scan, ttl};
 use crate::sets::{self, Data, Owner, RecordSet, SetKey};
 use domain::base::Rtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -50,8 +50,8 @@ pub(super) struct Reader<'r> {
     default_ttl: Option<u32>,
     /// Of the last record.
     last_ttl: Option<u32>,
-    /// TTLs of the sets of the owner that is being read.
-    block: Option<(Owner, BTreeMap<Rtype, u32>)>,
+    /// The owner that is being read, and what stands together there.
+    block: Option<(Owner, BTreeMap<Rtype, Together>)>,
     pub(super) start: Option<(u32, Data)>,
     pub(super) sets: BTreeMap<SetKey, RecordSet>,
     pub(super) faults: Vec<Remark>,
@@ -155,7 +155,7 @@ impl<'r> Reader<'r> {
     fn entry(&mut self, place: &mut Place, entry: &Entry<'_>) -> Result<(), Wrong> {
         let tokens = entry.tokens.as_slice();
         let Some((first, rest)) = tokens.split_first() else { return Ok(()) };
-        if !entry.blank && !first.quoted && first.raw.first() == Some(&b'$') {
+        if !entry.blank && first.raw.first() == Some(&b'$') {
             return self.directive(place, entry.line, first, rest);
         }
         let (owner, rest) = if entry.blank {
@@ -182,18 +182,20 @@ impl<'r> Reader<'r> {
             n if n > most => Err(Wrong(format!("`{}` is too much", rest[most].text()))),
             _ => Ok(()),
         };
-        if first.is("$ORIGIN") {
+        // BIND knows them in quotes, too.
+        let is = |word: &str| first.raw.eq_ignore_ascii_case(word.as_bytes());
+        if is("$ORIGIN") {
             words(1, 1)?;
             place.origin = scan::name(rest[0].raw, &place.origin)?;
-        } else if first.is("$TTL") {
+        } else if is("$TTL") {
             words(1, 1)?;
             let bad = || Wrong(format!("`{}` is no TTL", rest[0].text()));
             let value = ttl::seconds(rest[0].raw).ok_or_else(bad)?;
             self.default_ttl = Some(self.limited(place, line, value));
-        } else if first.is("$INCLUDE") {
+        } else if is("$INCLUDE") {
             words(1, 2)?;
             self.include(place, rest)?;
-        } else if first.is("$GENERATE") {
+        } else if is("$GENERATE") {
             self.generate(place, line, rest)?;
         } else {
             return Err(format!("`{}` is no directive that is known here", first.text()).into());
@@ -272,8 +274,15 @@ impl<'r> Reader<'r> {
         }
         let set = self.sets.entry(key).or_insert_with_key(|key| RecordSet::absent(key.clone()));
         let former = set.exists().then_some(set.ttl).filter(|former| *former != ttl);
-        // Of the same record in another case the last one stays, as BIND has it.
-        set.data.replace(data);
+        // Of the same record in another case the last one of those that stand together stays,
+        // and of several such groups the first one's, as BIND has it.
+        let group = self.block.as_mut().and_then(|(_, types)| types.get_mut(&rtype));
+        if let Some(group) = group
+            && (group.data.contains(&data) || !set.data.contains(&data))
+        {
+            group.data.insert(data.clone());
+            set.data.replace(data);
+        }
         set.ttl = ttl;
         if let Some(former) = former {
             let what = format!("`{}` has TTLs {former} and {ttl}: {ttl} counts", set.key);
@@ -345,7 +354,9 @@ impl<'r> Reader<'r> {
         if self.block.as_ref().is_none_or(|(current, _)| !same(current)) {
             self.block = Some((owner.clone(), BTreeMap::new()));
         }
-        let first = self.block.as_mut().map_or(ttl, |(_, ttls)| *ttls.entry(rtype).or_insert(ttl));
+        let first = self.block.as_mut().map_or(ttl, |(_, types)| {
+            types.entry(rtype).or_insert_with(|| Together { ttl, data: BTreeSet::new() }).ttl
+        });
         if first != ttl {
             let what = format!("`{owner} {rtype}` has TTLs {first} and {ttl}: {first} counts");
             self.note(place, line, what);
@@ -353,6 +364,14 @@ impl<'r> Reader<'r> {
         }
         first
     }
+}
+
+/// Records of a set that stand together.
+struct Together {
+    /// TTL of the first one.
+    ttl: u32,
+    /// What no group before had.
+    data: BTreeSet<Data>,
 }
 
 /// What stands between owner and data.

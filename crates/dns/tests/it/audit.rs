@@ -1,8 +1,10 @@
 //! Audits of zones on real servers.
 
 use crate::named::{Named, Role, ZONE};
+use crate::primaries::{Lab, Make, Server};
 use crate::world::{World, shop};
 use segue_dns::audit::{Audit, From, Question, audit};
+use segue_model::plan::{AuthorityPlan, SecretRef};
 use std::net::SocketAddr;
 
 fn question(from: From) -> Question {
@@ -105,4 +107,69 @@ async fn compares_the_parent_with_the_zone() {
     assert!(told.contains("the zone names `ns2.child.example.test`"), "{told}");
     assert!(told.contains("is [192.0.2.1], the zone has [192.0.2.2]"), "{told}");
     assert!(audit.signing.wrong.concat().contains("bogus"), "{:?}", audit.signing);
+}
+
+/// By every way of a provider the same zone is seen: the API of a real PowerDNS, a program, a
+/// zone file, transfers, and stand-ins of two clouds.
+#[tokio::test]
+async fn sees_the_same_by_every_way_of_a_provider() {
+    let mut seen_by = Vec::new();
+    let makes = [Make::Bind, Make::PowerDnsApi, Make::ZoneFile, Make::Command];
+    for make in makes.into_iter().chain([Make::Route53, Make::Cloudflare]) {
+        let lab = Lab::start(make, ZONE).await;
+        let plan = lab.plan(shop());
+        let kind = plan.authority.kind();
+        let servers = lab.servers.clone();
+        let from = From::Provider(Box::new(plan));
+        let audit = seen(&Question { servers, ..question(from) }).await;
+        assert!(audit.whole, "{make:?}: {:?}", audit.unknown);
+        assert!(audit.read.starts_with(&format!("`{kind}` at ")), "{}", audit.read);
+        for server in &audit.servers {
+            assert_eq!(server.differing, 0, "{make:?}: {server:?}");
+            // Stand-ins of name servers know no referral, real ones show it.
+            assert!(server.compared >= 12, "{make:?}: {server:?}");
+        }
+        let led: Vec<String> = audit.pointers.iter().map(|p| p.name.clone()).collect();
+        seen_by.push((make, audit.records, led, audit.dangling, audit.spf));
+    }
+    let (_, _, led, dangling, spf) = &seen_by[0];
+    assert_eq!(led.len(), 4);
+    for (make, records, leads, lost, mail) in &seen_by {
+        // The zone's own NS are Cloudflare's, and no records there: its servers show them.
+        assert_eq!((*records, leads, lost, mail), (15, led, dangling, spf), "{make:?}");
+    }
+}
+
+/// What a provider answers with data that no record shows is not known, and leads somewhere.
+#[tokio::test]
+async fn what_a_provider_makes_up_is_not_known_and_no_mistake() {
+    // Something leads to each.
+    let zone = format!("{ZONE}leads CNAME tenant\n");
+    for make in [Make::PowerDnsApi, Make::Route53, Make::Cloudflare] {
+        let lab = Lab::start(make, &zone).await;
+        match &lab.server {
+            Server::Route53(cloud) => cloud.alias("tenant.example.test"),
+            Server::Cloudflare(cloud) => cloud.proxy("tenant.example.test"),
+            _ => lab.powerdns_alias("tenant.example.test."),
+        }
+        let from = From::Provider(Box::new(lab.plan(shop())));
+        let audit = seen(&Question { servers: lab.servers.clone(), ..question(from) }).await;
+        assert!(!audit.whole, "{make:?}");
+        let unknown: Vec<_> = audit.unknown.iter().filter(|t| t.contains("tenant")).collect();
+        assert!(!unknown.is_empty(), "{make:?}: {:?}", audit.unknown);
+        assert_eq!(audit.dangling, [], "{make:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_refuses_says_so_and_leaks_nothing() {
+    let lab = Lab::start(Make::PowerDnsApi, ZONE).await;
+    let mut plan = lab.plan(shop());
+    let secret = crate::named::SECRETS[1];
+    let place = crate::named::secret_file(lab.dir.path(), secret).display().to_string();
+    let AuthorityPlan::Powerdns { key, .. } = &mut plan.authority else { panic!() };
+    *key = SecretRef(format!("file:{place}"));
+    let fault = audit(&question(From::Provider(Box::new(plan)))).await.unwrap_err();
+    assert_eq!(fault.code, "SG0318", "{fault}");
+    assert!(!format!("{fault:?}").contains(secret));
 }

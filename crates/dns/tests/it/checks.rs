@@ -37,6 +37,13 @@ async fn refuses_plans_that_would_go_wrong() {
                 name: "example.test".into(),
                 ..set("", "NS", &["ns1.example.test.", "ns2.example.test."], &["ns.new.test."])
             },
+            "SG0330",
+        ),
+        (
+            OwnedSet {
+                name: "example.test".into(),
+                ..set("", "NS", &["ns1.example.test.", "ns2.example.test."], &[])
+            },
             "SG0324",
         ),
         (OwnedSet { name: "shop.other.test".into(), ..set("", "A", &[], &["::1"]) }, "SG0301"),

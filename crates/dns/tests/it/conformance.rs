@@ -296,6 +296,105 @@ async fn is_asked_while_it_changes(make: Make) {
     }
 }
 
+/// Owns the zone's own name servers.
+fn own_ns(lab: &Lab, source: &[&str], target: &[&str]) -> Arc<segue_dns::Zone> {
+    let mut ns = set("", "NS", source, target);
+    ns.name = "example.test".into();
+    let mut plan = lab.plan(vec![ns, set("shop", "A", &["127.0.0.11"], &["127.0.0.12"])]);
+    plan.allow = vec![segue_model::plan::ZoneGuard::ApexNs];
+    crate::world::zone(plan)
+}
+
+/// The zone's own name servers change in data and in TTL, in one change with other sets, and come
+/// back as they were. There is never none: a server would not allow it.
+async fn changes_its_own_name_servers(make: Make) {
+    let lab = Lab::start(make, ZONE).await;
+    let both = ["ns1.example.test.", "ns2.example.test."];
+    let zone = own_ns(&lab, &both, &["ns2.example.test.", "ns.other.test."]);
+    if !zone.capabilities().own_ns {
+        let refused: Vec<_> = zone.preflight().await;
+        assert!(refused.iter().any(|f| f.code == "SG0324"), "{make:?}: {refused:?}");
+        return;
+    }
+    let before = contents(&zone).await;
+    let key = "example.test NS";
+    let ttl_of = |all: &serde_json::Map<String, Value>| all[key]["ttl"].as_u64().unwrap();
+    assert_eq!(ttl_of(&before), 300);
+    // Its TTL alone, then its data, then both back.
+    let (lowered, _) = done(&zone.lower_ttls(), Phase::Prepare).await;
+    let low = contents(&zone).await;
+    assert_eq!((ttl_of(&low), &low[key]["data"]), (30, &before[key]["data"]), "{make:?}");
+    let (published, _) = done(&zone.publish(), Phase::Cutover).await;
+    let there = contents(&zone).await;
+    let data = json!([30, ["ns.other.test.", "ns2.example.test."]]);
+    let mut found = ttl_and_data(&there, key);
+    found[1].as_array_mut().unwrap().sort_by_key(ToString::to_string);
+    assert_eq!(found, data, "{make:?}");
+    assert_eq!(foreign(&before, &zone_sets()), foreign(&there, &zone_sets()));
+    zone.publish().undo(&published).await.unwrap();
+    zone.lower_ttls().undo(&lowered).await.unwrap();
+    assert_eq!(contents(&zone).await, before, "{make:?}");
+    // Both at once, from the first TTL.
+    let (published, _) = done(&zone.publish(), Phase::Cutover).await;
+    assert_eq!(ttl_of(&contents(&zone).await), 30);
+    zone.publish().undo(&published).await.unwrap();
+    assert_eq!(contents(&zone).await, before, "{make:?}");
+    // Others than all before, and fewer.
+    let zone = own_ns(&lab, &both, &["ns.other.test."]);
+    let (published, _) = done(&zone.publish(), Phase::Cutover).await;
+    assert_eq!(ttl_and_data(&contents(&zone).await, key), json!([30, ["ns.other.test."]]));
+    zone.publish().undo(&published).await.unwrap();
+    assert_eq!(contents(&zone).await, before, "{make:?}");
+    // One less, from a TTL that was not lowered: it stays.
+    let zone = own_ns(&lab, &both, &["ns2.example.test."]);
+    let (published, _) = done(&zone.publish(), Phase::Cutover).await;
+    assert_eq!(ttl_and_data(&contents(&zone).await, key), json!([300, ["ns2.example.test."]]));
+    zone.publish().undo(&published).await.unwrap();
+    assert_eq!(contents(&zone).await, before, "{make:?}");
+    // None: nobody is asked for it.
+    let zone = own_ns(&lab, &both, &[]);
+    let prepared = zone.publish().prepare(&call(Phase::Cutover, Value::Null)).await.unwrap();
+    let fault = zone.publish().run(&call(Phase::Cutover, prepared)).await.unwrap_err();
+    assert_eq!((fault.code.as_str(), fault.effect), ("SG0317", EffectLeft::None), "{fault}");
+    assert_eq!(contents(&zone).await, before, "{make:?}");
+}
+
+/// What `own_ns` owns, for telling what it does not.
+fn zone_sets() -> Vec<segue_model::plan::OwnedSet> {
+    let mut ns = set("", "NS", &[], &[]);
+    ns.name = "example.test".into();
+    vec![ns, set("shop", "A", &[], &[])]
+}
+
+/// A zone's only name server: another one takes its place everywhere. Its TTL alone is changed
+/// where the server lets it, and where not that is said, and nothing changes.
+async fn changes_its_only_name_server(make: Make) {
+    let lab = Lab::start(make, &ZONE.replace("@ NS ns2\n", "")).await;
+    let zone = own_ns(&lab, &["ns1.example.test."], &["ns.other.test."]);
+    if !zone.capabilities().own_ns {
+        return;
+    }
+    let (before, key) = (contents(&zone).await, "example.test NS");
+    let (published, _) = done(&zone.publish(), Phase::Cutover).await;
+    assert_eq!(ttl_and_data(&contents(&zone).await, key), json!([30, ["ns.other.test."]]));
+    zone.publish().undo(&published).await.unwrap();
+    assert_eq!(contents(&zone).await, before, "{make:?}");
+    let lower = zone.lower_ttls();
+    let prepared = lower.prepare(&call(Phase::Prepare, Value::Null)).await.unwrap();
+    let called = call(Phase::Prepare, prepared);
+    match lower.run(&called).await {
+        Ok(_) => {
+            assert_ne!(make, Make::Knot, "Knot takes it now: the manual says otherwise");
+            lower.undo(&called).await.unwrap();
+        }
+        Err(fault) => {
+            assert_eq!((make, fault.code.as_str()), (Make::Knot, "SG0311"), "{fault}");
+            assert!(fault.hint.contains("only NS"), "{fault}");
+        }
+    }
+    assert_eq!(contents(&zone).await, before, "{make:?}");
+}
+
 /// The table that people read is the one that the drivers give.
 #[test]
 fn the_table() {
@@ -363,4 +462,6 @@ at_every_make!(
     races_with_an_editor,
     closes_off_what_was_sent,
     is_asked_while_it_changes,
+    changes_its_own_name_servers,
+    changes_its_only_name_server,
 );

@@ -30,6 +30,11 @@ async fn each_guard_holds_back_what_it_is_for_and_nothing_else() {
             vec![set("_acme-challenge", "TXT", &[], &["\"token\""])],
             "_acme-challenge.example.test TXT",
         ),
+        (
+            ZoneGuard::ApexNs,
+            vec![top("NS", &["ns1.example.test.", "ns2.example.test."], &["ns1.example.test."])],
+            "parent's delegation",
+        ),
     ];
     for (guard, owned, words) in cases {
         let held = async |allow: Vec<ZoneGuard>| {

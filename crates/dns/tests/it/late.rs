@@ -4,6 +4,7 @@ use crate::wire::{Mode, Wire};
 use crate::world::{ENOUGH, World, call, contents, done, set, shop};
 use segue_model::EffectLeft;
 use segue_model::event::Phase;
+use segue_model::plan::AuthorityPlan;
 use segue_port::{Call, Effect, Observed};
 use serde_json::Value;
 use std::sync::Arc;
@@ -103,4 +104,26 @@ async fn finds_out_that_an_update_without_answer_was_applied() {
         panic!("not seen as applied")
     };
     assert_eq!(output["servers"].as_array().unwrap().len(), 2);
+}
+
+/// One connection each, whatever is asked and changed on it.
+#[tokio::test]
+async fn an_operation_connects_once() {
+    let world = World::start().await;
+    let wire = Wire::to(world.primary.address, Mode::Pass).await;
+    let mut plan = world.plan(shop());
+    let AuthorityPlan::Update { primary, .. } = &mut plan.authority else { panic!() };
+    *primary = wire.address;
+    let publish = crate::world::zone(plan).publish();
+    let called = prepared(&publish).await;
+    assert_eq!(wire.connections(), 1, "prepare");
+    publish.run(&called).await.unwrap();
+    assert_eq!(wire.connections(), 1, "run");
+    assert!(matches!(publish.observe(&called).await.unwrap(), Observed::Applied(_)));
+    assert_eq!(wire.connections(), 1, "observe");
+    publish.quench(&called).await.unwrap();
+    assert_eq!(wire.connections(), 1, "quench");
+    publish.undo(&called).await.unwrap();
+    assert_eq!(wire.connections(), 1, "undo");
+    assert_eq!(wire.updates(), 3);
 }

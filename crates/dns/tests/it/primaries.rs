@@ -175,6 +175,30 @@ impl Lab {
     pub(crate) fn zone(&self, records: Vec<OwnedSet>) -> Arc<Zone> {
         zone_of(self.plan(records))
     }
+
+    /// Lets PowerDNS answer for a name by that of another, in place of its addresses.
+    pub(crate) fn powerdns_alias(&self, name: &str) {
+        let AuthorityPlan::Powerdns { url, .. } = &self.authority else { panic!() };
+        let set = |rtype: &str, change: &str, content: &str| {
+            format!(
+                "{{\"name\":\"{name}\",\"type\":\"{rtype}\",\"ttl\":60,\"changetype\":\"{change}\",\
+                 \"records\":[{{\"content\":\"{content}\",\"disabled\":false}}]}}"
+            )
+        };
+        let sets = [
+            set("A", "DELETE", "198.51.100.7"),
+            set("TXT", "DELETE", ""),
+            set("ALIAS", "REPLACE", "balancer.provider.test."),
+        ];
+        let done = Command::new(program("curl", "curl"))
+            .args(["-sS", "--fail-with-body", "-X", "PATCH", "-H"])
+            .arg(format!("X-API-Key: {API_KEY}"))
+            .args(["-d", &format!("{{\"rrsets\":[{}]}}", sets.join(","))])
+            .arg(format!("{url}/api/v1/servers/localhost/zones/example.test."))
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    }
 }
 
 /// Signs a zone's file with keys that its server never gets.

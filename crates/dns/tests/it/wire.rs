@@ -21,6 +21,7 @@ struct Shared {
     mode: Mutex<Mode>,
     held: Mutex<Vec<Vec<u8>>>,
     updates: AtomicUsize,
+    connections: AtomicUsize,
     caught: Notify,
     release: Notify,
     primary: SocketAddr,
@@ -40,6 +41,7 @@ impl Wire {
             mode: Mutex::new(mode),
             held: Mutex::new(Vec::new()),
             updates: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
             caught: Notify::new(),
             release: Notify::new(),
             primary,
@@ -47,6 +49,7 @@ impl Wire {
         let for_all = shared.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                for_all.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(carry(client, for_all.clone()));
             }
         });
@@ -65,6 +68,11 @@ impl Wire {
     /// Returns how many updates came by.
     pub(crate) fn updates(&self) -> usize {
         self.shared.updates.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many connections were made since the last time that somebody asked.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.swap(0, Ordering::SeqCst)
     }
 
     /// Lets the held update go on.

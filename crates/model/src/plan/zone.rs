@@ -46,6 +46,8 @@ pub enum ZoneGuard {
     /// A name is owned by which somebody else proves that the domain is his: a certificate
     /// authority's challenge, a panel's or a provider's.
     Validation,
+    /// The zone's own name servers are owned; its parent's delegation is another set.
+    ApexNs,
 }
 
 impl ZoneGuard {
@@ -56,6 +58,7 @@ impl ZoneGuard {
             Self::Dangling => "dangling",
             Self::Spf => "spf",
             Self::Validation => "validation",
+            Self::ApexNs => "apex_ns",
         }
     }
 }
@@ -67,6 +70,11 @@ impl ZonePlan {
     /// Returns the TTL of an owned set of this type while the unit may move, seconds.
     pub fn lowered_ttl_of(&self, rtype: &str) -> u32 {
         if LEADS_VISITORS.contains(&rtype) { self.lowered_ttl_s } else { self.lowered_other_ttl_s }
+    }
+
+    /// Says whether a set is the zone's own NS.
+    pub fn is_apex_ns(&self, set: &OwnedSet) -> bool {
+        set.rtype == "NS" && set.name == self.zone
     }
 
     /// Returns the zone's name, with the provider's if there are several:

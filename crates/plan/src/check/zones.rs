@@ -3,7 +3,9 @@
 use super::Found;
 use super::names::{domain, secret};
 use segue_model::Side;
-use segue_model::plan::{AuthorityPlan, OwnedSet, SecretRef, TsigKey, UnitPlan, ZonePlan};
+use segue_model::plan::{
+    AuthorityPlan, OwnedSet, SecretRef, TsigKey, UnitPlan, ZoneGuard, ZonePlan,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -201,13 +203,15 @@ fn record(found: &mut Found, at: &str, zone: &ZonePlan, set: &OwnedSet, unit: &U
             "write the owner name in full, lower case, without dot at the end",
         );
     }
-    if matches!(set.rtype.as_str(), "SOA" | "NS") && set.name == zone.zone {
+    if set.name == zone.zone && set.rtype == "SOA" {
         found.add(
             "SG0713",
             &at,
-            format!("the {} of the zone itself does not switch with a unit", set.rtype),
-            "take it away: name servers are moved on their own",
+            "the SOA of the zone itself does not switch with a unit",
+            "take it away: it is the server's",
         );
+    } else if zone.is_apex_ns(set) {
+        own_ns(found, &at, zone, set);
     } else if !TYPES.contains(&set.rtype.as_str()) {
         found.add(
             "SG0730",
@@ -226,6 +230,27 @@ fn record(found: &mut Found, at: &str, zone: &ZonePlan, set: &OwnedSet, unit: &U
     }
     for side in [Side::Source, Side::Target] {
         data(found, &format!("{at}.{side}"), set, side, unit);
+    }
+}
+
+/// The zone's own name servers belong to all units in it, and never to none.
+fn own_ns(found: &mut Found, at: &str, zone: &ZonePlan, set: &OwnedSet) {
+    if !zone.allow.contains(&ZoneGuard::ApexNs) {
+        found.add(
+            "SG0713",
+            at,
+            "the NS of the zone itself does not switch with a unit",
+            "take it away: name servers are moved on their own; if it is meant, write \
+             `allow = [\"apex_ns\"]` into the [[zone]]",
+        );
+    }
+    if [Side::Source, Side::Target].iter().any(|side| set.data.get(*side).is_empty()) {
+        found.add(
+            "SG0713",
+            at,
+            "the zone would be left without name servers",
+            "write at least one NS on each side",
+        );
     }
 }
 

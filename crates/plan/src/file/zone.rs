@@ -52,6 +52,8 @@ pub enum ZoneGuardFile {
     /// An owned name proves to somebody else that the domain is his, such as
     /// `_acme-challenge`.
     Validation,
+    /// The zone's own NS set is owned. The delegation at its parent is not changed by it.
+    ApexNs,
 }
 
 fn lowered_ttl_s() -> u32 {

@@ -117,6 +117,7 @@ fn guard(file: ZoneGuardFile) -> ZoneGuard {
         ZoneGuardFile::Dangling => ZoneGuard::Dangling,
         ZoneGuardFile::Spf => ZoneGuard::Spf,
         ZoneGuardFile::Validation => ZoneGuard::Validation,
+        ZoneGuardFile::ApexNs => ZoneGuard::ApexNs,
     }
 }
 

@@ -145,6 +145,33 @@ fn a_diff_shows_each_record_and_a_drill_leaves_nothing_behind() {
     assert_eq!(left(world.dump_zone().unwrap()), left(before));
 }
 
+/// The plan says how each provider is read, which servers answer, and what will be left.
+#[test]
+fn an_audit_by_a_plan_needs_no_flag_and_leaks_no_secret() {
+    let (world, dir) = small_world();
+    let plan = plan_file(&world, dir.path());
+    let zone = &world.description().zone;
+    let secret = std::fs::read_to_string(&zone.key_secret_file).unwrap();
+    let (exit, text, errors) = dns(&words(&["audit", "--plan", &plan]));
+    assert_eq!(exit, 0, "{text}{errors}");
+    for wanted in ["by `update` at", "leads to the source", "shop.example.test A"] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    assert!(!text.contains(secret.trim()) && !errors.contains(secret.trim()));
+    let (exit, json, _) = dns(&words(&["audit", "--plan", &plan, "--zone", &zone.name, "--json"]));
+    assert_eq!(exit, 0);
+    let audit: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(audit["zone"], zone.name.as_str());
+    assert_eq!(audit["servers"].as_array().unwrap().len(), zone.servers.len());
+    for unknown in [["--zone", "other.test"], ["--provider", "nobody"]] {
+        let (exit, _, errors) = dns(&words(&["audit", "--plan", &plan, unknown[0], unknown[1]]));
+        assert_eq!(exit, 1);
+        assert!(errors.contains(&format!("it has: {}", zone.name)), "{errors}");
+    }
+    let (exit, _, errors) = dns(&words(&["audit", "--plan", &plan, "--file", "x"]));
+    assert_eq!(exit, 2, "{errors}");
+}
+
 #[test]
 fn the_ways_to_change_records_are_told_with_what_they_promise() {
     let (exit, text, _) = dns(&words(&["providers"]));

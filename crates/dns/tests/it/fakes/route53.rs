@@ -33,6 +33,8 @@ pub(crate) struct Route53 {
 
 struct Inside {
     sets: Sets,
+    /// Names of address sets that are aliases of a balancer.
+    aliases: Vec<String>,
     /// Requests a second of the account.
     rate: usize,
     asked: Vec<Instant>,
@@ -57,6 +59,7 @@ impl Route53 {
         let edges = vec![Edge::start(sets.clone()).await, Edge::start(sets.clone()).await];
         let inside = Arc::new(Mutex::new(Inside {
             sets,
+            aliases: Vec::new(),
             rate,
             asked: Vec::new(),
             busy_until: Instant::now(),
@@ -72,6 +75,11 @@ impl Route53 {
     /// Returns how often an error was given.
     pub(crate) fn errors(&self, code: &str) -> usize {
         self.inside.lock().unwrap().errors.get(code).copied().unwrap_or(0)
+    }
+
+    /// Makes the addresses of a name an alias of a balancer.
+    pub(crate) fn alias(&self, name: &str) {
+        self.inside.lock().unwrap().aliases.push(name.to_owned());
     }
 
     /// Returns how many batches were taken.
@@ -140,7 +148,18 @@ impl Inside {
              amazonaws.com/doc/2013-04-01/\"><ResourceRecordSets>",
         );
         for ((name, rtype), (ttl, values)) in behind.iter().take(most.min(300)) {
+            let alias = rtype == "A" && self.aliases.contains(name);
             let name = name.replace('*', "\\052");
+            if alias {
+                let _ = write!(
+                    body,
+                    "<ResourceRecordSet><Name>{name}.</Name><Type>{rtype}</Type><AliasTarget>\
+                     <HostedZoneId>Z35SXDOTRQ7X7K</HostedZoneId><DNSName>balancer.provider.test.\
+                     </DNSName><EvaluateTargetHealth>false</EvaluateTargetHealth></AliasTarget>\
+                     </ResourceRecordSet>"
+                );
+                continue;
+            }
             let _ = write!(
                 body,
                 "<ResourceRecordSet><Name>{name}.</Name><Type>{rtype}</Type><TTL>{ttl}</TTL>\
@@ -249,6 +268,11 @@ fn apply(sets: &mut Sets, change: &Change) -> Result<(), String> {
                 }
                 if name == "example.test" && rtype == "SOA" {
                     return Err("A HostedZone must contain exactly one SOA record.".into());
+                }
+                if name == "example.test" && rtype == "NS" {
+                    return Err("A HostedZone must contain at least one NS record for the zone \
+                                itself."
+                        .into());
                 }
                 sets.remove(&change.key);
                 Ok(())

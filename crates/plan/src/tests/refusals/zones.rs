@@ -1,5 +1,5 @@
 use super::{own, refused, set};
-use segue_model::plan::{AuthorityPlan, Plan, SecretRef, TsigKey};
+use segue_model::plan::{AuthorityPlan, Plan, SecretRef, TsigKey, ZoneGuard};
 
 fn key(plan: &mut Plan) -> &mut TsigKey {
     match &mut plan.unit.zones[0].authority {
@@ -85,6 +85,22 @@ fn refuses_records() {
             "the zone's NS",
             |p| own(p, set("example.test", "NS", &["ns.test."], &["ns.test."])),
             &["SG0713 zone[example.test].record[example.test NS]"],
+        ),
+        (
+            "the zone's NS to none",
+            |p| {
+                p.unit.zones[0].allow.push(ZoneGuard::ApexNs);
+                own(p, set("example.test", "NS", &["ns.test."], &[]));
+            },
+            &["SG0713 zone[example.test].record[example.test NS]"],
+        ),
+        (
+            "the zone's NS, meant",
+            |p| {
+                p.unit.zones[0].allow.push(ZoneGuard::ApexNs);
+                own(p, set("example.test", "NS", &["ns.test."], &["ns2.test."]));
+            },
+            &[],
         ),
         (
             "no data",
