@@ -141,9 +141,11 @@ impl Driver for Command {
 }
 
 impl Command {
-    /// Returns how the mark of every process begins that a run of the program starts.
+    /// Returns how the mark of every process begins that a run of the program starts: another
+    /// program, or the same one with other words, changes another provider of the zone.
     fn mark(&self) -> String {
-        format!("dns/{}/", self.zone)
+        let words = blake3::hash(self.command.join("\0").as_bytes()).to_hex();
+        format!("dns/{}/{}/", self.zone, &words[..16])
     }
 
     async fn run(&self, verb: &str, input: &Value, op: &str, until: Instant) -> Outcome<Finished> {
