@@ -3,7 +3,7 @@
 mod dns;
 
 use clap::{Parser, Subcommand};
-pub(crate) use dns::{AuditArgs, DiffArgs, DnsCommand, DrillArgs, WatchArgs};
+pub(crate) use dns::{AuditArgs, DiffArgs, DnsCommand, DrillArgs, QueriesArgs, WatchArgs};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 

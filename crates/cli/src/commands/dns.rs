@@ -2,6 +2,7 @@
 
 mod diff;
 mod drill;
+mod queries;
 
 use crate::args::{AuditArgs, DnsCommand, WatchArgs};
 use anyhow::Result;
@@ -40,6 +41,7 @@ pub(crate) async fn run(what: DnsCommand, json: bool) -> Result<u8> {
         DnsCommand::Watch(args) => watch(args, json).await,
         DnsCommand::Diff(args) => diff::run(&args, json).await,
         DnsCommand::Drill(args) => drill::run(args, json).await,
+        DnsCommand::Queries(args) => queries::run(&args, json).await,
         DnsCommand::Providers => providers(json),
     }
 }

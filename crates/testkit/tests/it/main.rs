@@ -14,6 +14,7 @@ mod practice;
 mod rehearse;
 mod run;
 mod site;
+mod spread;
 mod terminal;
 
 use segue_testkit::world::{Description, Side, World, WorldOptions};
