@@ -1,12 +1,15 @@
 //! Query logs as real name servers write them, text and dnstap.
 
-use crate::named::{Named, Role, ZONE, free_port};
+use crate::named::{Named, Role, SECRETS, ZONE, free_port, secret_file};
 use crate::unbound::Unbound;
 use crate::world::wait_until;
+use segue_dns::drill::{DrillQuestion, drill};
 use segue_dns::queries::{AuthorityQueries, QueryLogs};
 use segue_dns::watch::{Question, watch};
 use segue_model::Sides;
-use segue_model::plan::{AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, ZonePlan};
+use segue_model::plan::{
+    AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, SecretRef, TsigKey, ZonePlan,
+};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -95,6 +98,38 @@ async fn text_and_dnstap_tell_the_same_of_both_sides() {
         assert_eq!(brief(&told[1]), (Some(1), one, share(1.0)), "{format:?}: {told:#?}");
         assert!(told.iter().all(|one| one.unknown.is_empty() && one.queries.unwrap() > 0));
     }
+}
+
+#[tokio::test]
+async fn a_drill_tries_the_flush_and_the_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let named = Named::start(dir.path(), "primary", ZONE, &Role::Logged);
+    let unbound = Unbound::start(dir.path(), "a", named.address, "127.0.0.2");
+    let secret = secret_file(dir.path(), SECRETS[0]);
+    let key = TsigKey {
+        name: "mig-key".into(),
+        algorithm: "hmac-sha256".into(),
+        secret: SecretRef(format!("file:{}", secret.display())),
+    };
+    let plan = ZonePlan {
+        authority: AuthorityPlan::Update { primary: named.address, key },
+        ..zone("only", named.address, QueryLogFormat::Bind, named.file("queries"))
+    };
+    let question = DrillQuestion {
+        zones: vec![plan],
+        resolvers: vec![unbound.address],
+        // Nobody waits so long for this test.
+        ttl_s: 3000,
+        label: "_segue-drill-1".into(),
+        flush: vec![unbound.control(&["flush_type", "{name}", "{type}"])],
+    };
+    let drill = drill(&question, std::future::pending(), |_, _| {}).await.unwrap();
+    assert_eq!((drill.flushed[0].runs, drill.flushed[0].failed), (1, 0), "{drill:#?}");
+    assert!(drill.reached[2].after_ms.unwrap() < 60_000, "{drill:#?}");
+    let here = &drill.queries[0].authorities[0];
+    assert!(here.unknown.is_empty() && here.queries.unwrap() >= 2, "{here:#?}");
+    assert_eq!(here.asking[0].resolver.to_string(), "127.0.0.2");
+    assert!(!here.asking[0].watched, "it asks from another address than it listens at");
 }
 
 /// Where Debian's package of the module puts it.

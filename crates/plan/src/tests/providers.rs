@@ -145,6 +145,9 @@ fn query_logs_belong_to_those_who_write_them() {
     let plan = with_zone(&lines).unwrap();
     let logs: Vec<_> = plan.unit.zones.iter().map(|zone| zone.query_logs[0].format).collect();
     assert_eq!(logs, [QueryLogFormat::Bind, QueryLogFormat::Dnstap]);
+    // Of a plan without them nothing is said, so its hash stays what it was.
+    let plain = serde_json::to_string(&with_zone(&authority("one", UPDATE)).unwrap()).unwrap();
+    assert!(!plain.contains("query_log") && !plain.contains("flush"), "{plain}");
     let refused = |lines: &str| {
         let problems = with_zone(lines).unwrap_err();
         assert!(problems.iter().all(|problem| problem.code == "SG0735"), "{problems:?}");

@@ -320,11 +320,8 @@ fn refuses_what_flushes_no_resolver() {
             "nothing differs",
             |p| {
                 flushing(p, &["/usr/sbin/rndc"]);
-                let sets = p.unit.zones.iter_mut().flat_map(|zone| &mut zone.records);
-                for set in sets.filter(|set| set.rtype == "A") {
-                    let same = vec!["198.18.0.1".to_owned()];
-                    set.data = Sides { source: same.clone(), target: same };
-                }
+                let text = super::set("www.example.test", "TXT", &["\"a\""], &["\"b\""]);
+                p.unit.zones[0].records = vec![text];
             },
             &["SG0734 measure.resolvers.name"],
         ),
