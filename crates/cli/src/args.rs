@@ -3,7 +3,9 @@
 mod dns;
 
 use clap::{Parser, Subcommand};
-pub(crate) use dns::{AuditArgs, DiffArgs, DnsCommand, DrillArgs, MoveArgs, WatchArgs};
+pub(crate) use dns::{
+    AuditArgs, DiffArgs, DnsCommand, DrillArgs, MoveArgs, QueriesArgs, WatchArgs,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 

@@ -1,11 +1,13 @@
 //! A drill: a throw-away name in the live zone is made, changed and taken away, at every
 //! provider, and what that takes is measured: until the provider says yes, until each name server
-//! answers so, until each resolver does.
+//! answers so, until each resolver does. Flush and query logs are tried on the same name.
 //!
 //! **Invariant.** Only names of the drill are touched, and each is taken away again however the
 //! drill ends; a name that could not be is named.
 
 use crate::codes;
+use crate::flush::{Flushed, flush_now};
+use crate::queries::{QueryLogs, ZoneQueries};
 use crate::watch::{self, Curve, Question, Reached};
 use crate::zone::{Settings, Zone};
 use segue_model::event::{Attempt, Phase};
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Longest time of one change.
 const CHANGE_MAX: Duration = Duration::from_secs(120);
+/// Longest time for telling resolvers to forget.
+const FLUSH_MAX: Duration = Duration::from_secs(30);
 /// How long resolvers are watched beyond what they may keep an answer.
 const BEYOND: Duration = Duration::from_secs(60);
 
@@ -34,6 +38,8 @@ pub struct DrillQuestion {
     pub ttl_s: u32,
     /// First label of the name; unused so far.
     pub label: String,
+    /// Commands that make the operator's own resolvers forget the name once it has changed.
+    pub flush: Vec<Vec<String>>,
 }
 
 /// What one change took at one provider.
@@ -69,6 +75,10 @@ pub struct Drill {
     pub reached: Vec<Reached>,
     /// What every resolver had in the end.
     pub resolvers: Vec<(SocketAddr, watch::Verdict)>,
+    /// What became of the commands of `flush`.
+    pub flushed: Vec<Flushed>,
+    /// Who asked for the name, by the query logs of the plan; empty if it names none.
+    pub queries: Vec<ZoneQueries>,
 }
 
 /// Makes, changes and takes away a name; once `stop` is over, only the last. `told` gets what resolvers hold, as it changes.
@@ -92,8 +102,10 @@ pub async fn drill(
             steps: Vec::new(),
         })
         .collect();
+    let mut logs = query_logs(question, &name);
+    let mut flushed = Vec::new();
     let done = tokio::select! {
-        done = run(question, &name, &mut drilled, told) => done,
+        done = run(question, &name, &mut drilled, &mut flushed, told) => done,
         () = stop => Err(Fault::new(
             codes::BUSY,
             FaultKind::Busy,
@@ -102,6 +114,11 @@ pub async fn drill(
         )
         .hint("nothing is left of it; begin it again")),
     };
+    // Before it is taken away: that asks for it, too.
+    let queries = logs.take().map_or_else(Vec::new, |mut logs| {
+        logs.read();
+        logs.told()
+    });
     let away = take_away(question, &name, &mut drilled).await;
     let curve = done.map_err(|fault| left_behind(fault, away.as_ref().err(), &name))?;
     away.map_err(|mut fault| {
@@ -115,7 +132,24 @@ pub async fn drill(
         resolvers: curve
             .map(|curve| curve.last().iter().map(|(at, verdict)| (*at, verdict.clone())).collect())
             .unwrap_or_default(),
+        flushed,
+        queries,
     })
+}
+
+/// Returns readers of the zones' query logs that count questions for the throw-away name; what
+/// was asked before is not theirs.
+fn query_logs(question: &DrillQuestion, name: &str) -> Option<QueryLogs> {
+    let data = Sides { source: vec![text(1)], target: vec![text(2)] };
+    let drilled = OwnedSet { name: name.to_owned(), rtype: "TXT".into(), data };
+    let zones: Vec<ZonePlan> = question
+        .zones
+        .iter()
+        .map(|zone| ZonePlan { records: vec![drilled.clone()], ..zone.clone() })
+        .collect();
+    let mut logs = QueryLogs::of(&zones, &question.resolvers)?;
+    logs.read();
+    Some(logs)
 }
 
 /// Says what is left of the name, by what taking it away came to.
@@ -141,6 +175,7 @@ async fn run(
     question: &DrillQuestion,
     name: &str,
     drilled: &mut [Drilled],
+    flushed: &mut Vec<Flushed>,
     told: impl FnMut(&watch::Seen, &Curve),
 ) -> Outcome<Option<Curve>> {
     let first = text(1);
@@ -168,9 +203,15 @@ async fn run(
         let (former, wanted) = ([first.clone()], [text(2)]);
         drilled.steps.push(change(question, zone, "change", name, &former, &wanted).await?);
     }
+    let published_at_ms = crate::change::now_ms().0;
+    if !question.flush.is_empty() {
+        let sets = [(name.to_owned(), "TXT".to_owned())];
+        *flushed = flush_now(&question.flush, &sets, FLUSH_MAX).await;
+    }
     if question.resolvers.is_empty() {
         return Ok(None);
     }
+    asked.published_at_ms = Some(published_at_ms);
     asked.time = Duration::from_secs(u64::from(question.ttl_s)) + BEYOND;
     watch::watch(&asked, told).await.map(Some)
 }

@@ -57,8 +57,9 @@ impl Zone {
     /// Returns the effect that publishes the data of the side that `Way::to` names, with
     /// the lowered TTL (phases cutover and failback).
     ///
-    /// Output: `former`, `published_at`, `safe_after_wall_ms` and `safe_after_boot_ms`
-    /// (from then on no honest resolver holds the former answer), `serial`, `servers`.
+    /// Output: `former`, `wanted`, `negative_ttl_s` (how long the absence of a set may be
+    /// kept), `published_at`, `safe_after_wall_ms` and `safe_after_boot_ms` (from then on no
+    /// honest resolver holds the former answer), `serial`, `servers`.
     pub fn publish(self: &Arc<Self>) -> Arc<dyn Effect> {
         Arc::new(ZoneEffect { zone: self.clone(), aim: Aim::Publish })
     }
@@ -217,7 +218,7 @@ impl ZoneEffect {
             Aim::Publish => "published_at",
             Aim::RestoreTtls(_) => "restored_at",
         };
-        json!({
+        let mut output = json!({
             "former": change.former,
             "former_minimum_s": change.minimum.map(|(former, _)| former),
             at: last_wall,
@@ -225,7 +226,12 @@ impl ZoneEffect {
             "safe_after_boot_ms": last_boot + kept_ms,
             "serial": seen.serial,
             "servers": seen.servers,
-        })
+        });
+        if matches!(self.aim, Aim::Publish) {
+            output["wanted"] = json!(change.wanted);
+            output["negative_ttl_s"] = json!(prepared.negative_ttl_s);
+        }
+        output
     }
 }
 

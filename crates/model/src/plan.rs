@@ -16,7 +16,9 @@ mod moves;
 mod zone;
 
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
-pub use zone::{AuthorityPlan, OwnedSet, TsigKey, ZoneGuard, ZonePlan};
+pub use zone::{
+    AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, TsigKey, ZoneGuard, ZonePlan,
+};
 
 /// Where a secret is read from at the moment it is needed. Never the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,10 +250,16 @@ pub struct ApplicationLogPlan {
 pub struct ResolversPlan {
     /// Their addresses.
     pub addresses: Vec<SocketAddr>,
-    /// The owned name they are asked for.
-    pub name: String,
+    /// The owned name they are asked for; none for every owned set of addresses that differs
+    /// between the sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Time between two questions to each, seconds.
     pub every_s: u64,
+    /// Commands that make the operator's own resolvers forget a name, `{name}` and `{type}`
+    /// standing for what was published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flush: Vec<Vec<String>>,
 }
 
 /// A host whose processor and memory are read.

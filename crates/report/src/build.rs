@@ -77,6 +77,7 @@ fn empty(record: &Record, run: &str, unit: &str, plan_hash: &str) -> Report {
         forecasts: Vec::new(),
         traffic: Value::Null,
         probe: Value::Null,
+        spread: Vec::new(),
         timeline: Vec::new(),
         series: Vec::new(),
     }
@@ -105,6 +106,9 @@ fn take(report: &mut Report, record: &Record) {
             });
         }
         Event::Measured { what, detail } if what == "traffic" => report.traffic = detail.clone(),
+        Event::Measured { what, detail } if what == "spread" => {
+            crate::spread::take(&mut report.spread, &report.unit, detail);
+        }
         event => {
             if let Some(attempt) = report.attempts.last_mut() {
                 take_in_attempt(attempt, record, event);
@@ -261,6 +265,7 @@ fn not_provable(report: &Report) -> Vec<String> {
     if !report.comparisons.iter().any(|c| c.what == "files") {
         lines.push("equality of the files: no full comparison ended".into());
     }
+    lines.extend(crate::spread::not_provable(report));
     lines.push("resolvers that keep an answer beyond its TTL: their number has no bound".into());
     lines.dedup();
     let mut seen = std::collections::BTreeSet::new();

@@ -6,6 +6,7 @@
 mod build;
 mod forecast;
 mod html;
+mod spread;
 mod svg;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -198,6 +199,9 @@ pub struct Report {
     pub traffic: Value,
     /// What the probes of all controllers saw; each probe by itself is of the last one.
     pub probe: Value,
+    /// How far each publish had come when it was looked at last, in order: at resolvers, in query
+    /// logs and at the fronts. What was not measured is null.
+    pub spread: Vec<Value>,
     /// Who did what, and what happened.
     pub timeline: Vec<Moment>,
     /// Measured values over time.

@@ -134,3 +134,73 @@ fn names_from_outside_cannot_become_markup() {
 fn a_journal_without_a_run_has_no_report() {
     assert!(build(&[], Vec::new()).is_none());
 }
+
+/// A look at a publish by a controller that asked from `from_ms` on.
+fn look(from_ms: Option<u64>, after_ms: Option<u64>, at_ms: u64) -> Event {
+    let sets = json!([{
+        "name": "<a.test>", "type": "A", "former_ttl_s": 60, "asked": 4, "there": 3,
+        "reached": [
+            { "percent": 50, "after_ms": after_ms },
+            { "percent": 95, "after_ms": null },
+            { "percent": 99, "after_ms": null },
+        ],
+        "resolvers": [{ "resolver": "192.0.2.9:53", "verdict": "overstaying", "by_s": 3 }],
+    }]);
+    Event::Measured {
+        what: "spread".into(),
+        detail: json!({
+            "at_ms": at_ms, "to": "target", "published_at_ms": 500,
+            "resolvers": [{ "watched_from_ms": from_ms, "sets": sets }],
+            "resolvers_former_percent": 25.0,
+            "flush": [{ "command": "1: rndc", "runs": 1, "failed": 1, "left_out": 0, "why": "no <key>" }],
+            "queries": null,
+            "fronts": { "left": "source", "requests_per_second": 2.0, "percent": null },
+        }),
+    }
+}
+
+#[test]
+fn the_spread_is_the_last_look_with_the_earliest_moments() {
+    let looks = vec![
+        look(Some(600), Some(1_200), 2_000),
+        look(Some(9_000), Some(8_600), 9_500),
+        look(None, None, 10_000),
+    ];
+    let report = build(&journal(looks), Vec::new()).unwrap();
+    assert_eq!(report.spread.len(), 1, "one publish");
+    let last = &report.spread[0];
+    assert_eq!(last["at_ms"], 10_000);
+    let reached = &last["resolvers"][0]["sets"][0]["reached"];
+    assert_eq!(reached[0]["after_ms"], 1_200, "a later controller saw it later");
+    assert_eq!(reached[1]["after_ms"], json!(null));
+    let page = html(&report, &|ms| ms.to_string());
+    for wanted in [
+        "&lt;a.test&gt; A",
+        "after 1.2 s",
+        "not seen",
+        "3 of 4",
+        "192.0.2.9:53 overstaying",
+        "1 failed, 0 left out: no &lt;key&gt;",
+        "unknown of all; former answers at resolvers: 25.0 %",
+    ] {
+        assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+}
+
+#[test]
+fn a_publish_that_nobody_was_asked_about_is_told_as_unknown() {
+    let intended = Event::StepIntended {
+        step: "publish".into(),
+        prepared: json!(null),
+        epoch: segue_model::Epoch(1),
+    };
+    let publish = |status: Event| vec![started(Phase::Cutover, 1), intended.clone(), status];
+    let done = Event::StepDone { step: "publish".into(), output: json!({}) };
+    let said = |events: Vec<Event>| {
+        let report = build(&journal(events), Vec::new()).unwrap();
+        report.not_provable.iter().any(|line| line.contains("came at resolvers"))
+    };
+    assert!(said(publish(done.clone())));
+    assert!(!said([publish(done), vec![look(Some(600), None, 2_000)]].concat()));
+    assert!(!said(Vec::new()), "nothing was published");
+}

@@ -25,6 +25,7 @@ pub(crate) fn together(reports: Vec<(&UnitEntry, Report)>) -> Option<Report> {
         if looked_at(unit) {
             all.attempts.extend(report.attempts);
         }
+        all.spread.extend(report.spread);
         all.comparisons.extend(report.comparisons.into_iter().filter(|c| c.differences > 0));
         for line in report.not_provable {
             if !all.not_provable.contains(&line) {

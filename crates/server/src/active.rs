@@ -1,8 +1,9 @@
 //! The registry of drivers: everything that acts and measures for one plan.
 
 use crate::rehearsal::{self, Bent};
+use crate::spread::Watching;
 use segue_database::{MariaReplica, Settings as DatabaseSettings};
-use segue_dns::{ResolverSampler, Settings as ZoneSettings, Zone};
+use segue_dns::{Settings as ZoneSettings, Zone};
 use segue_engine::Board;
 use segue_engine::board::SampleStore;
 use segue_files::{TreeReplica, TreeSettings};
@@ -61,6 +62,8 @@ pub(crate) struct Active {
     pub(crate) families: Arc<Families>,
     pub(crate) board: Board,
     pub(crate) probes: Vec<Arc<HttpProbe>>,
+    /// How far what was published has come.
+    pub(crate) watching: Watching,
     /// The latest verdict of every trigger that is watched.
     verdicts: Mutex<Vec<Judged>>,
     /// Since when they count, by the wall clock: one controller's counts from another's.
@@ -147,7 +150,9 @@ impl Active {
         let probes = probes(plan, run);
         let since_ms = clock.wall_ms();
         let samples = shared.samples.of(&plan.unit.name);
+        let watching = Watching::of(&plan.unit);
         let mut measured = samplers(&families, &probes, run);
+        measured.extend(watching.samplers());
         if let Some(file) = &shared.readings {
             measured = measured.into_iter().map(|one| Bent::wrap(one, file)).collect();
             measured.push(rehearsal::given(file));
@@ -158,7 +163,8 @@ impl Active {
         let has_fronts = !plan.unit.fronts.is_empty();
         let tending = has_fronts.then(|| tokio::spawn(tend(fronts, waking)).abort_handle());
         let verdicts = Mutex::default();
-        Ok(Arc::new(Self { families, board, probes, verdicts, since_ms, awake, tending }))
+        let active = Self { families, board, probes, watching, verdicts, since_ms, awake, tending };
+        Ok(Arc::new(active))
     }
 
     /// Lets everything of the unit be measured at its own rate, and its fronts be looked after.
@@ -329,9 +335,6 @@ fn further(unit: &UnitPlan) -> Vec<Arc<dyn Sampler>> {
     for log in &measures.mail_logs {
         let label = several.then(|| log.display().to_string());
         all.push(MailLogSampler::labelled(label, log.clone()));
-    }
-    for resolvers in ResolverSampler::of(unit) {
-        all.push(resolvers);
     }
     for host in &measures.hosts {
         all.push(HostSampler::new(host.clone()));

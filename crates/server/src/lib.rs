@@ -21,6 +21,7 @@ mod progress;
 mod rest;
 mod series;
 mod socket;
+mod spread;
 mod status;
 mod unit;
 mod watch;

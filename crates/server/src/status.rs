@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Values older than this are shown as unknown, milliseconds.
-const FRESH_MS: u64 = 3_000;
+pub(crate) const FRESH_MS: u64 = 3_000;
 
 /// Values shown in a status, in order.
 const SHOWN: [What; 15] = [
@@ -129,6 +129,7 @@ fn of_unit(
         "commit_timer": state.commit_timer.map(|timer| timer.left_ms),
         "compared": state.compared.iter().map(|(what, c)| (what.clone(), json!(c.differences))).collect::<Map<_, _>>(),
         "measured": measured,
+        "spread": active.and_then(|active| active.watching.told(state, &active.board, clock)),
         "triggers": verdicts.iter().map(|v| (v.trigger.clone(), json!({
             "verdict": v.standing.as_str(),
             "since_boot_ms": match v.standing {
@@ -252,6 +253,7 @@ pub(crate) fn text(status: &Value) -> String {
             }
         }
     }
+    text.push_str(&crate::spread::text(&status["spread"]));
     triggers(&mut text, &status["triggers"]);
     overdue(&mut text, status);
     let _ = write!(text, "next: {}", next(status["stage"].as_str()));

@@ -98,6 +98,9 @@ impl Watch {
     async fn look(&mut self, unit: &Arc<Unit>) -> Option<Due> {
         let active = unit.active().await?;
         let state = unit.journal.state();
+        if active.watching.hear(&state) {
+            unit.note_spread(&active).await;
+        }
         let followed = (Stage::Synced..Stage::Settled).contains(&state.stage);
         if !followed {
             active.judged(Vec::new());

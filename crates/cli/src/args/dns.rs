@@ -28,7 +28,7 @@ pub(crate) enum DnsCommand {
     ///
     /// A TXT record is made, changed and taken away in the live zone, at every provider.
     /// Measured is when the provider has it, when each name server answers so, and when each
-    /// resolver does.
+    /// resolver does. Commands that flush resolvers and query logs of the plan are tried, too.
     Drill(DrillArgs),
     /// Move zones from one DNS provider to another, or sign them or stop that, step by step
     ///
@@ -36,6 +36,11 @@ pub(crate) enum DnsCommand {
     /// is done with `--go`; what a registrar has to do is told and checked. Exit code 0 if all
     /// is done, 4 if a person or time comes next, 3 if something is wrong.
     Move(MoveArgs),
+    /// Show who still asks which name servers, by their query logs
+    ///
+    /// For every zone of which the plan names query logs: questions and resolvers of the last
+    /// minute by authority, and who asked there last. Exit code 3 if a log cannot be read.
+    Queries(QueriesArgs),
     /// Show the ways to change a zone's records, and what each of them can promise
     Providers,
 }
@@ -72,6 +77,20 @@ pub(crate) struct DiffArgs {
     pub(crate) unit: Option<String>,
 }
 
+/// Flags of `segue dns queries`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct QueriesArgs {
+    /// The plan file
+    pub(crate) plan: PathBuf,
+    /// Only this unit's zones
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unit: Option<String>,
+    /// Read on for so long before the shares are told, seconds: what a log without times tells
+    #[arg(long = "for", value_name = "SECONDS", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub(crate) time: u64,
+}
+
 /// Flags of `segue dns drill`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DrillArgs {
@@ -80,7 +99,7 @@ pub(crate) struct DrillArgs {
     /// The zone. Default: every zone of the plan
     #[arg(long, value_name = "ZONE")]
     pub(crate) zone: Option<String>,
-    /// A resolver to watch; may be given several times
+    /// A resolver to watch; may be given several times. Default: those of the plan
     #[arg(long = "resolver", value_name = "SERVER")]
     #[arg(value_parser = crate::commands::dns::server)]
     pub(crate) resolvers: Vec<SocketAddr>,

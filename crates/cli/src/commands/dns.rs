@@ -4,6 +4,7 @@ mod diff;
 mod drill;
 mod moves;
 mod planned;
+mod queries;
 
 use crate::args::{AuditArgs, DnsCommand, WatchArgs};
 use anyhow::Result;
@@ -44,6 +45,7 @@ pub(crate) async fn run(what: DnsCommand, dir: &Path, json: bool) -> Result<u8> 
         DnsCommand::Diff(args) => diff::run(&args, json).await,
         DnsCommand::Drill(args) => drill::run(args, json).await,
         DnsCommand::Move(args) => moves::run(args, dir, json).await,
+        DnsCommand::Queries(args) => queries::run(&args, json).await,
         DnsCommand::Providers => providers(json),
     }
 }

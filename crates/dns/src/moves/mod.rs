@@ -96,6 +96,7 @@ impl Move {
                 lowered_ttl_s: plan.lowered_ttl_s,
                 lowered_other_ttl_s: plan.lowered_ttl_s,
                 allow: Vec::new(),
+                query_logs: Vec::new(),
             };
             Zone::new(Settings { plan: zone, run: "move".into(), unit: "move".into() })
         });

@@ -1,12 +1,15 @@
 //! How a published change spreads: what resolvers answer, until when they may, and who overstays.
 //!
-//! **Invariant.** A resolver is asked as a client asks it (RD set), never more often than once a
-//! second, and what it does not say is not guessed.
+//! **Invariant.** A resolver is asked as a client asks it (RD set), for one name never more often
+//! than once a second, and what it does not say is not guessed.
 
 mod curve;
+mod spread;
 mod verdict;
 
 pub use curve::{Curve, Reached};
+pub(crate) use spread::Spread;
+pub use spread::{Published, ResolverTold, SetTold, SpreadTold};
 pub use verdict::{Change, Verdict};
 
 use crate::change::now_ms;

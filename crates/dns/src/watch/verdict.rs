@@ -37,6 +37,14 @@ impl Verdict {
         *self == Self::New
     }
 
+    /// Returns the word for it in what programs read.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::WithinTtl { .. } => "within_ttl",
+            other => other.word(),
+        }
+    }
+
     /// Returns the word for it.
     pub fn word(&self) -> &'static str {
         match self {

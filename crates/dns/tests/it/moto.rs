@@ -107,6 +107,7 @@ async fn moto_understands_what_is_sent_and_is_understood() {
         lowered_ttl_s: 30,
         lowered_other_ttl_s: 30,
         allow: Vec::new(),
+        query_logs: Vec::new(),
     };
     let zone = zone_of(plan.clone());
     let before = contents(&zone).await;

@@ -45,6 +45,8 @@ pub(crate) enum Role {
     Controlled,
     /// Takes updates, and signs the zone.
     Signing,
+    /// Takes updates, and logs what it is asked: as text in `queries`, as dnstap in `tap`.
+    Logged,
 }
 
 /// A running server; ends with the value.
@@ -74,7 +76,8 @@ impl Named {
         fs::write(&config, config_text(dir, address.port(), role)).unwrap();
         let log = fs::File::create(dir.join("log")).unwrap();
         let mut child = Command::new("/usr/sbin/named")
-            .args(["-g", "-n", "1", "-c"])
+            // The first of them would write every log to standard error.
+            .args([if matches!(role, Role::Logged) { "-f" } else { "-g" }, "-n", "1", "-c"])
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -99,6 +102,11 @@ impl Named {
 }
 
 impl Named {
+    /// Returns a file of its folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     /// Returns the words of an `rndc` command for this server.
     pub(crate) fn rndc(&self, words: &[&str]) -> Vec<String> {
         let port = fs::read_to_string(self.dir.join("control")).unwrap();
@@ -127,8 +135,9 @@ pub(crate) fn free_port() -> SocketAddr {
 
 fn config_text(dir: &Path, port: u16, role: &Role) -> String {
     let controlled = matches!(role, Role::Controlled);
+    let logs = matches!(role, Role::Logged);
     let role = match role {
-        Role::Primary => "type primary; notify no; allow-transfer { key mig-key; };
+        Role::Primary | Role::Logged => "type primary; notify no; allow-transfer { key mig-key; };
             update-policy { grant mig-key zonesub ANY; };"
             .to_owned(),
         Role::SecondaryOf(primary) => format!(
@@ -159,11 +168,20 @@ fn config_text(dir: &Path, port: u16, role: &Role) -> String {
     } else {
         "controls { };".to_owned()
     };
+    let (logging, tap) = match logs {
+        true => (
+            "logging { channel queries { file \"queries\"; print-time yes; };
+               category queries { queries; }; category default { default_stderr; }; };",
+            "querylog yes; dnstap { auth; client; }; dnstap-output file \"tap\";",
+        ),
+        false => ("", ""),
+    };
     format!(
         "key mig-key {{ algorithm hmac-sha256; secret \"{}\"; }};
          options {{ directory \"{}\"; pid-file none; session-keyfile none; lock-file none;
            listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no;
-           dnssec-validation no; empty-zones-enable no; serial-query-rate 1000; }};
+           dnssec-validation no; empty-zones-enable no; serial-query-rate 1000; {tap} }};
+         {logging}
          {controls}
          zone \"example.test\" {{ {role} file \"zone\"; }};\n",
         SECRETS[0],

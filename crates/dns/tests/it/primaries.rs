@@ -169,6 +169,7 @@ impl Lab {
             lowered_ttl_s: 30,
             lowered_other_ttl_s: 30,
             allow: Vec::new(),
+            query_logs: Vec::new(),
         }
     }
 

@@ -56,6 +56,7 @@ impl World {
             lowered_ttl_s: 30,
             lowered_other_ttl_s: 30,
             allow: Vec::new(),
+            query_logs: Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{MINUTE, SECOND, StepExt, step};
 use crate::families::Families;
 use crate::gates;
+use segue_dns::flush_resolvers;
 use segue_engine::{Budget, Pause, Step, Table};
 use segue_model::Way;
 use segue_model::event::Phase;
@@ -35,6 +36,7 @@ pub struct Remembered {
 /// route         every front sends there        PAUSE ENDS
 /// start_workers cron and workers over there
 /// publish       the owned record sets, read back everywhere
+/// flush         the operator's own resolvers forget them; only if the plan says how
 /// compare       the snapshots, in full
 /// ```
 pub fn cutover(families: &Families, way: Way, remembered: &Remembered) -> Table {
@@ -101,9 +103,10 @@ pub(super) fn up_to_the_seal(families: &Families, way: Way, remembered: &Remembe
 }
 
 pub(super) fn from_the_promotion(families: &Families) -> Vec<Step> {
-    let workers = &families.plan.unit.workers;
+    let unit = &families.plan.unit;
+    let workers = &unit.workers;
     let fronts = &families.fronts;
-    vec![
+    let mut steps = vec![
         step(
             "promote",
             "let the other side take writes",
@@ -133,6 +136,17 @@ pub(super) fn from_the_promotion(families: &Families) -> Vec<Step> {
             30 * SECOND,
         )
         .until_done(),
+    ];
+    steps.extend(flush_resolvers(&unit.measures.resolvers, &unit.zones).map(|flush| {
+        step(
+            "flush",
+            "make the operator's own resolvers forget what was published",
+            Families::alone("resolvers", flush),
+            30 * SECOND,
+        )
+        .until_done()
+    }));
+    steps.push(
         step(
             "compare",
             "compare both sides as they were in the pause",
@@ -140,5 +154,6 @@ pub(super) fn from_the_promotion(families: &Families) -> Vec<Step> {
             60 * MINUTE,
         )
         .until_done(),
-    ]
+    );
+    steps
 }

@@ -31,6 +31,28 @@ pub struct ZonePlan {
     /// Guards that somebody overrode by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<ZoneGuard>,
+    /// Query logs of these name servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query_logs: Vec<QueryLogPlan>,
+}
+
+/// A query log of a name server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryLogPlan {
+    /// How it is written.
+    pub format: QueryLogFormat,
+    /// The file.
+    pub file: PathBuf,
+}
+
+/// How a name server logs what it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryLogFormat {
+    /// Text, as BIND 9 writes its category `queries`.
+    Bind,
+    /// Frame Streams of dnstap messages, as BIND, Knot DNS, NSD and others write them.
+    Dnstap,
 }
 
 /// What a change of a zone is held back for until somebody says by name that it is meant.
@@ -198,4 +220,14 @@ pub struct OwnedSet {
     pub rtype: String,
     /// Record data in presentation format, by side.
     pub data: Sides<Vec<String>>,
+}
+
+impl OwnedSet {
+    /// Says whether both sides have data and it differs: publishing leads somewhere else.
+    pub fn moves(&self) -> bool {
+        let Sides { source, target } = &self.data;
+        let within = |one: &[String], other: &[String]| one.iter().all(|data| other.contains(data));
+        let same = within(source, target) && within(target, source);
+        !source.is_empty() && !target.is_empty() && !same
+    }
 }

@@ -4,7 +4,7 @@ use super::names::{absolute, domain, name, url_path};
 use super::unit::command;
 use super::{Found, key};
 use segue_model::Side;
-use segue_model::plan::{CustomSource, HostFigures, ResolversPlan, UnitPlan};
+use segue_model::plan::{CustomSource, HostFigures, OwnedSet, ResolversPlan, UnitPlan};
 use std::net::SocketAddr;
 
 const CODE: &str = "SG0734";
@@ -86,6 +86,25 @@ fn reachable(found: &mut Found, at: &str, address: SocketAddr) {
     }
 }
 
+/// Names in a command of `flush` that something is put for.
+const PLACES: [&str; 2] = ["{name}", "{type}"];
+
+fn flush(found: &mut Found, at: &str, commands: &[Vec<String>]) {
+    if commands.len() > 32 {
+        found.add(CODE, at, format!("{} commands", commands.len()), "name at most 32");
+    }
+    for words in commands {
+        command(found, at, words);
+        for word in words {
+            let rest = PLACES.iter().fold(word.clone(), |rest, place| rest.replace(place, ""));
+            if rest.contains(['{', '}']) {
+                let text = format!("`{word}` has braces around something else");
+                found.add(CODE, at, text, "write `{name}` and `{type}`; there is nothing else");
+            }
+        }
+    }
+}
+
 fn resolvers(found: &mut Found, unit: &UnitPlan, plan: &ResolversPlan) {
     let at = "measure.resolvers";
     if !(1..=32).contains(&plan.addresses.len()) {
@@ -103,12 +122,17 @@ fn resolvers(found: &mut Found, unit: &UnitPlan, plan: &ResolversPlan) {
             "write 1 to 30",
         );
     }
+    flush(found, &format!("{at}.flush"), &plan.flush);
     let owned = unit.zones.iter().flat_map(|zone| &zone.records);
     let mut addresses = owned.filter(|set| matches!(set.rtype.as_str(), "A" | "AAAA"));
-    let text = match domain(&plan.name, true) {
-        Some(text) => text,
-        None if addresses.any(|set| set.name == plan.name) => return,
-        None => format!("the unit owns no A or AAAA record set at `{}`", plan.name),
+    let text = match &plan.name {
+        None if addresses.any(OwnedSet::moves) => return,
+        None => "no owned set of addresses differs between the sides".to_owned(),
+        Some(name) => match domain(name, true) {
+            Some(text) => text,
+            None if addresses.any(|set| set.name == *name) => return,
+            None => format!("the unit owns no A or AAAA record set at `{name}`"),
+        },
     };
     found.add(CODE, format!("{at}.name"), text, "name an owned set of addresses");
 }

@@ -26,6 +26,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
         let at = format!("zone[{}]", zone.label());
         servers(found, &at, zone);
         authority(found, &at, &zone.authority);
+        query_logs(found, &at, zone);
         // Every provider of a zone has the same records.
         if zone.provider.is_some() && !seen.insert(&zone.zone) {
             continue;
@@ -78,6 +79,21 @@ fn servers(found: &mut Found, at: &str, zone: &ZonePlan) {
     }
     let servers: Vec<_> = zone.servers.iter().map(ToString::to_string).collect();
     found.duplicates("server", servers.iter().map(|s| (format!("{at}.servers"), s.as_str())));
+}
+
+/// Most query logs of one provider.
+const LOGS_MAX: usize = 16;
+
+fn query_logs(found: &mut Found, at: &str, zone: &ZonePlan) {
+    let key = format!("{at}.query_log");
+    if zone.query_logs.len() > LOGS_MAX {
+        let text = format!("{} query logs", zone.query_logs.len());
+        found.add("SG0735", &key, text, "name at most 16");
+    }
+    for log in zone.query_logs.iter().filter(|log| !log.file.is_absolute()) {
+        let text = format!("`{}` is no absolute path", log.file.display());
+        found.add("SG0735", &key, text, "write the whole path");
+    }
 }
 
 pub(super) fn authority(found: &mut Found, at: &str, authority: &AuthorityPlan) {

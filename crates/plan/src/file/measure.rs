@@ -41,17 +41,26 @@ fn words() -> Vec<String> {
     ["ERROR", "CRITICAL", "Fatal error", "Uncaught"].map(str::to_owned).to_vec()
 }
 
-/// Resolvers that are asked for a name of the unit.
+/// Resolvers that are asked for names of the unit.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResolversFile {
     /// Their addresses with port, 1 to 32.
     pub addresses: Vec<SocketAddr>,
-    /// The owned name they are asked for; it has an A or AAAA record set in the plan.
-    pub name: String,
+    /// The owned name that they are asked for with every question; it has an A or AAAA record
+    /// set in the plan. Default: every owned set of addresses that differs between the sides,
+    /// in turns.
+    pub name: Option<String>,
     /// Time between two questions to each, seconds, 1 to 30. Default: 1.
     #[serde(default = "every_s")]
     pub every_s: u64,
+    /// Commands that make your own resolvers forget what was published, run after every
+    /// publish: lists of words that begin with an absolute path. `{name}` and `{type}` stand
+    /// for each published record set, such as
+    /// `["/usr/sbin/unbound-control", "flush_type", "{name}", "{type}"]` or
+    /// `["/usr/sbin/rndc", "flushname", "{name}"]`. Default: none.
+    #[serde(default)]
+    pub flush: Vec<Vec<String>>,
 }
 
 fn every_s() -> u64 {

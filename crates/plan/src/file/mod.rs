@@ -36,8 +36,8 @@ pub use unit::{
     SideFile, TreeFile, UnitFile, WorkerFile,
 };
 pub use zone::{
-    AuthorityFile, CloudflareFile, KeyFile, PowerdnsFile, RecordFile, Route53File, UpdateFile,
-    ZoneFile, ZoneFileFile, ZoneGuardFile,
+    AuthorityFile, CloudflareFile, KeyFile, PowerdnsFile, QueryLogFile, QueryLogFormatFile,
+    RecordFile, Route53File, UpdateFile, ZoneFile, ZoneFileFile, ZoneGuardFile,
 };
 
 use schemars::JsonSchema;

@@ -35,8 +35,32 @@ pub struct ZoneFile {
     /// Guards that are overridden, because what they hold back is meant. Default: none.
     #[serde(default)]
     pub allow: Vec<ZoneGuardFile>,
+    /// Query logs of the name servers; of an `authority` they stand there. Default: none.
+    #[serde(default)]
+    pub query_log: Vec<QueryLogFile>,
     /// The owned record sets. At least one.
     pub record: Vec<RecordFile>,
+}
+
+/// A query log of a name server, on this machine.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueryLogFile {
+    /// How it is written.
+    pub format: QueryLogFormatFile,
+    /// The file that the server writes now: an absolute path. It may be rotated, and it may be
+    /// missing for a while.
+    pub file: PathBuf,
+}
+
+/// How a name server logs what it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryLogFormatFile {
+    /// Text, as BIND 9 writes its category `queries`.
+    Bind,
+    /// A file of dnstap messages, as BIND, Knot DNS (`mod-dnstap`), NSD and others write it.
+    Dnstap,
 }
 
 /// What a change of a zone is held back for until somebody says by name that it is meant.
@@ -81,6 +105,9 @@ pub struct AuthorityFile {
     pub cloudflare: Option<CloudflareFile>,
     /// A program that reads and changes records; see the manual for what it is told.
     pub command: Option<Vec<String>>,
+    /// Query logs of its name servers. Default: none.
+    #[serde(default)]
+    pub query_log: Vec<QueryLogFile>,
 }
 
 /// Signed UPDATE at a primary.

@@ -55,6 +55,7 @@ pub(super) fn add(into: &mut Plan, from: Plan, problems: &mut Vec<Problem>) {
                 known.lowered_ttl_s = known.lowered_ttl_s.min(zone.lowered_ttl_s);
                 known.lowered_other_ttl_s = known.lowered_other_ttl_s.min(zone.lowered_other_ttl_s);
                 known.records.extend(zone.records);
+                add_new(&mut known.query_logs, zone.query_logs);
                 // What one unit means to do is not what another one is allowed: both must.
                 known.allow.retain(|guard| zone.allow.contains(guard));
             }

@@ -30,6 +30,7 @@ pub(super) fn measures(
                 addresses: resolvers.addresses,
                 name: resolvers.name,
                 every_s: resolvers.every_s,
+                flush: resolvers.flush,
             })
             .into_iter()
             .collect(),

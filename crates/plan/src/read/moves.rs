@@ -73,6 +73,7 @@ fn provider(
     let authority = AuthorityFile {
         name: name.clone(),
         servers: Vec::new(),
+        query_log: Vec::new(),
         update: file.update,
         powerdns: file.powerdns,
         zone_file: file.zone_file,

@@ -1,9 +1,13 @@
 //! Zones: each provider of a zone is a zone plan of its own, with the same records.
 
 use crate::Problem;
-use crate::file::{AuthorityFile, KeyFile, ZoneFile, ZoneGuardFile};
+use crate::file::{
+    AuthorityFile, KeyFile, QueryLogFile, QueryLogFormatFile, ZoneFile, ZoneGuardFile,
+};
 use segue_model::Sides;
-use segue_model::plan::{AuthorityPlan, OwnedSet, SecretRef, TsigKey, ZoneGuard, ZonePlan};
+use segue_model::plan::{
+    AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, SecretRef, TsigKey, ZoneGuard, ZonePlan,
+};
 
 /// TTL of owned sets that lead no visitor, where the file has none, seconds.
 const LOWERED_OTHER_TTL_S: u32 = 300;
@@ -24,7 +28,7 @@ pub(super) fn zone(file: ZoneFile, problems: &mut Vec<Problem>) -> Vec<ZonePlan>
     let lowered_other_ttl_s =
         file.lowered_other_ttl_s.unwrap_or(lowered_ttl_s.max(LOWERED_OTHER_TTL_S));
     let allow: Vec<ZoneGuard> = file.allow.into_iter().map(guard).collect();
-    let plan = |provider, servers, authority| ZonePlan {
+    let plan = |provider, servers, authority, logs: Vec<QueryLogFile>| ZonePlan {
         zone: zone.clone(),
         provider,
         authority,
@@ -33,6 +37,7 @@ pub(super) fn zone(file: ZoneFile, problems: &mut Vec<Problem>) -> Vec<ZonePlan>
         lowered_ttl_s,
         lowered_other_ttl_s,
         allow: allow.clone(),
+        query_logs: logs.into_iter().map(query_log).collect(),
     };
     let mut refuse = |text: &str| {
         problems.push(Problem {
@@ -48,21 +53,26 @@ pub(super) fn zone(file: ZoneFile, problems: &mut Vec<Problem>) -> Vec<ZonePlan>
     match (file.primary, file.key) {
         (Some(primary), Some(key)) if file.authority.is_empty() => {
             let authority = AuthorityPlan::Update { primary, key: tsig_key(key) };
-            vec![plan(None, file.servers, authority)]
+            vec![plan(None, file.servers, authority, file.query_log)]
         }
-        (None, None) if file.servers.is_empty() && !file.authority.is_empty() => {
+        (None, None)
+            if file.servers.is_empty()
+                && file.query_log.is_empty()
+                && !file.authority.is_empty() =>
+        {
             let several = file.authority.len() > 1;
             let each = file.authority.into_iter().filter_map(|file| {
                 let (name, servers) = (file.name.clone(), file.servers.clone());
                 let provider = several.then(|| name.clone());
                 let key = format!("{at}.authority[{name}]");
-                Some(plan(provider, servers, authority(file, &key, problems)?))
+                let logs = file.query_log.clone();
+                Some(plan(provider, servers, authority(file, &key, problems)?, logs))
             });
             each.collect()
         }
         (None, None) if file.authority.is_empty() => refuse("nobody is named who serves the zone"),
         (_, _) if file.authority.is_empty() => refuse("`primary` and `key` belong together"),
-        _ => refuse("`primary`, `servers` and `key` stand beside a [[zone.authority]]"),
+        _ => refuse("`primary`, `servers`, `key` or `query_log` stand beside a [[zone.authority]]"),
     }
 }
 
@@ -109,6 +119,14 @@ pub(super) fn authority(
         return None;
     }
     named.pop()
+}
+
+fn query_log(file: QueryLogFile) -> QueryLogPlan {
+    let format = match file.format {
+        QueryLogFormatFile::Bind => QueryLogFormat::Bind,
+        QueryLogFormatFile::Dnstap => QueryLogFormat::Dnstap,
+    };
+    QueryLogPlan { format, file: file.file }
 }
 
 fn guard(file: ZoneGuardFile) -> ZoneGuard {

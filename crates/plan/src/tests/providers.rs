@@ -1,7 +1,7 @@
 //! Zones with one provider or several, and every way to change records.
 
 use crate::{PlanError, Problem, parse};
-use segue_model::plan::{AuthorityPlan, Plan};
+use segue_model::plan::{AuthorityPlan, Plan, QueryLogFormat};
 
 const RECORDS: &str = r#"
 [[zone.record]]
@@ -133,4 +133,25 @@ fn refuses_what_is_said_twice_or_not_at_all() {
         let shown = format!("{problems:?}");
         assert!(!shown.contains("Sn3lZJTBX6kkg7Od"), "a secret is shown: {shown}");
     }
+}
+
+#[test]
+fn query_logs_belong_to_those_who_write_them() {
+    let log = |format: &str, file: &str| {
+        format!("query_log = [{{ format = \"{format}\", file = \"{file}\" }}]\n")
+    };
+    let lines = authority("old", &(UPDATE.to_owned() + "\n" + &log("bind", "/var/log/q")))
+        + &authority("new", &(UPDATE.to_owned() + "\n" + &log("dnstap", "/var/q.tap")));
+    let plan = with_zone(&lines).unwrap();
+    let logs: Vec<_> = plan.unit.zones.iter().map(|zone| zone.query_logs[0].format).collect();
+    assert_eq!(logs, [QueryLogFormat::Bind, QueryLogFormat::Dnstap]);
+    // Of a plan without them nothing is said, so its hash stays what it was.
+    let plain = serde_json::to_string(&with_zone(&authority("one", UPDATE)).unwrap()).unwrap();
+    assert!(!plain.contains("query_log") && !plain.contains("flush"), "{plain}");
+    let refused = |lines: &str| {
+        let problems = with_zone(lines).unwrap_err();
+        assert!(problems.iter().all(|problem| problem.code == "SG0735"), "{problems:?}");
+    };
+    refused(&authority("one", &(UPDATE.to_owned() + "\n" + &log("bind", "q"))));
+    refused(&(log("bind", "/var/log/q") + &authority("one", UPDATE)));
 }

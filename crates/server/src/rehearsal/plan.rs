@@ -106,6 +106,17 @@ fn commands(room: &mut ForRoom) {
     for worker in std::mem::take(&mut unit.workers) {
         room.not_rehearsed.push(format!("worker `{}`: its commands act outside", worker.name));
     }
+    for resolvers in &mut unit.measures.resolvers {
+        if !std::mem::take(&mut resolvers.flush).is_empty() {
+            room.not_rehearsed.push("flush of resolvers: its commands act outside".into());
+        }
+    }
+    for zone in &mut unit.zones {
+        if !std::mem::take(&mut zone.query_logs).is_empty() {
+            let label = zone.label().into_owned();
+            room.not_rehearsed.push(format!("query logs of zone `{label}`: nobody writes them"));
+        }
+    }
     for host in &unit.measures.hosts {
         if matches!(host.figures, HostFigures::Command(_)) {
             room.not_rehearsed

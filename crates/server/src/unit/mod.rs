@@ -292,6 +292,16 @@ impl Unit {
         if let Some(totals) = active.probe_totals() {
             self.note_measured("probe", totals).await;
         }
+        active.watching.hear(&self.state());
+        self.note_spread(&active).await;
+    }
+
+    /// Puts how far what was published has come into the journal.
+    pub(crate) async fn note_spread(&self, active: &Active) {
+        let clock = &*self.clock;
+        if let Some(spread) = active.watching.noted(&self.state(), &active.board, clock) {
+            self.note_measured("spread", spread).await;
+        }
     }
 
     /// Compares both sides in full while they are in use: a cutover wants a comparison that

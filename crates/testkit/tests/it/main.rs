@@ -15,6 +15,7 @@ mod practice;
 mod rehearse;
 mod run;
 mod site;
+mod spread;
 mod terminal;
 
 use segue_testkit::world::{Description, Side, World, WorldOptions};

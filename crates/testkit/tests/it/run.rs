@@ -23,12 +23,17 @@ impl Run {
 
     /// The same, of a plan that was changed.
     pub(crate) fn synced_with(change: impl Fn(String) -> String) -> Self {
+        Self::synced_with_world(|_, plan| change(plan))
+    }
+
+    /// The same, of a plan that was changed for its world.
+    pub(crate) fn synced_with_world(change: impl FnOnce(&World, String) -> String) -> Self {
         let (world, dir) = small_world();
         let description = world.description().clone();
         std::fs::create_dir_all(&description.ledger_dir).unwrap();
         let bin = bin();
         let segue = Segue::new(&bin, &description.dir).unwrap();
-        std::fs::write(segue.plan_file(), change(world.plan_toml())).unwrap();
+        std::fs::write(segue.plan_file(), change(&world, world.plan_toml())).unwrap();
         let visitors = Visitors::start(&bin, &description, 60).unwrap();
         visitors.wait_until_busy(Duration::from_secs(15)).unwrap();
         let hash = segue.plan().unwrap();

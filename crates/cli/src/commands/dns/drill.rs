@@ -32,13 +32,22 @@ pub(crate) async fn run(args: DrillArgs, json: bool) -> Result<u8> {
         let known: Vec<&str> = known.into_iter().collect();
         bail!("the plan has no such zone; it has: {}", known.join(", "));
     }
+    let measured = fleet.units.iter().flat_map(|plan| &plan.unit.measures.resolvers);
+    let flush: BTreeSet<&Vec<String>> = measured.clone().flat_map(|plan| &plan.flush).collect();
+    let flush: Vec<Vec<String>> = flush.into_iter().cloned().collect();
+    let mut resolvers = args.resolvers.clone();
+    if resolvers.is_empty() {
+        let known: BTreeSet<_> = measured.flat_map(|plan| plan.addresses.iter().copied()).collect();
+        resolvers = known.into_iter().collect();
+    }
     let mut arrived = true;
     for zones in zones.into_values() {
         let question = DrillQuestion {
             label: format!("_segue-drill-{:x}", jiff::Timestamp::now().as_microsecond()),
             zones,
-            resolvers: args.resolvers.clone(),
+            resolvers: resolvers.clone(),
             ttl_s: args.ttl,
+            flush: flush.clone(),
         };
         let zone = question.zones.first().map_or("", |zone| zone.zone.as_str());
         eprintln!("drill with {}.{zone} TXT; it is taken away at the end", question.label);
@@ -88,4 +97,10 @@ fn print(drill: &Drill) {
     for (resolver, verdict) in drill.resolvers.iter().filter(|(_, verdict)| !verdict.is_new()) {
         println!("  {resolver}: {}", detail(verdict));
     }
+    for flushed in &drill.flushed {
+        let why = flushed.why.as_deref().map_or_else(String::new, |why| format!(": {why}"));
+        let (runs, failed) = (flushed.runs, flushed.failed);
+        println!("  flush {}: {failed} of {runs} runs failed{why}", flushed.command);
+    }
+    super::queries::print(&drill.queries);
 }

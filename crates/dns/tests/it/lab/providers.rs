@@ -151,6 +151,7 @@ impl Provider {
             lowered_ttl_s: 1,
             lowered_other_ttl_s: 1,
             allow: Vec::new(),
+            query_logs: Vec::new(),
         }
     }
 

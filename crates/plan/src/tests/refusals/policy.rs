@@ -293,7 +293,39 @@ fn custom(name: &str, every_ms: u64) -> CustomPlan {
 
 fn resolvers(p: &mut Plan, name: &str, addresses: &[&str], every_s: u64) {
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    p.unit.measures.resolvers = vec![ResolversPlan { addresses, name: name.into(), every_s }];
+    p.unit.measures.resolvers =
+        vec![ResolversPlan { addresses, name: Some(name.into()), every_s, flush: Vec::new() }];
+}
+
+/// Asks for no name in particular, and flushes with these words.
+fn flushing(p: &mut Plan, words: &[&str]) {
+    resolvers(p, "", &["192.0.2.1:53"], 1);
+    let plan = &mut p.unit.measures.resolvers[0];
+    plan.name = None;
+    plan.flush = vec![words.iter().map(ToString::to_string).collect()];
+}
+
+#[test]
+fn refuses_what_flushes_no_resolver() {
+    refused(&[
+        ("right", |p| flushing(p, &["/usr/sbin/rndc", "flushname", "{name}", "x={type}"]), &[]),
+        ("relative", |p| flushing(p, &["rndc"]), &["SG0723 measure.resolvers.flush"]),
+        ("nothing", |p| flushing(p, &[]), &["SG0723 measure.resolvers.flush"]),
+        (
+            "another place",
+            |p| flushing(p, &["/usr/sbin/rndc", "{zone}"]),
+            &["SG0734 measure.resolvers.flush"],
+        ),
+        (
+            "nothing differs",
+            |p| {
+                flushing(p, &["/usr/sbin/rndc"]);
+                let text = super::set("www.example.test", "TXT", &["\"a\""], &["\"b\""]);
+                p.unit.zones[0].records = vec![text];
+            },
+            &["SG0734 measure.resolvers.name"],
+        ),
+    ]);
 }
 
 #[test]
