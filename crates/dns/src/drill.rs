@@ -8,6 +8,7 @@
 use crate::codes;
 use crate::watch::{self, Curve, Question, Reached};
 use crate::zone::{Settings, Zone};
+use futures_util::future::join_all;
 use segue_model::event::{Attempt, Phase};
 use segue_model::plan::{OwnedSet, ZonePlan};
 use segue_model::{EffectLeft, Epoch, Fault, FaultKind, Sides};
@@ -20,6 +21,10 @@ use std::time::{Duration, Instant};
 
 /// Longest time of one change.
 const CHANGE_MAX: Duration = Duration::from_secs(120);
+/// Longest wait for one answer of a name server that is asked whether it is there.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// Time between two times of telling what is waited for.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long resolvers are watched beyond what they may keep an answer.
 const BEYOND: Duration = Duration::from_secs(60);
 
@@ -34,6 +39,8 @@ pub struct DrillQuestion {
     pub ttl_s: u32,
     /// First label of the name; unused so far.
     pub label: String,
+    /// Gets told what is waited for, where that takes a while.
+    pub waiting: fn(&str),
 }
 
 /// What one change took at one provider.
@@ -81,6 +88,7 @@ pub async fn drill(
     stop: impl Future<Output = ()>,
     told: impl FnMut(&watch::Seen, &Curve),
 ) -> Outcome<Drill> {
+    everybody_answers(question).await?;
     let zone = question.zones.first().map_or("", |zone| zone.zone.as_str());
     let name = format!("{}.{zone}", question.label);
     let mut drilled: Vec<Drilled> = question
@@ -116,6 +124,45 @@ pub async fn drill(
             .map(|curve| curve.last().iter().map(|(at, verdict)| (*at, verdict.clone())).collect())
             .unwrap_or_default(),
     })
+}
+
+/// Asks each name server once: one that is silent would only be waited for.
+async fn everybody_answers(question: &DrillQuestion) -> Outcome<()> {
+    let op = "look whether each name server answers before the drill";
+    let mut silent = Vec::new();
+    for zone in &question.zones {
+        let apex = crate::driver::apex(&zone.zone)?;
+        let asked = zone.servers.iter().map(async |server| {
+            let until = tokio::time::Instant::now() + ANSWER_MAX;
+            let trouble = crate::audit::start(&apex, *server, until).await.err()?;
+            Some(format!("{server}: {}", trouble.fault(op, *server).cause))
+        });
+        silent.extend(join_all(asked).await.into_iter().flatten());
+    }
+    if silent.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(codes::NO_ANSWER, FaultKind::Unreachable, op, silent.join("; "))
+        .hint("nothing was changed; mend the server, or correct `servers` in the plan"))
+}
+
+/// Tells again and again which name servers do not have a change yet; never ends.
+async fn tell_waiting(question: &DrillQuestion, zone: &Zone, step: &str, wanted: &[String]) {
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        let asked = zone.plan.servers.iter().map(async |server| {
+            let until = tokio::time::Instant::now() + ANSWER_MAX;
+            let served = zone.served(*server, until).await.ok();
+            let there = served.is_some_and(|sets| sets.iter().all(|set| set.texts() == wanted));
+            (!there).then(|| server.to_string())
+        });
+        let late: Vec<String> = join_all(asked).await.into_iter().flatten().collect();
+        let whom = match late.is_empty() {
+            true => "the provider".to_owned(),
+            false => late.join(", "),
+        };
+        (question.waiting)(&format!("{step} `{}`: waiting for {whom}", zone.name()));
+    }
 }
 
 /// Says what is left of the name, by what taking it away came to.
@@ -226,7 +273,17 @@ async fn change(
     let publish = zone.publish();
     let prepared = publish.prepare(&call(Value::Null)).await?;
     let (began, began_ms) = (Instant::now(), crate::change::now_ms().0);
-    let output = publish.run(&call(prepared)).await?;
+    let called = call(prepared);
+    let output = tokio::select! {
+        output = publish.run(&called) => output?,
+        () = tell_waiting(question, &zone, step, wanted) => return Err(Fault::new(
+            codes::BUSY,
+            FaultKind::Bug,
+            "drill",
+            "who tells what is waited for ended first",
+        )
+        .hint("report this")),
+    };
     let servers = output["servers"].as_array().into_iter().flatten().filter_map(|served| {
         let address = served["address"].as_str()?.parse().ok()?;
         Some((address, served["at_ms"].as_u64()?.saturating_sub(began_ms)))

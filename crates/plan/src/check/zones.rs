@@ -91,31 +91,33 @@ fn authority(found: &mut Found, at: &str, authority: &AuthorityPlan) {
             );
         }
     };
+    // A zone has one way at each provider: it tells which authority is meant.
+    let way = format!("{at}.{}", authority.kind());
     match authority {
         AuthorityPlan::Update { key, .. } => tsig_key(found, at, key),
-        AuthorityPlan::Powerdns { url, .. } => web(found, at, url),
+        AuthorityPlan::Powerdns { url, .. } => web(found, &way, url),
         AuthorityPlan::ZoneFile { file, reload } => {
-            program(found, "reload", reload);
+            program(found, "zone_file.reload", reload);
             if !file.is_absolute() {
                 found.add(
                     "SG0735",
-                    format!("{at}.file"),
+                    format!("{way}.file"),
                     format!("`{}` is no absolute path", file.display()),
                     "write the whole path",
                 );
             }
         }
         AuthorityPlan::Route53 { url, zone_id, .. } => {
-            web(found, at, url);
-            id(found, at, zone_id);
+            web(found, &way, url);
+            id(found, &way, zone_id);
         }
         AuthorityPlan::Cloudflare { url, zone_id, batch_max, ttl_min_s, .. } => {
-            web(found, at, url);
-            id(found, at, zone_id);
+            web(found, &way, url);
+            id(found, &way, zone_id);
             if !(1..=3500).contains(batch_max) || !(1..=3600).contains(ttl_min_s) {
                 found.add(
                     "SG0735",
-                    format!("{at}.cloudflare"),
+                    way,
                     format!("`batch_max` {batch_max} or `ttl_min_s` {ttl_min_s} is out of range"),
                     "write 1 to 3500 records and 1 to 3600 seconds",
                 );

@@ -2,7 +2,7 @@
 
 use super::SecretText;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -14,9 +14,10 @@ pub struct ZoneFile {
     pub zone: String,
     /// The server that takes updates, with port. Short for an `authority` of its own with
     /// `update`; `key` and `servers` belong to it.
+    #[serde(default, deserialize_with = "maybe_server")]
     pub primary: Option<SocketAddr>,
     /// Every address of every authoritative server, the primary included.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "servers")]
     pub servers: Vec<SocketAddr>,
     /// TTL of owned addresses (A, AAAA, HTTPS, SVCB) and delegations (NS) while the unit may
     /// move, seconds. Default: 60.
@@ -56,6 +57,23 @@ pub enum ZoneGuardFile {
     ApexNs,
 }
 
+fn address<E: serde::de::Error>(text: &str) -> Result<SocketAddr, E> {
+    let wanted = || format!("`{text}` is not an address with port, such as 192.0.2.53:53");
+    text.parse().map_err(|_| E::custom(wanted()))
+}
+
+fn server<'de, D: Deserializer<'de>>(source: D) -> Result<SocketAddr, D::Error> {
+    address(&String::deserialize(source)?)
+}
+
+fn maybe_server<'de, D: Deserializer<'de>>(source: D) -> Result<Option<SocketAddr>, D::Error> {
+    server(source).map(Some)
+}
+
+fn servers<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<SocketAddr>, D::Error> {
+    Vec::<String>::deserialize(source)?.iter().map(|text| address(text)).collect()
+}
+
 fn lowered_ttl_s() -> u32 {
     60
 }
@@ -68,6 +86,7 @@ pub struct AuthorityFile {
     /// Its name; unique in the zone.
     pub name: String,
     /// Every address of every name server that answers from its records, with port.
+    #[serde(deserialize_with = "servers")]
     pub servers: Vec<SocketAddr>,
     /// Signed UPDATE at a primary: BIND, Knot DNS, PowerDNS and others.
     pub update: Option<UpdateFile>,
@@ -88,6 +107,7 @@ pub struct AuthorityFile {
 #[serde(deny_unknown_fields)]
 pub struct UpdateFile {
     /// The server that takes updates, with port.
+    #[serde(deserialize_with = "server")]
     pub primary: SocketAddr,
     /// The TSIG key.
     pub key: KeyFile,

@@ -93,12 +93,12 @@ fn refuses_what_is_said_twice_or_not_at_all() {
         (
             "an open address",
             authority("a", r#"powerdns = { url = "http://192.0.2.1:8081", key = "file:/k" }"#),
-            "SG0735 zone[example.test].url",
+            "SG0735 zone[example.test].powerdns.url",
         ),
         (
             "a name that looks like here",
             authority("a", r#"powerdns = { url = "http://127.evil.test", key = "file:/k" }"#),
-            "SG0735 zone[example.test].url",
+            "SG0735 zone[example.test].powerdns.url",
         ),
         (
             "a key in the plan",
@@ -108,7 +108,7 @@ fn refuses_what_is_said_twice_or_not_at_all() {
         (
             "an id that is a path",
             authority("a", r#"cloudflare = { zone_id = "../x", token = "file:/t" }"#),
-            "SG0735 zone[example.test].zone_id",
+            "SG0735 zone[example.test].cloudflare.zone_id",
         ),
         (
             "a relative program",
@@ -118,7 +118,7 @@ fn refuses_what_is_said_twice_or_not_at_all() {
         (
             "a relative file",
             authority("a", r#"zone_file = { file = "z", reload = ["/bin/true"] }"#),
-            "SG0735 zone[example.test].file",
+            "SG0735 zone[example.test].zone_file.file",
         ),
         (
             "no server",
@@ -132,5 +132,21 @@ fn refuses_what_is_said_twice_or_not_at_all() {
         assert!(got.iter().any(|got| got == expected), "{claim}: {got:?}");
         let shown = format!("{problems:?}");
         assert!(!shown.contains("Sn3lZJTBX6kkg7Od"), "a secret is shown: {shown}");
+    }
+}
+
+#[test]
+fn an_address_without_port_is_told_how_it_is_written() {
+    for lines in [
+        authority("a", UPDATE).replacen("192.0.2.53:53", "192.0.2.53", 1),
+        authority("a", &UPDATE.replace("192.0.2.53:53", "192.0.2.53")),
+        "primary = \"ns1.example.test\"\nservers = [\"192.0.2.53:53\"]".to_owned(),
+    ] {
+        let text = crate::template();
+        let start = text.find("[[zone]]").unwrap();
+        let zone = format!("[[zone]]\nzone = \"example.test\"\n{lines}\n{RECORDS}\n");
+        let error = parse(&format!("{}{zone}", &text[..start]), "plan.toml").unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.contains("an address with port, such as 192.0.2.53:53"), "{shown}");
     }
 }

@@ -39,6 +39,7 @@ pub(crate) async fn run(args: DrillArgs, json: bool) -> Result<u8> {
             zones,
             resolvers: args.resolvers.clone(),
             ttl_s: args.ttl,
+            waiting: |what| eprintln!("{what}"),
         };
         let zone = question.zones.first().map_or("", |zone| zone.zone.as_str());
         eprintln!("drill with {}.{zone} TXT; it is taken away at the end", question.label);
