@@ -18,6 +18,7 @@ mod exchange;
 mod guards;
 mod kept;
 mod message;
+mod parent;
 mod preflight;
 mod resolvers;
 mod sampler;

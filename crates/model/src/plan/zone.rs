@@ -22,6 +22,9 @@ pub struct ZonePlan {
     pub authority: AuthorityPlan,
     /// Every address of every name server that answers from these records.
     pub servers: Vec<SocketAddr>,
+    /// Servers of the parent zone, to be asked what it holds of this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<SocketAddr>,
     /// The owned record sets with their data on either side.
     pub records: Vec<OwnedSet>,
     /// TTL of owned addresses and delegations while the unit may move, seconds.

@@ -19,6 +19,10 @@ pub struct ZoneFile {
     /// Every address of every authoritative server, the primary included.
     #[serde(default, deserialize_with = "servers")]
     pub servers: Vec<SocketAddr>,
+    /// Servers of the parent zone, with port: they are asked how long the parent holds owned name
+    /// servers and their addresses. Default: none, and that stays unknown.
+    #[serde(default, deserialize_with = "servers")]
+    pub parents: Vec<SocketAddr>,
     /// TTL of owned addresses (A, AAAA, HTTPS, SVCB) and delegations (NS) while the unit may
     /// move, seconds. Default: 60.
     #[serde(default = "lowered_ttl_s")]

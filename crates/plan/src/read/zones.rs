@@ -24,7 +24,9 @@ pub(super) fn zone(file: ZoneFile, problems: &mut Vec<Problem>) -> Vec<ZonePlan>
     let lowered_other_ttl_s =
         file.lowered_other_ttl_s.unwrap_or(lowered_ttl_s.max(LOWERED_OTHER_TTL_S));
     let allow: Vec<ZoneGuard> = file.allow.into_iter().map(guard).collect();
+    let parents = file.parents;
     let plan = |provider, servers, authority| ZonePlan {
+        parents: parents.clone(),
         zone: zone.clone(),
         provider,
         authority,
