@@ -64,3 +64,5 @@ pub(crate) const GUARDED: &str = "SG0330";
 pub(crate) const NOTES: &str = "SG0331";
 /// A step of a moving zone does not come to its end.
 pub(crate) const MOVING: &str = "SG0332";
+/// Two providers of a zone are one.
+pub(crate) const ONE_PROVIDER: &str = "SG0333";

@@ -8,8 +8,11 @@
 use crate::codes;
 use crate::flush::{Flushed, flush_now};
 use crate::queries::{QueryLogs, ZoneQueries};
+use crate::sets::{RecordSet, SetKey};
 use crate::watch::{self, Curve, Question, Reached};
 use crate::zone::{Settings, Zone};
+use domain::base::Rtype;
+use futures_util::future::join_all;
 use segue_model::event::{Attempt, Phase};
 use segue_model::plan::{OwnedSet, ZonePlan};
 use segue_model::{EffectLeft, Epoch, Fault, FaultKind, Sides};
@@ -24,6 +27,14 @@ use std::time::{Duration, Instant};
 const CHANGE_MAX: Duration = Duration::from_secs(120);
 /// Longest time for telling resolvers to forget.
 const FLUSH_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for one answer of a name server that is asked whether it is there.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// How long members of a cluster may take to copy a change from each other.
+const CLUSTER_COPIES: Duration = Duration::from_secs(3);
+/// Pause between two looks for such a copy.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Time between two times of telling what is waited for.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long resolvers are watched beyond what they may keep an answer.
 const BEYOND: Duration = Duration::from_secs(60);
 
@@ -40,6 +51,8 @@ pub struct DrillQuestion {
     pub label: String,
     /// Commands that make the operator's own resolvers forget the name once it has changed.
     pub flush: Vec<Vec<String>>,
+    /// Gets told what is waited for, where that takes a while.
+    pub waiting: fn(&str),
 }
 
 /// What one change took at one provider.
@@ -91,6 +104,7 @@ pub async fn drill(
     stop: impl Future<Output = ()>,
     told: impl FnMut(&watch::Seen, &Curve),
 ) -> Outcome<Drill> {
+    everybody_answers(question).await?;
     let zone = question.zones.first().map_or("", |zone| zone.zone.as_str());
     let name = format!("{}.{zone}", question.label);
     let mut drilled: Vec<Drilled> = question
@@ -152,6 +166,73 @@ fn query_logs(question: &DrillQuestion, name: &str) -> Option<QueryLogs> {
     Some(logs)
 }
 
+/// Asks each name server once: one that is silent would only be waited for.
+async fn everybody_answers(question: &DrillQuestion) -> Outcome<()> {
+    let op = "look whether each name server answers before the drill";
+    let mut silent = Vec::new();
+    for zone in &question.zones {
+        let apex = crate::driver::apex(&zone.zone)?;
+        let asked = zone.servers.iter().map(async |server| {
+            let until = tokio::time::Instant::now() + ANSWER_MAX;
+            let trouble = crate::audit::start(&apex, *server, until).await.err()?;
+            Some(format!("{server}: {}", trouble.fault(op, *server).cause))
+        });
+        silent.extend(join_all(asked).await.into_iter().flatten());
+    }
+    if silent.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(codes::NO_ANSWER, FaultKind::Unreachable, op, silent.join("; "))
+        .hint("nothing was changed; mend the server, or correct `servers` in the plan"))
+}
+
+/// Says whether a provider has a name that was only made at others: then it is no provider of its
+/// own, but a member of their cluster.
+async fn of_its_own(zone: &ZonePlan, name: &str, others: &[ZonePlan]) -> Outcome<()> {
+    let op = format!("look whether zone `{}` has records of its own", zone.label());
+    let key = SetKey { name: crate::driver::apex(name)?, rtype: Rtype::TXT };
+    let other = others.last().map(ZonePlan::label).unwrap_or_default();
+    let zone =
+        Zone::new(Settings { plan: zone.clone(), run: "drill".into(), unit: "drill".into() });
+    let end = tokio::time::Instant::now() + CLUSTER_COPIES;
+    loop {
+        let until = tokio::time::Instant::now() + ANSWER_MAX;
+        let asked =
+            zone.plan.servers.iter().map(|s| zone.serves(*s, std::slice::from_ref(&key), until));
+        let sets: Vec<_> = join_all(asked).await.into_iter().flatten().flatten().collect();
+        if sets.iter().any(RecordSet::exists) {
+            let cause = format!("`{name} TXT` was made at `{other}` alone, and is here too");
+            return Err(Fault::new(codes::ONE_PROVIDER, FaultKind::Invalid, op, cause).hint(
+                "both are one DNS cluster: take this one's servers into the other's `servers`, and \
+                 take it out of the plan; or part the cluster first",
+            ));
+        }
+        if tokio::time::Instant::now() >= end {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Tells again and again which name servers do not have a change yet; never ends.
+async fn tell_waiting(question: &DrillQuestion, zone: &Zone, step: &str, wanted: &[String]) {
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        let asked = zone.plan.servers.iter().map(async |server| {
+            let until = tokio::time::Instant::now() + ANSWER_MAX;
+            let served = zone.served(*server, until).await.ok();
+            let there = served.is_some_and(|sets| sets.iter().all(|set| set.texts() == wanted));
+            (!there).then(|| server.to_string())
+        });
+        let late: Vec<String> = join_all(asked).await.into_iter().flatten().collect();
+        let whom = match late.is_empty() {
+            true => "the provider".to_owned(),
+            false => late.join(", "),
+        };
+        (question.waiting)(&format!("{step} `{}`: waiting for {whom}", zone.name()));
+    }
+}
+
 /// Says what is left of the name, by what taking it away came to.
 fn left(fault: &Fault, name: &str) -> String {
     match fault.effect {
@@ -179,7 +260,10 @@ async fn run(
     told: impl FnMut(&watch::Seen, &Curve),
 ) -> Outcome<Option<Curve>> {
     let first = text(1);
-    for (zone, drilled) in question.zones.iter().zip(&mut *drilled) {
+    for (place, (zone, drilled)) in question.zones.iter().zip(&mut *drilled).enumerate() {
+        if place > 0 {
+            of_its_own(zone, name, &question.zones[..place]).await?;
+        }
         drilled
             .steps
             .push(change(question, zone, "make", name, &[], std::slice::from_ref(&first)).await?);
@@ -267,7 +351,17 @@ async fn change(
     let publish = zone.publish();
     let prepared = publish.prepare(&call(Value::Null)).await?;
     let (began, began_ms) = (Instant::now(), crate::change::now_ms().0);
-    let output = publish.run(&call(prepared)).await?;
+    let called = call(prepared);
+    let output = tokio::select! {
+        output = publish.run(&called) => output?,
+        () = tell_waiting(question, &zone, step, wanted) => return Err(Fault::new(
+            codes::BUSY,
+            FaultKind::Bug,
+            "drill",
+            "who tells what is waited for ended first",
+        )
+        .hint("report this")),
+    };
     let servers = output["servers"].as_array().into_iter().flatten().filter_map(|served| {
         let address = served["address"].as_str()?.parse().ok()?;
         Some((address, served["at_ms"].as_u64()?.saturating_sub(began_ms)))

@@ -6,6 +6,7 @@
 use crate::change::{Change, Served, now_ms};
 use crate::codes;
 use crate::driver::State;
+use crate::parent::AtParent;
 use crate::sets::RecordSet;
 use crate::zone::Zone;
 use async_trait::async_trait;
@@ -41,6 +42,9 @@ struct Prepared {
     change: Change,
     /// The longest time a resolver may keep the absence of a set, seconds.
     negative_ttl_s: u32,
+    /// What the parent holds of the sets.
+    #[serde(default)]
+    at_parent: AtParent,
 }
 
 impl Zone {
@@ -206,8 +210,8 @@ impl ZoneEffect {
         let last_boot = seen.servers.iter().map(|s| s.at_boot_ms).max().unwrap_or(boot);
         let changed = change.former.iter().zip(&change.wanted).filter(|(a, b)| a != b);
         let kept = changed.map(|(former, _)| match former.exists() {
-            true => former.ttl,
-            false => prepared.negative_ttl_s,
+            true => prepared.at_parent.kept_s(former, former.ttl),
+            false => prepared.at_parent.kept_s(former, prepared.negative_ttl_s),
         });
         // A lower minimum counts once no resolver holds a former one.
         let absent = change.minimum.filter(|_| change.former.iter().any(|set| !set.exists()));
@@ -224,6 +228,7 @@ impl ZoneEffect {
             at: last_wall,
             "safe_after_wall_ms": last_wall + kept_ms,
             "safe_after_boot_ms": last_boot + kept_ms,
+            "at_parent": prepared.at_parent,
             "serial": seen.serial,
             "servers": seen.servers,
         });
@@ -286,7 +291,9 @@ impl Effect for ZoneEffect {
         let wanted = self.wanted(&former, call.authority.way())?;
         let wanted = self.provable(&former, wanted, until).await;
         let minimum = self.minimum(&former, minimum_s)?;
-        let prepared = Prepared { change: Change { former, wanted, minimum }, negative_ttl_s };
+        let at_parent = self.zone.at_parent(None, until).await;
+        let change = Change { former, wanted, minimum };
+        let prepared = Prepared { change, negative_ttl_s, at_parent };
         serde_json::to_value(prepared).map_err(|e| self.unreadable(e))
     }
 

@@ -20,6 +20,7 @@ mod guards;
 mod kept;
 mod message;
 pub mod moves;
+mod parent;
 mod preflight;
 pub mod queries;
 mod resolvers;

@@ -49,6 +49,9 @@ impl Zone {
         findings.extend(self.check_listed(declared, &contents));
         findings.extend(self.check_ttls(declared, &contents));
         findings.extend(self.check_promises());
+        let ns = SetKey { name: declared.apex.clone(), rtype: Rtype::NS };
+        let until = Instant::now() + SERVER_MAX;
+        findings.extend(self.at_parent(Some(&contents.set(&ns)), until).await.findings());
         findings.extend(guards(declared, &contents, &self.plan.allow));
         findings.push(Finding::warn(
             codes::RIGHT_UNKNOWN,

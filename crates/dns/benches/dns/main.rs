@@ -165,6 +165,7 @@ fn zone(pair: &Pair, name: &str) -> Arc<Zone> {
         ],
         lowered_ttl_s: 60,
         lowered_other_ttl_s: 300,
+        parents: Vec::new(),
         allow: Vec::new(),
         query_logs: Vec::new(),
     };

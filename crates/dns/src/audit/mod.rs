@@ -28,7 +28,7 @@ use crate::sets::Owner;
 use crate::zone::Contents;
 use crate::zonefile::Remark;
 pub(crate) use owned::TRANSFER_MAX;
-pub(crate) use read::read_zone_file;
+pub(crate) use read::{question, read_zone_file};
 pub(crate) use records::{Names, target};
 use serde::Serialize;
 pub(crate) use servers::{differing, start};

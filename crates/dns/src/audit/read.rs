@@ -276,8 +276,8 @@ async fn by_questions(
     Ok((Contents { soa, sets }, asked.len()))
 }
 
-/// Asks one question; used by the parts of an audit.
-pub(super) async fn question(
+/// Asks one question.
+pub(crate) async fn question(
     server: SocketAddr,
     name: &Owner,
     rtype: Rtype,

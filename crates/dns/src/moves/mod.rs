@@ -97,6 +97,7 @@ impl Move {
                 lowered_other_ttl_s: plan.lowered_ttl_s,
                 allow: Vec::new(),
                 query_logs: Vec::new(),
+                parents: Vec::new(),
             };
             Zone::new(Settings { plan: zone, run: "move".into(), unit: "move".into() })
         });

@@ -101,6 +101,7 @@ fn zone(provider: &str, logs: &[&Path]) -> ZonePlan {
     let log =
         |file: &&Path| QueryLogPlan { format: QueryLogFormat::Bind, file: file.to_path_buf() };
     ZonePlan {
+        parents: Vec::new(),
         zone: "example.test".into(),
         provider: Some(provider.into()),
         authority: AuthorityPlan::Command { command: Vec::new() },

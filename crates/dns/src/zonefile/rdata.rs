@@ -143,6 +143,16 @@ pub(super) fn read(rtype: Rtype, tokens: &[Token<'_>], origin: &Owner) -> Result
     if !generic && !base64_ends(rtype, tokens) {
         return Err("base64 whose last digit says more than there are octets".into());
     }
+    if !generic && rtype == Rtype::NSEC3 && !tokens.get(4).is_none_or(base32_ends) {
+        return Err("base32 whose last digit says more than there are octets".into());
+    }
+    if !generic && rtype == Rtype::NSEC3 && wire.first() == Some(&1) {
+        // Algorithm 1 is SHA-1 (RFC 5155 section 11).
+        let salt = wire.get(4).copied().map_or(0, usize::from);
+        if wire.get(5 + salt) != Some(&20) {
+            return Err("a hash that is not as long as its algorithm says".into());
+        }
+    }
     if before_last(rtype, &wire).is_some_and(|before| wire.len() <= before) {
         return Err(format!("data of type {rtype} without its last part").into());
     }
@@ -210,6 +220,21 @@ fn base64_ends(rtype: Rtype, tokens: &[Token<'_>]) -> bool {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let last = octets().nth(padding).and_then(|last| alphabet.iter().position(|o| o == last));
     last.is_none_or(|value| value % unread == 0)
+}
+
+/// The same of base32 with the extended alphabet (RFC 4648 section 7), which has no padding here.
+fn base32_ends(token: &Token<'_>) -> bool {
+    let unread = match token.raw.len() % 8 {
+        2 => 4,
+        4 => 16,
+        5 => 2,
+        7 => 8,
+        _ => 1,
+    };
+    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
+    let last = token.raw.last().map(u8::to_ascii_uppercase);
+    let value = last.and_then(|last| alphabet.iter().position(|octet| *octet == last));
+    value.is_none_or(|value| value % unread == 0)
 }
 
 /// Reads a start of authority, whose times may have units.

@@ -263,6 +263,9 @@ impl<'r> Reader<'r> {
             self.note(place, line, what);
             return Ok(());
         }
+        if owner.as_slice().starts_with(b"\x01*") && matches!(rtype, Rtype::NS | Rtype::NSEC3) {
+            return Err(format!("{rtype} at a wildcard (RFC 4592 section 4.2)").into());
+        }
         let ttl = self.ttl_of_set(place, line, &written, rtype, ttl);
         if rtype == Rtype::SOA {
             self.latest = Some(SetKey { name: owner.clone(), rtype });

@@ -1,10 +1,12 @@
 //! What the effects do to the zone, and what they leave alone.
 
+use crate::named::{Named, Role};
 use crate::world::{
     ENOUGH, World, call, contents, done, foreign, sampled, set, shop, ttl_and_data,
 };
 use segue_dns::safe_after_gate_value;
 use segue_model::event::Phase;
+use segue_model::plan::OwnedSet;
 use segue_model::{EffectLeft, FaultKind, What};
 use segue_port::Observed;
 use serde_json::{Value, json};
@@ -209,4 +211,56 @@ async fn refuses_a_change_that_does_not_fit_into_one_message() {
     let fault = publish.run(&call(Phase::Cutover, prepared)).await.unwrap_err();
     assert_eq!((fault.code.as_str(), fault.effect), ("SG0314", EffectLeft::None));
     assert_eq!(contents(&zone).await, before);
+}
+
+/// What the parent holds is kept for the parent's TTL, whatever the zone's own is.
+#[tokio::test]
+async fn what_the_parent_holds_is_waited_for() {
+    let text = "@ 60 SOA ns host 1 1h 1h 1h 60\n@ 60 NS ns\nns 60 A 127.0.0.1\n\
+        example 7200 NS ns1.example\nexample 7200 NS ns.other\nns1.example 9000 A 127.0.0.1\n";
+    let world = World::start().await;
+    let top = |rtype: &str, source: &[&str], target: &[&str]| OwnedSet {
+        name: "example.test".into(),
+        ..set("", rtype, source, target)
+    };
+    let both = ["ns1.example.test.", "ns2.example.test."];
+    let mut plan = world.plan(vec![
+        top("NS", &both, &["ns1.example.test.", "ns.other.test."]),
+        set("shop", "A", &["127.0.0.11"], &["127.0.0.12"]),
+    ]);
+    plan.allow = vec![segue_model::plan::ZoneGuard::ApexNs];
+    let told = async |plan: &segue_model::plan::ZonePlan| {
+        let findings = crate::world::zone(plan.clone()).preflight().await;
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let told_now = told(&plan).await;
+    assert!(told_now.contains("parent holds is not known: no server of the parent"), "{told_now}");
+    // Nobody there.
+    plan.parents = vec![crate::named::free_port()];
+    let told_now = told(&plan).await;
+    assert!(told_now.contains("is not known"), "{told_now}");
+    assert!(told_now.contains(&plan.parents[0].to_string()), "{told_now}");
+    let parent = Named::start(world.dir.path(), "parent", text, &Role::Parent);
+    plan.parents.push(parent.address);
+    let told_now = told(&plan).await;
+    let held = "the parent holds `example.test NS` for 7200 s, not ours to lower";
+    assert!(told_now.contains(held), "{told_now}");
+    let zone = crate::world::zone(plan);
+    let (called, output) = done(&zone.publish(), Phase::Cutover).await;
+    let at = output["published_at"].as_u64().unwrap();
+    assert_eq!(output["safe_after_wall_ms"], at + 7_200_000, "{output:#}");
+    zone.publish().undo(&called).await.unwrap();
+
+    // Glue is kept that long, too, and what stands beside it is not.
+    let with = |set: OwnedSet| {
+        let plan = world.plan(vec![set]);
+        crate::world::zone(segue_model::plan::ZonePlan { parents: vec![parent.address], ..plan })
+    };
+    for (name, from, kept_ms) in [("ns1", "127.0.0.1", 9_000_000), ("ns2", "127.0.0.1", 300_000)] {
+        let zone = with(set(name, "A", &[from], &["127.0.0.2"]));
+        let (called, output) = done(&zone.publish(), Phase::Cutover).await;
+        let at = output["published_at"].as_u64().unwrap();
+        assert_eq!(output["safe_after_wall_ms"], at + kept_ms, "{name}: {output:#}");
+        zone.publish().undo(&called).await.unwrap();
+    }
 }

@@ -30,6 +30,7 @@ fn zone(provider: &str, server: SocketAddr, format: QueryLogFormat, file: PathBu
         lowered_ttl_s: 60,
         lowered_other_ttl_s: 300,
         allow: Vec::new(),
+        parents: Vec::new(),
         query_logs: vec![QueryLogPlan { format, file }],
     }
 }
@@ -116,6 +117,7 @@ async fn a_drill_tries_the_flush_and_the_logs() {
         ..zone("only", named.address, QueryLogFormat::Bind, named.file("queries"))
     };
     let question = DrillQuestion {
+        waiting: |_| (),
         zones: vec![plan],
         resolvers: vec![unbound.address],
         // Nobody waits so long for this test.

@@ -106,6 +106,7 @@ async fn moto_understands_what_is_sent_and_is_understood() {
         records: vec![crate::world::set("shop", "A", &[], &["127.0.0.12"])],
         lowered_ttl_s: 30,
         lowered_other_ttl_s: 30,
+        parents: Vec::new(),
         allow: Vec::new(),
         query_logs: Vec::new(),
     };

@@ -41,7 +41,9 @@ pub(crate) enum Role {
     SecondaryOf(SocketAddr),
     /// Serves its file and takes nothing.
     Deaf,
-    /// The same, and reads it again when `rndc` says so.
+    /// Serves the zone above, `test`.
+    Parent,
+    /// The same as deaf, and reads it again when `rndc` says so.
     Controlled,
     /// Takes updates, and signs the zone.
     Signing,
@@ -136,6 +138,7 @@ pub(crate) fn free_port() -> SocketAddr {
 fn config_text(dir: &Path, port: u16, role: &Role) -> String {
     let controlled = matches!(role, Role::Controlled);
     let logs = matches!(role, Role::Logged);
+    let name = if matches!(role, Role::Parent) { "test" } else { "example.test" };
     let role = match role {
         Role::Primary | Role::Logged => "type primary; notify no; allow-transfer { key mig-key; };
             update-policy { grant mig-key zonesub ANY; };"
@@ -152,7 +155,7 @@ fn config_text(dir: &Path, port: u16, role: &Role) -> String {
              update-policy {{ grant mig-key zonesub ANY; }};",
             dir.display()
         ),
-        Role::Deaf | Role::Controlled => {
+        Role::Deaf | Role::Controlled | Role::Parent => {
             "type primary; notify no; masterfile-format text; allow-transfer { any; };".to_owned()
         }
     };
@@ -183,7 +186,7 @@ fn config_text(dir: &Path, port: u16, role: &Role) -> String {
            dnssec-validation no; empty-zones-enable no; serial-query-rate 1000; {tap} }};
          {logging}
          {controls}
-         zone \"example.test\" {{ {role} file \"zone\"; }};\n",
+         zone \"{name}\" {{ {role} file \"zone\"; }};\n",
         SECRETS[0],
         dir.display()
     )

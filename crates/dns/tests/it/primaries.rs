@@ -168,6 +168,7 @@ impl Lab {
             records,
             lowered_ttl_s: 30,
             lowered_other_ttl_s: 30,
+            parents: Vec::new(),
             allow: Vec::new(),
             query_logs: Vec::new(),
         }

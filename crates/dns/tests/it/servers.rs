@@ -1,7 +1,10 @@
 //! Servers that lag, servers that do not answer, keys that do not fit.
 
 use crate::named::{Named, Role, SECRETS, ZONE, secret_file};
-use crate::world::{World, call, contents, done, equal, key, sampled, shop, zone};
+use crate::world::{
+    ENOUGH, World, call, contents, done, equal, key, sampled, shop, wait_until, zone,
+};
+use segue_dns::drill::DrillQuestion;
 use segue_model::event::Phase;
 use segue_model::plan::{SecretRef, ZonePlan};
 use segue_model::{EffectLeft, FaultKind, Severity, What};
@@ -94,4 +97,75 @@ async fn measures_safe_after_from_the_last_server() {
     // AAAA did not exist: resolvers may keep that for the negative TTL, which was lowered to 30 s.
     assert_eq!(output["safe_after_wall_ms"].as_u64(), Some(last + 30_000));
     assert!(output["safe_after_boot_ms"].is_u64());
+}
+
+fn drill(mut zone: segue_model::plan::ZonePlan, waiting: fn(&str)) -> DrillQuestion {
+    zone.records.clear();
+    DrillQuestion {
+        flush: Vec::new(),
+        zones: vec![zone],
+        resolvers: Vec::new(),
+        ttl_s: 1,
+        label: "_segue-drill-x".into(),
+        waiting,
+    }
+}
+
+/// A server that says nothing would be waited for at each step.
+#[tokio::test]
+async fn a_drill_is_refused_while_a_server_is_silent() {
+    let world = World::start().await;
+    let mut plan = world.plan(shop());
+    let silent = crate::named::free_port();
+    plan.servers.push(silent);
+    let serial = world.zone(shop()).contents(ENOUGH).await.unwrap().serial();
+    let began = std::time::Instant::now();
+    let question = drill(plan, |_| {});
+    let drilled = segue_dns::drill::drill(&question, std::future::pending(), |_, _| {});
+    let fault = drilled.await.unwrap_err();
+    assert_eq!((fault.code.as_str(), fault.effect), ("SG0304", EffectLeft::None), "{fault}");
+    assert!(fault.cause.contains(&silent.to_string()), "{fault}");
+    assert!(began.elapsed() < ENOUGH, "{:?}", began.elapsed());
+    assert_eq!(world.zone(shop()).contents(ENOUGH).await.unwrap().serial(), serial);
+}
+
+/// One that answers and stays behind is named while it is waited for.
+#[tokio::test]
+async fn a_drill_tells_which_server_it_waits_for() {
+    static TOLD: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+    let world = World::start().await;
+    let deaf = Named::start(world.dir.path(), "deaf", ZONE, &Role::Deaf);
+    let mut plan = world.plan(shop());
+    plan.servers.push(deaf.address);
+    let question = drill(plan, |what| TOLD.lock().unwrap().push(what.to_owned()));
+    let told = async {
+        wait_until("somebody is told", async || !TOLD.lock().unwrap().is_empty()).await;
+    };
+    segue_dns::drill::drill(&question, told, |_, _| {}).await.unwrap_err();
+    let told = TOLD.lock().unwrap().concat();
+    assert!(told.contains(&format!("waiting for {}", deaf.address)), "{told}");
+    assert!(!told.contains(&world.secondary.address.to_string()), "{told}");
+    let left = contents(&world.zone(shop())).await;
+    assert!(!left.contains_key("_segue-drill-x.example.test TXT"));
+}
+
+/// Two providers of which one copies from the other.
+#[tokio::test]
+async fn a_drill_finds_out_that_two_providers_are_one_cluster() {
+    let world = World::start().await;
+    let mut one = world.plan(shop());
+    one.servers = vec![world.primary.address];
+    one.provider = Some("one".into());
+    let mut other = one.clone();
+    other.servers = vec![world.secondary.address];
+    other.provider = Some("other".into());
+    let mut question = drill(one, |_| {});
+    other.records.clear();
+    question.zones.push(other);
+    let fault = segue_dns::drill::drill(&question, std::future::pending(), |_, _| {}).await;
+    let fault = fault.unwrap_err();
+    assert_eq!(fault.code, "SG0333", "{fault}");
+    assert!(fault.hint.contains("one DNS cluster"), "{fault}");
+    let left = contents(&world.zone(shop())).await;
+    assert!(!left.contains_key("_segue-drill-x.example.test TXT"));
 }

@@ -55,6 +55,7 @@ impl World {
             records,
             lowered_ttl_s: 30,
             lowered_other_ttl_s: 30,
+            parents: Vec::new(),
             allow: Vec::new(),
             query_logs: Vec::new(),
         }

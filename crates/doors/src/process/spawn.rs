@@ -39,10 +39,14 @@ pub fn find_program(name: impl AsRef<OsStr>) -> Option<PathBuf> {
     let executable = |path: &Path| {
         path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
     };
-    if name.components().count() != 1 || name.is_absolute() {
+    if is_path(name) {
         return executable(name).then(|| name.to_owned());
     }
     std::env::split_paths(&search_path()).map(|dir| dir.join(name)).find(|p| executable(p))
+}
+
+fn is_path(name: &Path) -> bool {
+    name.components().count() != 1 || name.is_absolute()
 }
 
 fn search_path() -> std::ffi::OsString {
@@ -52,13 +56,12 @@ fn search_path() -> std::ffi::OsString {
 /// Starts the invocation in a group of its own, its output piped.
 pub(super) async fn spawn(invocation: Invocation, op: &str) -> Result<Child, Fault> {
     let Some(program) = find_program(&invocation.program) else {
-        return Err(Fault::new(
-            "SG0881",
-            FaultKind::NotFound,
-            op,
-            "no such executable file in PATH",
-        )
-        .hint("install it, or name its full path"));
+        let name = Path::new(&invocation.program);
+        let (cause, hint) = match is_path(name) {
+            true => ("no such executable file", "correct the path, or let this user execute it"),
+            false => ("no such executable file in PATH", "install it, or name its full path"),
+        };
+        return Err(Fault::new("SG0881", FaultKind::NotFound, op, cause).hint(hint));
     };
     let fail = |cause: String| Fault::new("SG0882", FaultKind::Invalid, op, cause);
     let (reply, answer) = oneshot::channel();

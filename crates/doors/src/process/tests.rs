@@ -89,7 +89,12 @@ async fn refuses_a_missing_program_by_name_only() {
     assert_eq!((fault.code.as_str(), fault.kind), ("SG0881", FaultKind::NotFound));
     assert_eq!(fault.effect, EffectLeft::None);
     assert!(!format!("{fault:?}").contains(secret));
+    assert!(fault.cause.ends_with("in PATH"), "{fault}");
     assert!(find_program("sh").is_some());
+    // A whole path is not looked for in PATH.
+    let fault = Invocation::new("/no/such/program", LONG).run().await.unwrap_err();
+    assert_eq!(fault.code, "SG0881");
+    assert!(!format!("{fault} {}", fault.hint).contains("PATH"), "{fault}");
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ pub struct ZonePlan {
     pub authority: AuthorityPlan,
     /// Every address of every name server that answers from these records.
     pub servers: Vec<SocketAddr>,
+    /// Servers of the parent zone, to be asked what it holds of this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<SocketAddr>,
     /// The owned record sets with their data on either side.
     pub records: Vec<OwnedSet>,
     /// TTL of owned addresses and delegations while the unit may move, seconds.
@@ -70,6 +73,11 @@ pub enum ZoneGuard {
     Validation,
     /// The zone's own name servers are owned; its parent's delegation is another set.
     ApexNs,
+    /// Two providers of the zone share a name server: what is changed at one is changed at the
+    /// other, too.
+    SharedCluster,
+    /// The server that takes updates is asked by nobody else.
+    HiddenPrimary,
 }
 
 impl ZoneGuard {
@@ -81,6 +89,8 @@ impl ZoneGuard {
             Self::Spf => "spf",
             Self::Validation => "validation",
             Self::ApexNs => "apex_ns",
+            Self::SharedCluster => "shared_cluster",
+            Self::HiddenPrimary => "hidden_primary",
         }
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
     let labels: Vec<_> = unit.zones.iter().map(ZonePlan::label).collect();
     found.duplicates("zone", labels.iter().map(|label| (format!("zone[{label}]"), label.as_ref())));
     let mut seen = BTreeSet::new();
+    shared(found, unit);
     for zone in &unit.zones {
         let at = format!("zone[{}]", zone.label());
         servers(found, &at, zone);
@@ -61,13 +62,44 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
     }
 }
 
+/// Two providers of a zone that share a server are one: members of a cluster copy from each other
+/// what is changed at any of them, so neither "both have it" nor "this one has it not" can be told.
+fn shared(found: &mut Found, unit: &UnitPlan) {
+    for (place, zone) in unit.zones.iter().enumerate() {
+        let others = unit.zones[..place]
+            .iter()
+            .filter(|other| other.zone == zone.zone && other.provider != zone.provider);
+        for other in others.filter(|other| !other.allow.contains(&ZoneGuard::SharedCluster)) {
+            let server = zone.servers.iter().find(|server| other.servers.contains(server));
+            if let Some(server) = server {
+                found.add(
+                    "SG0735",
+                    format!("zone[{}].servers", zone.label()),
+                    format!("{server} is also a server of `{}`", other.label()),
+                    "name for each provider the servers that answer from its own records; two \
+                     members of one DNS cluster are one provider; if it is meant, write \
+                     `allow = [\"shared_cluster\"]`",
+                );
+            }
+        }
+    }
+}
+
 fn servers(found: &mut Found, at: &str, zone: &ZonePlan) {
+    let hidden = zone.allow.contains(&ZoneGuard::HiddenPrimary);
     match zone.authority.update() {
-        Some((primary, _)) if !zone.servers.contains(&primary) => found.add(
+        Some((primary, _)) if !zone.servers.contains(&primary) && !hidden => found.add(
             "SG0716",
             format!("{at}.servers"),
             format!("the primary {primary} is not among the servers"),
-            "list every address of every authoritative server, the primary included",
+            "list every address of every authoritative server, the primary included; if nobody \
+             else shall ask it, write `allow = [\"hidden_primary\"]`",
+        ),
+        _ if hidden && zone.servers.is_empty() => found.add(
+            "SG0716",
+            format!("{at}.servers"),
+            "no name server is named",
+            "list every address of every name server that users ask",
         ),
         None if zone.servers.is_empty() => found.add(
             "SG0716",
@@ -107,31 +139,33 @@ pub(super) fn authority(found: &mut Found, at: &str, authority: &AuthorityPlan) 
             );
         }
     };
+    // A zone has one way at each provider: it tells which authority is meant.
+    let way = format!("{at}.{}", authority.kind());
     match authority {
         AuthorityPlan::Update { key, .. } => tsig_key(found, at, key),
-        AuthorityPlan::Powerdns { url, .. } => web(found, at, url),
+        AuthorityPlan::Powerdns { url, .. } => web(found, &way, url),
         AuthorityPlan::ZoneFile { file, reload } => {
-            program(found, "reload", reload);
+            program(found, "zone_file.reload", reload);
             if !file.is_absolute() {
                 found.add(
                     "SG0735",
-                    format!("{at}.file"),
+                    format!("{way}.file"),
                     format!("`{}` is no absolute path", file.display()),
                     "write the whole path",
                 );
             }
         }
         AuthorityPlan::Route53 { url, zone_id, .. } => {
-            web(found, at, url);
-            id(found, at, zone_id);
+            web(found, &way, url);
+            id(found, &way, zone_id);
         }
         AuthorityPlan::Cloudflare { url, zone_id, batch_max, ttl_min_s, .. } => {
-            web(found, at, url);
-            id(found, at, zone_id);
+            web(found, &way, url);
+            id(found, &way, zone_id);
             if !(1..=3500).contains(batch_max) || !(1..=3600).contains(ttl_min_s) {
                 found.add(
                     "SG0735",
-                    format!("{at}.cloudflare"),
+                    way,
                     format!("`batch_max` {batch_max} or `ttl_min_s` {ttl_min_s} is out of range"),
                     "write 1 to 3500 records and 1 to 3600 seconds",
                 );

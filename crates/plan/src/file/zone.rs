@@ -2,7 +2,7 @@
 
 use super::SecretText;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -14,10 +14,15 @@ pub struct ZoneFile {
     pub zone: String,
     /// The server that takes updates, with port. Short for an `authority` of its own with
     /// `update`; `key` and `servers` belong to it.
+    #[serde(default, deserialize_with = "maybe_server")]
     pub primary: Option<SocketAddr>,
     /// Every address of every authoritative server, the primary included.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "servers")]
     pub servers: Vec<SocketAddr>,
+    /// Servers of the parent zone, with port: they are asked how long the parent holds owned name
+    /// servers and their addresses. Default: none, and that stays unknown.
+    #[serde(default, deserialize_with = "servers")]
+    pub parents: Vec<SocketAddr>,
     /// TTL of owned addresses (A, AAAA, HTTPS, SVCB) and delegations (NS) while the unit may
     /// move, seconds. Default: 60.
     #[serde(default = "lowered_ttl_s")]
@@ -78,6 +83,27 @@ pub enum ZoneGuardFile {
     Validation,
     /// The zone's own NS set is owned. The delegation at its parent is not changed by it.
     ApexNs,
+    /// Two providers of the zone share a name server, as members of a DNS cluster do.
+    SharedCluster,
+    /// The primary is not among `servers`: nobody but Segue and the secondaries asks it.
+    HiddenPrimary,
+}
+
+fn address<E: serde::de::Error>(text: &str) -> Result<SocketAddr, E> {
+    let wanted = || format!("`{text}` is not an address with port, such as 192.0.2.53:53");
+    text.parse().map_err(|_| E::custom(wanted()))
+}
+
+fn server<'de, D: Deserializer<'de>>(source: D) -> Result<SocketAddr, D::Error> {
+    address(&String::deserialize(source)?)
+}
+
+fn maybe_server<'de, D: Deserializer<'de>>(source: D) -> Result<Option<SocketAddr>, D::Error> {
+    server(source).map(Some)
+}
+
+fn servers<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<SocketAddr>, D::Error> {
+    Vec::<String>::deserialize(source)?.iter().map(|text| address(text)).collect()
 }
 
 fn lowered_ttl_s() -> u32 {
@@ -92,6 +118,7 @@ pub struct AuthorityFile {
     /// Its name; unique in the zone.
     pub name: String,
     /// Every address of every name server that answers from its records, with port.
+    #[serde(deserialize_with = "servers")]
     pub servers: Vec<SocketAddr>,
     /// Signed UPDATE at a primary: BIND, Knot DNS, PowerDNS and others.
     pub update: Option<UpdateFile>,
@@ -115,6 +142,7 @@ pub struct AuthorityFile {
 #[serde(deny_unknown_fields)]
 pub struct UpdateFile {
     /// The server that takes updates, with port.
+    #[serde(deserialize_with = "server")]
     pub primary: SocketAddr,
     /// The TSIG key.
     pub key: KeyFile,

@@ -28,7 +28,9 @@ pub(super) fn zone(file: ZoneFile, problems: &mut Vec<Problem>) -> Vec<ZonePlan>
     let lowered_other_ttl_s =
         file.lowered_other_ttl_s.unwrap_or(lowered_ttl_s.max(LOWERED_OTHER_TTL_S));
     let allow: Vec<ZoneGuard> = file.allow.into_iter().map(guard).collect();
+    let parents = file.parents;
     let plan = |provider, servers, authority, logs: Vec<QueryLogFile>| ZonePlan {
+        parents: parents.clone(),
         zone: zone.clone(),
         provider,
         authority,
@@ -136,6 +138,8 @@ fn guard(file: ZoneGuardFile) -> ZoneGuard {
         ZoneGuardFile::Spf => ZoneGuard::Spf,
         ZoneGuardFile::Validation => ZoneGuard::Validation,
         ZoneGuardFile::ApexNs => ZoneGuard::ApexNs,
+        ZoneGuardFile::SharedCluster => ZoneGuard::SharedCluster,
+        ZoneGuardFile::HiddenPrimary => ZoneGuard::HiddenPrimary,
     }
 }
 

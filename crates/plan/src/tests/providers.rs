@@ -24,8 +24,12 @@ fn with_zone(lines: &str) -> Result<Plan, Vec<Problem>> {
     })
 }
 
+const SERVER: &str = "192.0.2.53:53";
+
 fn authority(name: &str, way: &str) -> String {
-    format!("[[zone.authority]]\nname = \"{name}\"\nservers = [\"192.0.2.53:53\"]\n{way}\n")
+    let text = format!("[[zone.authority]]\nname = \"{name}\"\nservers = [\"{SERVER}\"]\n{way}\n");
+    // Each provider has servers of its own.
+    if name == "new" { text.replace(SERVER, "198.51.100.53:53") } else { text }
 }
 
 const UPDATE: &str =
@@ -93,12 +97,12 @@ fn refuses_what_is_said_twice_or_not_at_all() {
         (
             "an open address",
             authority("a", r#"powerdns = { url = "http://192.0.2.1:8081", key = "file:/k" }"#),
-            "SG0735 zone[example.test].url",
+            "SG0735 zone[example.test].powerdns.url",
         ),
         (
             "a name that looks like here",
             authority("a", r#"powerdns = { url = "http://127.evil.test", key = "file:/k" }"#),
-            "SG0735 zone[example.test].url",
+            "SG0735 zone[example.test].powerdns.url",
         ),
         (
             "a key in the plan",
@@ -108,7 +112,7 @@ fn refuses_what_is_said_twice_or_not_at_all() {
         (
             "an id that is a path",
             authority("a", r#"cloudflare = { zone_id = "../x", token = "file:/t" }"#),
-            "SG0735 zone[example.test].zone_id",
+            "SG0735 zone[example.test].cloudflare.zone_id",
         ),
         (
             "a relative program",
@@ -118,7 +122,7 @@ fn refuses_what_is_said_twice_or_not_at_all() {
         (
             "a relative file",
             authority("a", r#"zone_file = { file = "z", reload = ["/bin/true"] }"#),
-            "SG0735 zone[example.test].file",
+            "SG0735 zone[example.test].zone_file.file",
         ),
         (
             "no server",
@@ -154,4 +158,39 @@ fn query_logs_belong_to_those_who_write_them() {
     };
     refused(&authority("one", &(UPDATE.to_owned() + "\n" + &log("bind", "q"))));
     refused(&(log("bind", "/var/log/q") + &authority("one", UPDATE)));
+}
+
+#[test]
+fn an_address_without_port_is_told_how_it_is_written() {
+    for lines in [
+        authority("a", UPDATE).replacen("192.0.2.53:53", "192.0.2.53", 1),
+        authority("a", &UPDATE.replace("192.0.2.53:53", "192.0.2.53")),
+        "primary = \"ns1.example.test\"\nservers = [\"192.0.2.53:53\"]".to_owned(),
+    ] {
+        let text = crate::template();
+        let start = text.find("[[zone]]").unwrap();
+        let zone = format!("[[zone]]\nzone = \"example.test\"\n{lines}\n{RECORDS}\n");
+        let error = parse(&format!("{}{zone}", &text[..start]), "plan.toml").unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.contains("an address with port, such as 192.0.2.53:53"), "{shown}");
+    }
+}
+
+#[test]
+fn a_server_of_two_providers_and_a_hidden_primary_have_to_be_meant() {
+    let cloud = r#"cloudflare = { zone_id = "023e", token = "file:/t" }"#;
+    let two = authority("old", UPDATE) + &authority("new", cloud);
+    let common = two.replace("198.51.100.53:53", "192.0.2.53:53");
+    assert!(with_zone(&two).is_ok());
+    let problems = with_zone(&common).unwrap_err();
+    assert!(
+        problems.iter().any(|problem| problem.text.contains("also a server of")),
+        "{problems:?}"
+    );
+    assert!(with_zone(&format!("allow = [\"shared_cluster\"]\n{common}")).is_ok());
+    let hidden = authority("one", &UPDATE.replace("192.0.2.53:53", "192.0.2.1:53"));
+    let problems = with_zone(&hidden).unwrap_err();
+    assert!(problems[0].remedy.contains("hidden_primary"), "{problems:?}");
+    let plan = with_zone(&format!("allow = [\"hidden_primary\"]\n{hidden}")).unwrap();
+    assert!(plan.unit.zones[0].authority.update().is_some());
 }

@@ -123,6 +123,9 @@ fn a_diff_shows_each_record_and_a_drill_leaves_nothing_behind() {
         assert!(text.contains(&wanted), "{wanted}: {text}");
     }
     assert!(!text.contains('\x1b'), "no colours into a pipe: {text:?}");
+    let told = text.lines().filter(|line| line.contains("warning [")).count();
+    let to_do = text.lines().filter(|line| line.starts_with("    to do: ")).count();
+    assert!(told > 0 && to_do == told, "{told} warnings, {to_do} remedies: {text}");
     let (_, json, _) = dns(&words(&["diff", &plan, "--json"]));
     let diff: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(diff["steps"][1]["step"], "publish", "{diff:#}");

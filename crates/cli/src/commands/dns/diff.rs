@@ -5,7 +5,7 @@ use crate::args::DiffArgs;
 use crate::commands::doctor;
 use anyhow::{Result, bail};
 use segue_dns::{RecordSet, Settings, StepDiff, Zone, ZoneDiff};
-use segue_model::{RunId, Severity};
+use segue_model::{Finding, RunId, Severity};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ pub(crate) async fn run(args: &DiffArgs, json: bool) -> Result<u8> {
                         let zone = zone.name();
                         println!("{}", serde_json::json!({ "zone": zone, "error": fault }));
                     } else {
-                        println!("zone {}: not read\n  {fault}\n  {}", zone.name(), fault.hint);
+                        println!("zone {}: not read\n  {fault}", zone.name());
+                        println!("    to do: {}", fault.hint);
                     }
                     continue;
                 }
@@ -75,8 +76,18 @@ fn print(diff: &ZoneDiff, colours: bool) {
         }
     }
     for finding in &diff.findings {
-        println!("  {finding}");
+        println!("{}", told(finding));
     }
+}
+
+/// Writes a finding, and below it what to do about it.
+fn told(finding: &Finding) -> String {
+    let word = match finding.severity {
+        Severity::Refuse => "refused",
+        Severity::Warn => "warning",
+    };
+    let Finding { code, text, remedy, .. } = finding;
+    format!("  {word} [{code}]: {text}\n    to do: {remedy}")
 }
 
 /// Prints a set, one line a record, as in a zone file.

@@ -48,6 +48,7 @@ pub(crate) async fn run(args: DrillArgs, json: bool) -> Result<u8> {
             resolvers: resolvers.clone(),
             ttl_s: args.ttl,
             flush: flush.clone(),
+            waiting: |what| eprintln!("{what}"),
         };
         let zone = question.zones.first().map_or("", |zone| zone.zone.as_str());
         eprintln!("drill with {}.{zone} TXT; it is taken away at the end", question.label);

@@ -152,6 +152,7 @@ impl Provider {
             lowered_other_ttl_s: 1,
             allow: Vec::new(),
             query_logs: Vec::new(),
+            parents: Vec::new(),
         }
     }
 
