@@ -42,7 +42,8 @@ impl Move {
         notes: &mut Notes,
     ) -> Outcome<()> {
         let apex = self.zones.source.declared()?.apex.clone();
-        let seen = Seen { plan: &self.plan, look, to: notes.to(), apex: &apex };
+        let signers = notes.signers().clone();
+        let seen = Seen { plan: &self.plan, look, to: notes.to(), apex: &apex, signers: &signers };
         match stage {
             "copy" => self.copy(&seen, notes).await,
             "lower" => {
@@ -81,8 +82,7 @@ impl Move {
             }
             "former_keys" => {
                 for side in [seen.to.other(), seen.to] {
-                    let own = seen.signing(side, Rtype::SOA);
-                    let foreign = &seen.signing(side.other(), Rtype::SOA) - &own;
+                    let foreign = seen.foreign(side);
                     self.keys(stage, &seen, side, notes, |shown| shown - &foreign).await?;
                 }
                 Ok(())

@@ -1,5 +1,6 @@
 //! Keys of a zone, and what the parent names of them (RFC 4034 sections 2 and 5).
 
+use super::look::ServerLook;
 use crate::sets::{Data, Owner, RecordSet, SetKey};
 use domain::base::Rtype;
 use domain::base::rdata::ParseAnyRecordData;
@@ -48,6 +49,25 @@ pub(super) fn tag(key: &Data) -> Option<Tag> {
 pub(super) fn keys_of(keys: &RecordSet, tags: &BTreeSet<Tag>) -> BTreeSet<Data> {
     let named = |key: &&Data| tag(key).is_some_and(|tag| tags.contains(&tag));
     keys.data.iter().filter(named).cloned().collect()
+}
+
+/// Returns the keys with which servers sign sets of a type: SOA or DNSKEY.
+pub(super) fn signing(servers: &[ServerLook], covered: Rtype) -> BTreeSet<Data> {
+    let of = |server: &ServerLook| {
+        let own = &server.own;
+        let signatures =
+            if covered == Rtype::DNSKEY { &own.key_signatures } else { &own.soa_signatures };
+        keys_of(&own.keys, &signers(signatures, covered))
+    };
+    servers.iter().flat_map(of).collect()
+}
+
+/// Returns tag and algorithm of the key that a DS names.
+pub(super) fn named(ds: &Data) -> Option<Tag> {
+    match value(Rtype::DS, ds)? {
+        AllRecordData::Ds(ds) => Some((ds.key_tag(), ds.algorithm().to_int())),
+        _ => None,
+    }
 }
 
 /// Says whether a DS names this key of the zone.

@@ -2,12 +2,14 @@
 
 use super::READING;
 use super::keys::at;
+use super::merge::is_common;
 use super::parent::{self, Delegation, Unresolved};
 use crate::audit::differing;
 use crate::change::now_ms;
+use crate::driver::Unshown;
 use crate::exchange::ask;
 use crate::message;
-use crate::sets::{Owner, RecordSet};
+use crate::sets::{Owner, RecordSet, SetKey};
 use crate::zone::{Contents, Zone};
 use domain::base::Rtype;
 use futures_util::future::join_all;
@@ -16,10 +18,13 @@ use segue_model::{Side, Sides};
 use segue_port::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Sets of a zone that are compared at one server in one look.
+const COMPARED_MAX: usize = 4_000;
 /// Longest wait for one server's answers.
 const SERVER_MAX: Duration = Duration::from_secs(20);
 
@@ -32,6 +37,8 @@ pub(super) struct Look {
     pub(super) sides: Sides<ProviderLook>,
     /// What each of the parent's servers says; empty if none could be asked.
     pub(super) parents: Vec<Delegation>,
+    /// Whether one of them could not be asked.
+    pub(super) parent_silent: bool,
     /// Addresses of every name server's name.
     pub(super) addresses: BTreeMap<Owner, BTreeSet<IpAddr>>,
     /// What each resolver makes of the zone.
@@ -56,10 +63,39 @@ pub(super) enum Belief {
 pub(super) struct ProviderLook {
     /// Every record that it keeps.
     pub(super) contents: Contents,
-    /// What it answers for without a record that could be copied: name, type, and why.
-    pub(super) unshown: Vec<(Owner, String)>,
+    /// What it answers for without a record that could be copied.
+    pub(super) unshown: Vec<MadeUp>,
     /// Each of its name servers.
     pub(super) servers: Vec<ServerLook>,
+}
+
+/// Data that a provider makes up when it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MadeUp {
+    /// The name.
+    pub(super) name: Owner,
+    /// The types for which it is made up.
+    pub(super) types: Vec<Rtype>,
+    /// What it is, for people.
+    pub(super) text: String,
+}
+
+impl MadeUp {
+    /// Says whether a set is made up.
+    pub(super) fn covers(&self, key: &SetKey) -> bool {
+        self.name == key.name && self.types.contains(&key.rtype)
+    }
+
+    fn of(unshown: Unshown) -> Self {
+        /// What aliases and rules of a provider lead to.
+        const ADDRESSES: [Rtype; 3] = [Rtype::A, Rtype::AAAA, Rtype::CNAME];
+        let types = match Rtype::from_str(&unshown.rtype) {
+            Ok(rtype) if !ADDRESSES.contains(&rtype) => vec![rtype],
+            _ => ADDRESSES.to_vec(),
+        };
+        let text = format!("`{} {}` is {}", unshown.name, unshown.rtype, unshown.what);
+        Self { name: unshown.name, types, text }
+    }
 }
 
 /// A name server.
@@ -99,7 +135,9 @@ pub(super) async fn look(plan: &ZoneMove, zones: &Sides<Arc<Zone>>) -> Outcome<L
     let mut unknown = Vec::new();
     let (source, target) = tokio::join!(provider(&zones.source), provider(&zones.target));
     let sides = Sides { source: source?, target: target? };
+    let before = unknown.len();
     let parents = parent::look(plan, &apex, &mut unknown).await;
+    let parent_silent = unknown.len() > before;
     let names: BTreeSet<Owner> = [Side::Source, Side::Target]
         .iter()
         .flat_map(|side| &plan.providers.get(*side).name_servers)
@@ -119,27 +157,35 @@ pub(super) async fn look(plan: &ZoneMove, zones: &Sides<Arc<Zone>>) -> Outcome<L
             Err(cause) => unknown.push(format!("whether the zone is believed: {cause}")),
         }
     }
-    Ok(Look { at_ms: now_ms().0, sides, parents, addresses, resolvers, unknown })
+    Ok(Look { at_ms: now_ms().0, sides, parents, parent_silent, addresses, resolvers, unknown })
 }
 
 async fn provider(zone: &Zone) -> Outcome<ProviderLook> {
     let whole = zone.driver.whole(Instant::now() + READING).await?;
     let contents = whole.contents;
     let unshown = whole.unshown.into_iter().filter(|unshown| unshown.answered);
-    let unshown = unshown.map(|unshown| {
-        let text = format!("`{} {}` is {}", unshown.name, unshown.rtype, unshown.what);
-        (unshown.name, text)
-    });
-    let unshown = unshown.collect();
+    let unshown = unshown.map(MadeUp::of).collect();
     let apex = &zone.declared()?.apex;
     let servers = zone.plan.servers.iter().map(|server| view(*server, apex, &contents));
     let servers = join_all(servers).await;
     Ok(ProviderLook { contents, unshown, servers })
 }
 
+/// Compares what a server serves with what its provider keeps, but for what signing makes. Of a
+/// large zone a part each time.
+async fn compared(address: SocketAddr, apex: &Owner, contents: &Contents) -> Vec<String> {
+    let own_ns = at(apex, Rtype::NS);
+    let counts = |key: &&SetKey| is_common(apex, key) || **key == own_ns;
+    let all = contents.sets.keys().filter(counts).count();
+    let first = if all > COMPARED_MAX { now_ms().0 as usize % all } else { 0 };
+    let keys = contents.sets.keys().filter(counts).cycle().skip(first).take(all.min(COMPARED_MAX));
+    let sets = keys.map(|key| (key.clone(), contents.set(key))).collect();
+    differing(address, apex, &Contents { soa: contents.soa.clone(), sets }).await
+}
+
 async fn view(address: SocketAddr, apex: &Owner, contents: &Contents) -> ServerLook {
     let until = Instant::now() + SERVER_MAX;
-    let (own, wrong) = tokio::join!(own(address, apex, until), differing(address, apex, contents));
+    let (own, wrong) = tokio::join!(own(address, apex, until), compared(address, apex, contents));
     match own {
         Ok(own) => {
             let soa = own.soa.data.first().and_then(|data| message::Soa::of(own.soa.ttl, data));

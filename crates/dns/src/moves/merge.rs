@@ -3,6 +3,7 @@
 //! **Invariant.** A set that only one side changed goes to the other; one that both changed
 //! differently is nobody's to decide but a person's.
 
+use super::look::MadeUp;
 use crate::sets::{Owner, RecordSet, SetKey};
 use crate::zone::Contents;
 use domain::base::Rtype;
@@ -20,7 +21,7 @@ pub(super) type Pairs = Vec<(RecordSet, RecordSet)>;
 pub(super) struct Merge {
     /// Changes by the side at which they are made.
     pub(super) changes: Sides<Pairs>,
-    /// Sets that both changed, differently.
+    /// What a person has to decide: sets that both changed differently, or a side that was emptied.
     pub(super) conflicts: Vec<String>,
     /// Sets that the side to which the zone goes had of its own, before anything was copied.
     pub(super) extra: Vec<String>,
@@ -48,8 +49,8 @@ pub(super) struct Merging<'a> {
     pub(super) to: Side,
     /// Name servers of both: their addresses within the zone come from either side.
     pub(super) name_servers: &'a BTreeSet<Owner>,
-    /// Names for which a provider answers without a record: each keeps what it has there.
-    pub(super) apart: BTreeSet<&'a Owner>,
+    /// What a provider makes up when it is asked: each side keeps what it has there.
+    pub(super) apart: Vec<&'a MadeUp>,
     /// Whether what the side has of its own may be replaced by the first copy.
     pub(super) replace: bool,
 }
@@ -90,7 +91,9 @@ fn digest(set: &RecordSet) -> String {
 impl Merging<'_> {
     fn keys(&self) -> BTreeSet<&SetKey> {
         let all = self.contents.source.sets.keys().chain(self.contents.target.sets.keys());
-        let common = |key: &&SetKey| is_common(self.apex, key) && !self.apart.contains(&key.name);
+        let common = |key: &&SetKey| {
+            is_common(self.apex, key) && !self.apart.iter().any(|made_up| made_up.covers(key))
+        };
         all.filter(common).collect()
     }
 
@@ -103,9 +106,36 @@ impl Merging<'_> {
         self.kept(Side::Target, source) == *target || self.kept(Side::Source, target) == *source
     }
 
+    /// Says whether a side has lost so much of what both had that it is no edit: a zone that was
+    /// emptied or made anew must not empty the other.
+    fn lost(&self) -> Option<String> {
+        /// Share of a zone that may go in one edit, percent, in a zone of so many sets or more.
+        const SHARE_MAX: usize = 30;
+        const SETS_MIN: usize = 10;
+        let base = self.base.filter(|_| !self.replace)?;
+        for side in [Side::Source, Side::Target] {
+            let there: BTreeSet<String> =
+                self.contents.get(side).sets.keys().map(ToString::to_string).collect();
+            let lost = base.keys().filter(|key| !there.contains(*key)).count();
+            let many = base.len() >= SETS_MIN && lost * 100 > base.len() * SHARE_MAX;
+            if many || (lost > 1 && lost == base.len()) {
+                return Some(format!(
+                    "the {side} has lost {lost} of the {} record sets that both had: bring them \
+                     back there, or, if they shall go at both, write `replace = true`",
+                    base.len()
+                ));
+            }
+        }
+        None
+    }
+
     /// Works out what has to be done.
     pub(super) fn merge(&self) -> Merge {
         let mut merge = Merge::default();
+        if let Some(lost) = self.lost() {
+            merge.conflicts.push(lost);
+            return merge;
+        }
         for key in self.keys() {
             let sets = Sides::from_fn(|side| self.contents.get(side).set(key));
             if self.alike(&sets.source, &sets.target) {
@@ -123,7 +153,8 @@ impl Merging<'_> {
                     }
                 }
                 None => merge.conflicts.push(format!(
-                    "`{}` at the source, `{}` at the target",
+                    "both providers changed the same set, to `{}` at the source and `{}` at the \
+                     target: put one right",
                     sets.source, sets.target
                 )),
             }

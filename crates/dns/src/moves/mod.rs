@@ -152,7 +152,7 @@ impl Move {
         let situation = Situation::of(&self.plan, &self.zones, look, notes)?;
         let names = Sides::from_fn(|side| self.plan.providers.get(side).name.clone());
         let stages = stages::stages(&situation);
-        let finished = stages.iter().all(|stage| stage.state == State::Done);
+        let finished = !stages.is_empty() && stages.iter().all(|stage| stage.state == State::Done);
         Ok(Standing {
             zone: self.plan.zone.clone(),
             way: (names.get(to.other()).clone(), names.get(to).clone()),
@@ -168,7 +168,9 @@ impl Move {
     /// Notes what both providers have alike, if they have.
     fn keep_base(&self, look: &Look, notes: &mut Notes) -> Outcome<()> {
         let apex = &self.zones.source.declared()?.apex;
-        let seen = situation::Seen { plan: &self.plan, look, to: notes.to(), apex };
+        let signers = notes.signers().clone();
+        let seen =
+            situation::Seen { plan: &self.plan, look, to: notes.to(), apex, signers: &signers };
         let names = seen.all_names();
         let merging = seen.merging(&self.zones, notes, &names);
         if self.plan.moves() && merging.merge().is_empty() {

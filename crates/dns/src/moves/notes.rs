@@ -3,20 +3,20 @@
 //!
 //! **Invariant.** What stands here was on disk before the change it is about was sent.
 
-use super::look::Look;
+use super::look::{Look, ProviderLook};
 use super::merge::Base;
-use super::situation::{Fact, facts};
+use super::situation::{Fact, Seen};
 use super::{Wish, keys};
 use crate::change::{Change, now_ms};
 use crate::codes;
-use crate::sets::{RecordSet, owner};
+use crate::sets::{Data, Owner, RecordSet, owner};
 use domain::base::Rtype;
 use rustix::fs::{FlockOperation, flock};
-use segue_model::plan::ZoneMove;
-use segue_model::{Fault, FaultKind, Side};
+use segue_model::plan::{SigningWish, ZoneMove};
+use segue_model::{Fault, FaultKind, Side, Sides};
 use segue_port::Outcome;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -44,6 +44,8 @@ struct Place {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Kept {
     zone: String,
+    /// Between whom, as a digest: notes of another move are not these.
+    between: Sides<String>,
     /// The side to which the zone goes now.
     to: Side,
     /// Wall clock when it began, milliseconds.
@@ -54,8 +56,81 @@ struct Kept {
     former_ns: Option<RecordSet>,
     /// The highest TTLs seen, seconds.
     ttls: Ttls,
-    /// Since when a fact has been so, wall clock in milliseconds.
-    since: BTreeMap<Fact, u64>,
+    /// Since when a fact has been so, wall clock in milliseconds, for the way to either side.
+    since: Sides<BTreeMap<Fact, u64>>,
+    /// Every key with which each provider was ever seen to sign.
+    signers: Sides<Signers>,
+}
+
+/// Keys with which a provider was seen to sign.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Signers {
+    /// The zone's data.
+    data: Option<RecordSet>,
+    /// Its keys.
+    entry: Option<RecordSet>,
+}
+
+impl Signers {
+    /// Returns the keys that signed sets of a type.
+    pub(super) fn of(&self, covered: Rtype) -> BTreeSet<Data> {
+        let set = if covered == Rtype::DNSKEY { &self.entry } else { &self.data };
+        set.as_ref().map(|set| set.data.clone()).unwrap_or_default()
+    }
+
+    fn learn(&mut self, apex: &Owner, provider: &ProviderLook) {
+        for (covered, known) in [(Rtype::SOA, &mut self.data), (Rtype::DNSKEY, &mut self.entry)] {
+            let now = keys::signing(&provider.servers, covered);
+            if !now.is_empty() {
+                let key = keys::at(apex, Rtype::DNSKEY);
+                let set = known.get_or_insert_with(|| RecordSet::absent(key));
+                set.data.extend(now);
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn fresh(plan: &ZoneMove) -> Self {
+        Self {
+            zone: plan.zone.clone(),
+            between: between(plan),
+            to: Side::Target,
+            began_ms: now_ms().0,
+            vouched: None,
+            former_ns: None,
+            ttls: Ttls::default(),
+            since: Sides::default(),
+            signers: Sides::default(),
+        }
+    }
+
+    /// Takes whether a fact is so on the way to a side. What could not be asked stays as it was
+    /// noted: a lost answer begins no wait anew. What is so on the way back before anything was
+    /// done has always been so.
+    fn see(&mut self, side: Side, fact: Fact, so: Option<bool>, at_ms: u64, first: bool) {
+        let since = self.since.get_mut(side);
+        match so {
+            Some(true) if first && side == Side::Source => drop(since.insert(fact, 0)),
+            Some(true) => {
+                let noted = since.entry(fact).or_insert(at_ms);
+                // A clock that was set back makes a wait longer than it has to be.
+                *noted = (*noted).min(at_ms);
+            }
+            Some(false) => drop(since.remove(&fact)),
+            None => {}
+        }
+    }
+}
+
+/// Tells two moves of a zone from each other.
+fn between(plan: &ZoneMove) -> Sides<String> {
+    Sides::from_fn(|side| {
+        let provider = plan.providers.get(side);
+        let place = serde_json::to_string(&provider.authority).unwrap_or_default();
+        let text = format!("{place}\n{}", provider.name_servers.join(" "));
+        blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
+    })
 }
 
 /// The highest TTLs seen since the move began, seconds.
@@ -91,20 +166,28 @@ impl Notes {
     /// Opens the notes of a zone; a wish to go on makes them, and keeps others out.
     pub(super) fn open(folder: &Path, plan: &ZoneMove, wish: Wish) -> Outcome<Self> {
         let place = Place::new(folder, &plan.zone, wish)?;
-        let fresh = || Kept {
-            zone: plan.zone.clone(),
-            to: Side::Target,
-            began_ms: now_ms().0,
-            vouched: None,
-            former_ns: None,
-            ttls: Ttls::default(),
-            since: BTreeMap::new(),
-        };
-        let mut kept: Kept = place.read("json")?.unwrap_or_else(fresh);
+        let noted: Option<Kept> = place.read("json")?;
+        if let Some(noted) = noted.as_ref().filter(|noted| noted.between != between(plan)) {
+            let cause = format!(
+                "they are of a move of `{}` between other providers, begun {} ms after 1970",
+                noted.zone, noted.began_ms
+            );
+            return Err(place.fault("use", cause).hint(format!(
+                "nothing was changed; if that move is over, put {} away and begin anew",
+                place.file("*").display()
+            )));
+        }
+        if noted.is_none() && wish == Wish::Back {
+            return Err(place.fault("find", "nothing was begun here").hint(
+                "there is no way back from what was not begun; if it was, name its run directory \
+                 with --dir",
+            ));
+        }
+        let mut kept = noted.unwrap_or_else(|| Kept::fresh(plan));
         let base = place.read("base.json")?;
         match wish {
-            Wish::Forward => kept.turn(Side::Target),
-            Wish::Back => kept.turn(Side::Source),
+            Wish::Forward => kept.to = Side::Target,
+            Wish::Back => kept.to = Side::Source,
             Wish::Look => {}
         }
         Ok(Self { place: Some(place), kept, base })
@@ -113,29 +196,30 @@ impl Notes {
     /// Notes that are kept nowhere.
     #[cfg(test)]
     pub(super) fn nowhere(plan: &ZoneMove) -> Self {
-        Self {
-            place: None,
-            kept: Kept {
-                zone: plan.zone.clone(),
-                to: Side::Target,
-                began_ms: 0,
-                vouched: None,
-                former_ns: None,
-                ttls: Ttls::default(),
-                since: BTreeMap::new(),
-            },
-            base: None,
-        }
+        Self { place: None, kept: Kept::fresh(plan), base: None }
     }
 
     #[cfg(test)]
-    pub(super) fn note(&mut self, fact: Fact, at_ms: u64) {
-        self.kept.since.insert(fact, at_ms);
+    pub(super) fn see(
+        &mut self,
+        side: Side,
+        fact: Fact,
+        so: Option<bool>,
+        at_ms: u64,
+        first: bool,
+    ) {
+        self.kept.see(side, fact, so, at_ms, first);
+    }
+
+    #[cfg(test)]
+    pub(super) fn written(self) -> Self {
+        self.write().unwrap();
+        self
     }
 
     #[cfg(test)]
     pub(super) fn turn(&mut self, to: Side) {
-        self.kept.turn(to);
+        self.kept.to = to;
     }
 
     /// The side to which the zone goes.
@@ -143,9 +227,15 @@ impl Notes {
         self.kept.to
     }
 
-    /// Whether the parent vouched for the zone when the move began.
-    pub(super) fn vouched(&self) -> bool {
-        self.kept.vouched.unwrap_or(false)
+    /// Whether the parent vouched for the zone when the move began, or at a later time; none while
+    /// it could not be asked.
+    pub(super) fn vouched(&self) -> Option<bool> {
+        self.kept.vouched
+    }
+
+    /// The keys with which each provider was ever seen to sign.
+    pub(super) fn signers(&self) -> &Sides<Signers> {
+        &self.kept.signers
     }
 
     /// What both sides had alike.
@@ -165,7 +255,7 @@ impl Notes {
 
     /// Since when a fact has been so; none if it is not, or was not noted.
     pub(super) fn since(&self, fact: Fact) -> Option<u64> {
-        self.kept.since.get(&fact).copied()
+        self.kept.since.get(self.kept.to).get(&fact).copied()
     }
 
     /// Takes what a look shows, and writes it down if the notes are kept.
@@ -175,8 +265,13 @@ impl Notes {
     pub(super) fn take(&mut self, plan: &ZoneMove, look: &Look) -> Outcome<()> {
         let Ok(apex) = owner(&plan.zone) else { return Ok(()) };
         let kept = &mut self.kept;
+        let first = kept.vouched.is_none();
         if !look.parents.is_empty() {
             let vouched = look.parents.iter().any(|parent| parent.ds.exists());
+            // A DS that came later counts as well, unless it is what was wished for.
+            if vouched && plan.dnssec != SigningWish::Sign {
+                kept.vouched = Some(true);
+            }
             kept.vouched.get_or_insert(vouched);
         }
         if kept.former_ns.is_none() {
@@ -184,11 +279,15 @@ impl Notes {
             kept.former_ns = source.filter(|set| set.exists()).max_by_key(|set| set.ttl).cloned();
         }
         kept.ttls.raise(look, &apex);
-        let now: Vec<Fact> = facts(plan, look, kept.to);
-        // A clock that was set back would make every wait longer than it has to be: safe.
-        kept.since.retain(|fact, at| now.contains(fact) && *at <= look.at_ms);
-        for fact in now {
-            kept.since.entry(fact).or_insert(look.at_ms);
+        for side in [Side::Source, Side::Target] {
+            kept.signers.get_mut(side).learn(&apex, look.sides.get(side));
+        }
+        for side in [Side::Source, Side::Target] {
+            let signers = kept.signers.clone();
+            let seen = Seen { plan, look, to: side, apex: &apex, signers: &signers };
+            for fact in Fact::ALL {
+                kept.see(side, fact, seen.asked(fact), look.at_ms, first);
+            }
         }
         self.write()
     }
@@ -215,32 +314,6 @@ impl Notes {
         match &self.place {
             Some(place) => place.write("json", &self.kept),
             None => Ok(()),
-        }
-    }
-}
-
-impl Kept {
-    /// Turns the way round. What was never reached on the former way needs no wait on this one:
-    /// nobody has learned of it.
-    fn turn(&mut self, to: Side) {
-        if self.to == to {
-            return;
-        }
-        self.to = to;
-        let reached = std::mem::take(&mut self.since);
-        for fact in Fact::ALL {
-            match fact.opposite() {
-                // It is the same on either way.
-                None => {
-                    if let Some(at) = reached.get(&fact) {
-                        self.since.insert(fact, *at);
-                    }
-                }
-                Some(opposite) if !reached.contains_key(&opposite) => {
-                    self.since.insert(fact, 0);
-                }
-                Some(_) => {}
-            }
         }
     }
 }

@@ -81,11 +81,19 @@ async fn one(server: SocketAddr, apex: &Owner) -> Result<Delegation, String> {
     let told = |cause: String| format!("{server}: {cause}");
     let ns_key = SetKey { name: apex.clone(), rtype: Rtype::NS };
     let ds_key = SetKey { name: apex.clone(), rtype: Rtype::DS };
-    let drafts = [Rtype::NS, Rtype::DS].map(|rtype| message::query(apex, rtype));
+    // With room for glue.
+    let drafts = [Rtype::NS, Rtype::DS].map(|rtype| message::query_signed(apex, rtype));
     let [Ok(ns), Ok(ds)] = drafts else { return Err(told("the question is too long".into())) };
     let answers = ask(server, vec![ns, ds], until).await;
     let answers = answers.map_err(|trouble| trouble.fault("ask the parent", server).cause);
     let [referral, ds] = answers.map_err(told)?.try_into().map_err(|_| told("silence".into()))?;
+    if referral.header().aa() {
+        return Err(told(
+            "it serves the zone itself, and does not show what the parent has; name in `parents` a \
+             server of the parent that has not this zone"
+                .into(),
+        ));
+    }
     let ns = message::read_set(&referral, &ns_key).map_err(told)?;
     let ds_absent_s = message::read_negative_ttl(&ds);
     let ds = message::read_set(&ds, &ds_key).map_err(told)?;

@@ -2,12 +2,12 @@
 
 use super::chain;
 use super::keys::{self, at};
-use super::look::{Belief, Look, ServerLook};
+use super::look::{Belief, Look, MadeUp, ServerLook};
 use super::merge::{Merge, Merging};
-use super::notes::Notes;
-use super::parent::names;
+use super::notes::{Notes, Signers};
+use super::parent::{Delegation, names};
 use crate::driver::{capabilities_of, driver};
-use crate::sets::{Owner, owner};
+use crate::sets::{Data, Owner, owner};
 use crate::zone::Zone;
 use domain::base::Rtype;
 use segue_model::plan::{SigningWish, ZoneMove};
@@ -15,6 +15,7 @@ use segue_model::{Side, Sides};
 use segue_port::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Something that is so or not, everywhere it can be asked.
@@ -51,25 +52,6 @@ impl Fact {
         Self::NoDs,
         Self::Signed,
     ];
-
-    /// Returns the fact on the other way whose being reached means that resolvers may still know
-    /// the contrary of this one; none if the way makes no difference.
-    pub(super) fn opposite(self) -> Option<Self> {
-        match self {
-            Self::Named => Some(Self::Named),
-            Self::Delegated => Some(Self::Delegated),
-            Self::Vouched => Some(Self::FormerDsGone),
-            Self::FormerDsGone => Some(Self::Vouched),
-            Self::Lowered | Self::Crossed | Self::NoDs | Self::Signed => None,
-        }
-    }
-}
-
-/// Returns the facts that hold.
-pub(super) fn facts(plan: &ZoneMove, look: &Look, to: Side) -> Vec<Fact> {
-    let Ok(apex) = owner(&plan.zone) else { return Vec::new() };
-    let seen = Seen { plan, look, to, apex: &apex };
-    Fact::ALL.into_iter().filter(|fact| seen.holds(*fact)).collect()
 }
 
 /// A look with what is needed to read it.
@@ -79,6 +61,8 @@ pub(super) struct Seen<'a> {
     pub(super) look: &'a Look,
     pub(super) to: Side,
     pub(super) apex: &'a Owner,
+    /// Every key with which each provider was ever seen to sign.
+    pub(super) signers: &'a Sides<Signers>,
 }
 
 impl Seen<'_> {
@@ -97,6 +81,11 @@ impl Seen<'_> {
         driver(&self.plan.zone, &plan.authority, &plan.servers).takes_keys()
     }
 
+    /// Whether every NS set that can be changed has its low TTL.
+    pub(super) fn lowered_all(&self) -> bool {
+        self.changing().all(|server| server.own.ns.ttl <= self.plan.lowered_ttl_s)
+    }
+
     /// Every server of the providers that let the zone's own NS set be changed.
     fn changing(&self) -> impl Iterator<Item = &ServerLook> {
         let sides = super::sides(self.to).into_iter().filter(|side| self.own_ns(*side));
@@ -109,84 +98,117 @@ impl Seen<'_> {
         names.filter_map(|name| owner(name).ok()).collect()
     }
 
-    /// Returns the keys that sign sets of a type at a provider.
-    pub(super) fn signing(&self, side: Side, covered: Rtype) -> BTreeSet<crate::sets::Data> {
-        let of = |server: &ServerLook| {
-            let own = &server.own;
-            let signatures =
-                if covered == Rtype::DNSKEY { &own.key_signatures } else { &own.soa_signatures };
-            keys::keys_of(&own.keys, &keys::signers(signatures, covered))
-        };
-        self.servers(side).iter().flat_map(of).collect()
-    }
-
-    /// Says whether every server of a provider shows these keys.
-    pub(super) fn shows(&self, side: Side, keys: &BTreeSet<crate::sets::Data>) -> bool {
-        self.servers(side).iter().all(|server| keys.is_subset(&server.own.keys.data))
+    /// Returns the keys that sign sets of a type at a provider now.
+    pub(super) fn signing(&self, side: Side, covered: Rtype) -> BTreeSet<Data> {
+        keys::signing(self.servers(side), covered)
     }
 
     /// Says whether a DS names a key by which a provider signs its keys.
-    pub(super) fn vouches(&self, ds: &crate::sets::Data, side: Side) -> bool {
+    pub(super) fn vouches(&self, ds: &Data, side: Side) -> bool {
         let entry = self.signing(side, Rtype::DNSKEY);
         entry.iter().any(|key| keys::names_key(self.apex, ds, key))
     }
 
-    /// Whether every server signs what it serves.
-    pub(super) fn signed(&self, side: Side) -> bool {
-        let signs = |server: &ServerLook| {
-            let own = &server.own;
-            own.keys.exists() && own.soa_signatures.exists() && own.key_signatures.exists()
+    /// Says whether a DS may name a key with which only the provider that is left ever signed, also
+    /// if the DS is of a kind that cannot be computed.
+    pub(super) fn names_former(&self, ds: &Data) -> bool {
+        let entry = |side: Side| -> BTreeSet<_> {
+            let keys = self.signers.get(side).of(Rtype::DNSKEY);
+            keys.iter().filter_map(keys::tag).collect()
         };
-        self.servers(side).iter().all(signs)
+        let (former, own) = (entry(self.to.other()), entry(self.to));
+        keys::named(ds).is_some_and(|tag| former.contains(&tag) && !own.contains(&tag))
     }
 
-    fn parents(&self, wanted: impl Fn(&super::parent::Delegation) -> bool) -> bool {
-        !self.look.parents.is_empty() && self.look.parents.iter().all(wanted)
-    }
-
-    pub(super) fn holds(&self, fact: Fact) -> bool {
-        let (from, to) = (self.to.other(), self.to);
-        match fact {
-            Fact::Lowered => {
-                // The TTL of a single record cannot be changed everywhere; see `message::update`.
-                let low = |server: &ServerLook| {
-                    server.own.ns.ttl <= self.plan.lowered_ttl_s || server.own.ns.data.len() == 1
-                };
-                self.changing().all(low)
+    /// All servers of these that answered are so, and none was silent; none if one was.
+    fn everywhere<'s>(
+        servers: impl Iterator<Item = &'s ServerLook>,
+        so: impl Fn(&ServerLook) -> bool,
+    ) -> Option<bool> {
+        let mut silent = false;
+        for server in servers {
+            match server.own.soa.exists() {
+                true if !so(server) => return Some(false),
+                true => {}
+                false => silent = true,
             }
-            Fact::Crossed => super::sides(to).into_iter().all(|side| {
-                let foreign = self.signing(side.other(), Rtype::SOA);
-                !foreign.is_empty() && self.shows(side, &foreign)
+        }
+        (!silent).then_some(true)
+    }
+
+    fn parents(&self, so: impl Fn(&Delegation) -> bool) -> Option<bool> {
+        if !self.look.parents.iter().all(so) {
+            return Some(false);
+        }
+        (!self.look.parents.is_empty() && !self.look.parent_silent).then_some(true)
+    }
+
+    /// Says whether a fact is so, everywhere it can be asked.
+    pub(super) fn holds(&self, fact: Fact) -> bool {
+        self.asked(fact) == Some(true)
+    }
+
+    /// The same; none if somebody did not answer, and nobody denies it.
+    pub(super) fn asked(&self, fact: Fact) -> Option<bool> {
+        let to = self.to;
+        match fact {
+            // The TTL of a single record cannot be changed everywhere; see `message::update`.
+            Fact::Lowered => Self::everywhere(self.changing(), |server| {
+                server.own.ns.ttl <= self.plan.lowered_ttl_s || server.own.ns.data.len() == 1
             }),
+            Fact::Crossed => {
+                let both = super::sides(to).into_iter().map(|side| {
+                    let foreign = self.signing(side.other(), Rtype::SOA);
+                    let shows = |server: &ServerLook| foreign.is_subset(&server.own.keys.data);
+                    match foreign.is_empty() {
+                        true => Some(false),
+                        false => Self::everywhere(self.servers(side).iter(), shows),
+                    }
+                });
+                both.reduce(|one, other| match (one, other) {
+                    (Some(false), _) | (_, Some(false)) => Some(false),
+                    (one, other) => one.and(other),
+                })?
+            }
             Fact::Vouched => {
                 self.parents(|parent| parent.ds.data.iter().any(|ds| self.vouches(ds, to)))
             }
             Fact::Named => {
                 let wanted = self.name_servers(to);
                 let named = |server: &ServerLook| names(&server.own.ns) == wanted;
-                self.changing().chain(self.servers(to)).all(named)
+                Self::everywhere(self.changing().chain(self.servers(to)), named)
             }
             Fact::Delegated => {
                 let wanted = self.name_servers(to);
-                let glue: BTreeSet<_> = wanted
-                    .iter()
-                    .filter(|name| name.ends_with(self.apex))
-                    .flat_map(|name| {
-                        self.own_addresses(name).into_iter().map(|a| (name.clone(), a))
-                    })
-                    .collect();
+                let glue = self.glue(&wanted);
                 self.parents(|parent| parent.names() == wanted && parent.glue == glue)
             }
             Fact::FormerDsGone => {
-                self.parents(|parent| !parent.ds.data.iter().any(|ds| self.vouches(ds, from)))
+                self.parents(|parent| !parent.ds.data.iter().any(|ds| self.names_former(ds)))
             }
             Fact::NoDs => self.parents(|parent| !parent.ds.exists()),
-            Fact::Signed => self.signed(to),
+            Fact::Signed => Self::everywhere(self.servers(to).iter(), |server| {
+                let own = &server.own;
+                own.keys.exists() && own.soa_signatures.exists() && own.key_signatures.exists()
+            }),
         }
     }
 
+    /// Returns the glue that the parent has to have for these name servers.
+    fn glue(&self, names: &BTreeSet<Owner>) -> BTreeSet<(Owner, IpAddr)> {
+        let within = names.iter().filter(|name| name.ends_with(self.apex));
+        within
+            .flat_map(|name| self.own_addresses(name).into_iter().map(|a| (name.clone(), a)))
+            .collect()
+    }
+
+    /// Returns the keys of the other provider that are not one's own, as ever seen.
+    pub(super) fn foreign(&self, side: Side) -> BTreeSet<Data> {
+        &self.signers.get(side.other()).of(Rtype::SOA) - &self.signers.get(side).of(Rtype::SOA)
+    }
+
     /// Addresses of a name within the zone, as the provider keeps them to which the zone goes.
-    pub(super) fn own_addresses(&self, name: &Owner) -> BTreeSet<std::net::IpAddr> {
+    pub(super) fn own_addresses(&self, name: &Owner) -> BTreeSet<IpAddr> {
         let contents = &self.look.sides.get(self.to).contents;
         let sets = [Rtype::A, Rtype::AAAA].into_iter();
         let texts = sets.flat_map(|rtype| contents.set(&at(name, rtype)).texts());
@@ -195,9 +217,7 @@ impl Seen<'_> {
 
     /// Whether a provider shows a key with which only the other signs.
     pub(super) fn shows_foreign(&self, side: Side) -> bool {
-        let own = self.signing(side, Rtype::SOA);
-        let foreign = self.signing(side.other(), Rtype::SOA);
-        let foreign: BTreeSet<_> = foreign.difference(&own).cloned().collect();
+        let foreign = self.foreign(side);
         self.servers(side).iter().any(|server| !foreign.is_disjoint(&server.own.keys.data))
     }
 }
@@ -222,7 +242,7 @@ impl<'a> Situation<'a> {
         notes: &'a Notes,
     ) -> Outcome<Self> {
         let apex = &zones.source.declared()?.apex;
-        let seen = Seen { plan, look, to: notes.to(), apex };
+        let seen = Seen { plan, look, to: notes.to(), apex, signers: notes.signers() };
         let servers = seen.all_names();
         let merge = seen.merging(zones, notes, &servers).merge();
         Ok(Self { seen, notes, merge })
@@ -234,7 +254,7 @@ impl<'a> Situation<'a> {
 
     /// Whether the zone is validated all the way: the parent vouches for it, and goes on to.
     pub(super) fn keyed(&self) -> bool {
-        self.notes.vouched() && self.seen.plan.dnssec != SigningWish::Unsign
+        self.notes.vouched() == Some(true) && self.seen.plan.dnssec != SigningWish::Unsign
     }
 
     /// Says why nobody may be sent to the servers to which the zone goes; empty if somebody may.
@@ -280,41 +300,80 @@ impl<'a> Situation<'a> {
     pub(super) fn not_copied(&self) -> Vec<String> {
         let (from, to) = (self.seen.to.other(), self.seen.to);
         let there = &self.seen.look.sides.get(to);
-        let has = |name: &Owner| {
-            there.contents.sets.keys().any(|key| key.name == *name)
-                || there.unshown.iter().any(|(other, _)| other == name)
+        let has = |lost: &MadeUp| {
+            there.contents.sets.keys().any(|key| lost.covers(key))
+                || there.unshown.iter().any(|other| other.name == lost.name)
         };
-        let unshown = self.seen.look.sides.get(from).unshown.iter();
-        let lost = unshown.filter(|(name, _)| !has(name));
+        let lost = self.seen.look.sides.get(from).unshown.iter().filter(|lost| !has(lost));
         let to = &self.seen.plan.providers.get(to).name;
-        lost.map(|(_, text)| format!("{text}: no record to copy; give its name records at `{to}`"))
-            .collect()
+        let text = |lost: &MadeUp| {
+            format!("{}: no record to copy; give its name such records at `{to}`", lost.text)
+        };
+        lost.map(text).collect()
+    }
+
+    /// Says where the file does not tell of the provider that is left what the parent tells.
+    pub(super) fn not_as_written(&self) -> Vec<String> {
+        let seen = &self.seen;
+        let (from, mut why) = (seen.to.other(), Vec::new());
+        let provider = seen.plan.providers.get(from);
+        if self.sent() || !seen.plan.moves() {
+            return why;
+        }
+        let wanted = seen.name_servers(from);
+        for parent in seen.look.parents.iter().filter(|parent| parent.names() != wanted) {
+            let names: Vec<String> = parent.names().iter().map(ToString::to_string).collect();
+            why.push(format!(
+                "the parent ({}) names {}: write these as `name_servers` of `{}`",
+                parent.server,
+                names.join(", "),
+                provider.name
+            ));
+        }
+        for name in &wanted {
+            let found = seen.look.addresses.get(name).into_iter().flatten();
+            let other = found.filter(|a| !provider.servers.iter().any(|s| s.ip() == **a));
+            why.extend(other.map(|address| {
+                format!(
+                    "`{name}` has the address {address}: write it among the `servers` of `{}`",
+                    provider.name
+                )
+            }));
+        }
+        why
+    }
+
+    /// Whether a server of the parent sends users where the zone goes.
+    pub(super) fn sent(&self) -> bool {
+        let wanted = self.seen.name_servers(self.seen.to);
+        let named = |parent: &Delegation| parent.names().iter().any(|name| wanted.contains(name));
+        self.seen.look.parents.iter().any(named)
     }
 
     /// Says what is wrong now, for those who use the zone or for the move.
     pub(super) fn alarms(&self) -> Vec<String> {
         let seen = &self.seen;
-        let (from, to) = (seen.to.other(), seen.to);
+        let from = seen.to.other();
         let mut alarms = Vec::new();
         for conflict in &self.merge.conflicts {
-            alarms.push(format!("both providers changed the same set: {conflict}; put one right"));
+            alarms.push(conflict.clone());
         }
-        let wanted = seen.name_servers(to);
-        let sent = seen
-            .look
-            .parents
-            .iter()
-            .any(|parent| parent.names().iter().any(|name| wanted.contains(name)));
-        if sent && seen.plan.moves() {
+        if self.sent() && seen.plan.moves() {
             for why in self.not_right() {
-                alarms.push(format!("the parent sends users to servers that are not ready: {why}"));
+                alarms.push(format!(
+                    "the parent sends users to servers that are not ready: {why}; mend that, or \
+                     let the registrar name the former ones and their DS again"
+                ));
             }
         }
         let vouched = seen.look.parents.iter().any(|parent| parent.ds.exists());
         let left = self.holds(Fact::Delegated) && self.holds(Fact::FormerDsGone);
         if vouched && !left {
             for why in chain::broken(seen, from, false) {
-                alarms.push(format!("who validates does not believe the zone: {why}"));
+                alarms.push(format!(
+                    "who validates does not believe the zone: {why}; let the registrar name a DS \
+                     of a key that it shows, or take all away"
+                ));
             }
         }
         for (resolver, belief) in &seen.look.resolvers {
@@ -394,10 +453,7 @@ impl<'a> Seen<'a> {
             base: notes.base(),
             to: self.to,
             name_servers,
-            apart: [&look.sides.source, &look.sides.target]
-                .into_iter()
-                .flat_map(|provider| provider.unshown.iter().map(|(name, _)| name))
-                .collect(),
+            apart: look.sides.source.unshown.iter().chain(&look.sides.target.unshown).collect(),
             replace: self.plan.replace,
         }
     }

@@ -5,12 +5,15 @@
 //! cached (RFC 8901 section 6, RFC 6781 section 4.3.5.1). So data first, then keys, then DS, then
 //! name servers; and what the former provider needs goes last, in the same order.
 
+use super::keys;
 use super::look::OwnSets;
 use super::situation::{Fact, Situation};
 use super::tasks;
+use domain::base::Rtype;
 use segue_model::Sides;
 use segue_model::plan::SigningWish;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Who does a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,7 +79,12 @@ struct Drafts<'s, 'a> {
 pub(super) fn stages(situation: &Situation<'_>) -> Vec<Stage> {
     let plan = situation.seen.plan;
     let mut drafts = Drafts { situation, stages: Vec::new() };
-    if plan.dnssec == SigningWish::Unsign && situation.notes.vouched() {
+    if situation.notes.vouched().is_none() {
+        drafts.parent();
+        return drafts.ordered();
+    }
+    let vouched = situation.notes.vouched() == Some(true);
+    if plan.dnssec == SigningWish::Unsign && vouched {
         drafts.no_more_ds();
     }
     if plan.moves() {
@@ -91,7 +99,7 @@ pub(super) fn stages(situation: &Situation<'_>) -> Vec<Stage> {
         drafts.restore();
     }
     match plan.dnssec {
-        SigningWish::Sign if !situation.notes.vouched() => drafts.sign(),
+        SigningWish::Sign if !vouched => drafts.sign(),
         SigningWish::Unsign if !plan.moves() => drafts.stop_signing(),
         _ => {}
     }
@@ -101,6 +109,11 @@ pub(super) fn stages(situation: &Situation<'_>) -> Vec<Stage> {
 impl Drafts<'_, '_> {
     fn holds(&self, fact: Fact) -> bool {
         self.situation.holds(fact)
+    }
+
+    /// Somebody who was asked says that it is not so.
+    fn denied(&self, fact: Fact) -> bool {
+        self.situation.seen.asked(fact) == Some(false)
     }
 
     /// Both ends of the switch are through: what led to it is not asked for any more.
@@ -151,7 +164,7 @@ impl Drafts<'_, '_> {
             since + u64::from(*ttl_s) * 1000
         };
         let until_ms = waits.iter().map(end).max().unwrap_or(now);
-        let held = waits.iter().all(|(fact, _)| self.holds(*fact));
+        let held = !waits.iter().any(|(fact, _)| self.denied(*fact));
         let done = over || (held && now >= until_ms);
         self.add(name, Who::Time, done, what);
         if let Some(stage) = self.stages.last_mut().filter(|_| !done) {
@@ -162,6 +175,18 @@ impl Drafts<'_, '_> {
     fn provider(&self, to: bool) -> &str {
         let side = if to { self.situation.seen.to } else { self.situation.seen.to.other() };
         &self.situation.seen.plan.providers.get(side).name
+    }
+
+    /// Without a word of the parent it is not known whether the zone is validated.
+    fn parent(&mut self) {
+        self.add("parent", Who::Person, false, "the parent says what it has of the zone");
+        self.blocked(|situation| {
+            let mut why = situation.seen.look.unknown.clone();
+            why.push(
+                "see to it that a server of the parent can be asked; `parents` names some".into(),
+            );
+            why
+        });
     }
 
     fn no_more_ds(&mut self) {
@@ -187,7 +212,8 @@ impl Drafts<'_, '_> {
             _ => format!("bring {count} record sets to the provider that lacks them"),
         };
         let lost = self.situation.not_copied();
-        self.add(COPY, Who::Segue, merge.is_empty() && lost.is_empty(), what);
+        let written = self.situation.not_as_written().is_empty();
+        self.add(COPY, Who::Segue, merge.is_empty() && lost.is_empty() && written, what);
         let crossed = self.holds(Fact::Crossed) || self.left();
         self.blocked(|situation| {
             // Nothing is begun that cannot be ended.
@@ -196,6 +222,10 @@ impl Drafts<'_, '_> {
                 if !why.is_empty() {
                     return why;
                 }
+            }
+            let written = situation.not_as_written();
+            if !written.is_empty() {
+                return written;
             }
             if !lost.is_empty() {
                 return lost;
@@ -207,7 +237,9 @@ impl Drafts<'_, '_> {
             if more > 0 {
                 why.push(format!("and {more} more"));
             }
-            if !why.is_empty() {
+            if !why.is_empty() && situation.sent() {
+                why.push("users are asked to ask there already: put these right by hand".into());
+            } else if !why.is_empty() {
                 why.push(
                     "if that may be replaced by what is there now, write `replace = true`"
                         .to_owned(),
@@ -215,7 +247,8 @@ impl Drafts<'_, '_> {
             }
             why
         });
-        let done = self.holds(Fact::Lowered) || self.switched();
+        // A server that does not answer is told where somebody would be sent to it.
+        let done = !self.denied(Fact::Lowered) || self.switched();
         let low = self.situation.seen.plan.lowered_ttl_s;
         self.add("lower", Who::Segue, done, format!("lower the TTL of its NS set to {low} s"));
     }
@@ -230,7 +263,10 @@ impl Drafts<'_, '_> {
         let (from, to) = (self.provider(false), self.provider(true));
         let over = self.left();
         let done = self.holds(Fact::Crossed) || over;
-        let what = format!("show the keys of `{from}` at `{to}` and the other way round");
+        let what = format!(
+            "show the keys of `{from}` at `{to}` and the other way round; until the end, let nobody \
+             roll a key"
+        );
         let named = format!("the parent names the key of `{to}` beside that of `{from}`");
         self.add("keys", Who::Segue, done, what);
         self.blocked(unkeyed);
@@ -259,7 +295,11 @@ impl Drafts<'_, '_> {
         self.task(tasks::delegation);
         // Who asked the former servers in the last moment holds what they said.
         let held = if self.situation.keyed() { ttls.zone.max(ttls.keys) } else { 0 };
-        let waits = [(Fact::Delegated, ttls.parent_ns + held), (Fact::Named, low + held)];
+        // A provider that keeps its own NS set says so to who asks it in the last moment.
+        let seen = &self.situation.seen;
+        let stuck = if seen.own_ns(seen.to.other()) { 0 } else { ttls.ns };
+        let child = if seen.lowered_all() { low } else { ttls.ns };
+        let waits = [(Fact::Delegated, ttls.parent_ns + stuck + held), (Fact::Named, child + held)];
         let what = format!("no resolver is led to `{}` any more", self.provider(false));
         self.wait("spread", false, &waits, what);
     }
@@ -268,6 +308,7 @@ impl Drafts<'_, '_> {
         let from = self.provider(false).to_owned();
         let what = format!("the parent names no key of `{from}` any more");
         self.add("former_ds", Who::Person, self.holds(Fact::FormerDsGone), what);
+        self.blocked(|situation| situation.not_ready());
         self.task(tasks::former_ds);
         let ttl_s = self.situation.notes.ttls().ds;
         let what = format!("no resolver knows it any more (TTL {ttl_s} s)");
@@ -325,6 +366,14 @@ impl Drafts<'_, '_> {
         if self.stages.iter().all(others) {
             self.stages.iter_mut().for_each(|stage| stage.state = State::Done);
         }
+        let alarms = self.situation.alarms();
+        let first = self.stages.iter_mut().find(|stage| stage.state != State::Done);
+        // Nothing is asked of anybody while something is wrong.
+        if let Some(stage) = first.filter(|s| s.who == Who::Person && s.state == State::Due)
+            && !alarms.is_empty()
+        {
+            stage.state = State::Blocked { why: alarms };
+        }
         let open = |stage: &&mut Stage| stage.state != State::Done;
         for stage in self.stages.iter_mut().filter(open).skip(1) {
             stage.state = State::Later;
@@ -339,7 +388,18 @@ fn unkeyed(situation: &Situation<'_>) -> Vec<String> {
     let seen = &situation.seen;
     let to = &seen.plan.providers.get(seen.to).name;
     let mut why = Vec::new();
-    if !seen.signed(seen.to) {
+    let algorithms = |side| -> BTreeSet<u8> {
+        let keys = seen.signing(side, Rtype::DNSKEY);
+        keys.iter().filter_map(keys::tag).map(|(_, algorithm)| algorithm).collect()
+    };
+    let (theirs, ours) = (algorithms(seen.to.other()), algorithms(seen.to));
+    if !theirs.is_empty() && !ours.is_empty() && theirs != ours {
+        why.push(format!(
+            "`{to}` signs with algorithm {ours:?}, the other with {theirs:?}: a DS of each would \
+             want signatures of both (RFC 8901 section 5); let both sign with the same"
+        ));
+    }
+    if !seen.holds(Fact::Signed) {
         why.push(format!("the zone is validated, and `{to}` does not sign it:"));
         why.extend(tasks::signing(situation, seen.to, true));
         why.push("or write `dnssec = \"unsign\"`: then it is not validated any more".to_owned());

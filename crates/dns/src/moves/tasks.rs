@@ -1,6 +1,7 @@
 //! What a person has to do, in words that can be handed on.
 
 use super::keys;
+use super::parent::Delegation;
 use super::situation::Situation;
 use domain::base::Rtype;
 use segue_model::Side;
@@ -22,7 +23,25 @@ pub(super) fn delegation(situation: &Situation<'_>) -> Vec<String> {
     if situation.keyed() {
         task.push("leave its DS records as they are".to_owned());
     }
+    task.extend(so_far(situation));
     task
+}
+
+/// What servers of the parent say that are not as wanted, if they do not agree.
+fn so_far(situation: &Situation<'_>) -> Vec<String> {
+    let wanted = situation.seen.name_servers(situation.seen.to);
+    let parents = &situation.seen.look.parents;
+    // Before anything was done each says the same.
+    if !parents.iter().any(|parent| parent.names() == wanted) {
+        return Vec::new();
+    }
+    let line = |parent: &Delegation| {
+        let names: Vec<String> = parent.names().iter().map(ToString::to_string).collect();
+        let glue: Vec<String> =
+            parent.glue.iter().map(|(name, address)| format!("{name} {address}")).collect();
+        format!("(so far {} says: {}; glue {glue:?})", parent.server, names.join(", "))
+    };
+    parents.iter().map(line).collect()
 }
 
 /// The DS records that have to come, for the registrar.
@@ -47,7 +66,7 @@ pub(super) fn former_ds(situation: &Situation<'_>) -> Vec<String> {
     let mut task = vec![format!("at the registrar of `{zone}`, take this DS away:")];
     let mut lines: Vec<String> = Vec::new();
     for parent in &seen.look.parents {
-        let former = parent.ds.data.iter().filter(|ds| seen.vouches(ds, seen.to.other()));
+        let former = parent.ds.data.iter().filter(|ds| seen.names_former(ds));
         lines.extend(former.map(|ds| format!("  {zone}. IN DS {}", ds.text(Rtype::DS))));
     }
     lines.sort();

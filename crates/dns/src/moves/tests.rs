@@ -1,5 +1,6 @@
 //! The merge of two providers' records, and the notes: both without a server.
 
+use super::look::MadeUp;
 use super::merge::{Base, Merge, Merging, parts};
 use super::notes::Notes;
 use super::situation::Fact;
@@ -38,7 +39,7 @@ struct Case {
     to: Side,
     replace: bool,
     names: BTreeSet<Owner>,
-    apart: BTreeSet<Owner>,
+    apart: Vec<MadeUp>,
 }
 
 impl Case {
@@ -50,7 +51,7 @@ impl Case {
             to: Side::Target,
             replace: false,
             names: BTreeSet::new(),
-            apart: BTreeSet::new(),
+            apart: Vec::new(),
         }
     }
 
@@ -160,11 +161,36 @@ fn addresses_of_name_servers_within_the_zone_come_from_either_side() {
     assert_eq!(merge.changes.source, [(RecordSet::absent(glue.key.clone()), glue)]);
 }
 
+/// An alias of a provider stands for addresses; what else has its name is copied.
 #[test]
-fn a_name_that_a_provider_answers_for_without_a_record_is_left_to_each() {
-    let mut case = Case::of(&[], &[www(1)]);
-    case.apart = BTreeSet::from([www(1).key.name]);
-    assert!(case.merge().is_empty(), "{:?}", case.merge());
+fn what_a_provider_makes_up_is_left_to_each_and_nothing_else_of_its_name() {
+    let mail = set("www", "MX", 60, &["10 mail.example.test."]);
+    let mut case = Case::of(std::slice::from_ref(&mail), &[www(1)]);
+    let name = www(1).key.name;
+    case.apart = vec![MadeUp { name, types: vec![Rtype::A, Rtype::AAAA], text: String::new() }];
+    let merge = case.merge();
+    assert_eq!(merge.changes.target, [(RecordSet::absent(mail.key.clone()), mail)], "{merge:?}");
+    assert!(merge.changes.source.is_empty() && merge.extra.is_empty(), "{merge:?}");
+}
+
+#[test]
+fn a_side_that_was_emptied_does_not_empty_the_other() {
+    let many: Vec<RecordSet> =
+        (0..12).map(|n| set(&format!("n{n}"), "A", 60, &["192.0.2.1"])).collect();
+    let start = Case::of(&many, &many);
+    for left in [0, 1, 8] {
+        let merge = start.later(&many, &many[..left]).merge();
+        assert_eq!(merge.conflicts.len(), 1, "{left}: {merge:?}");
+        assert!(merge.conflicts[0].contains("the target has lost"), "{merge:?}");
+        assert!(merge.changes.source.is_empty() && merge.changes.target.is_empty());
+    }
+    let mut meant = start.later(&many, &many[..8]);
+    meant.replace = true;
+    assert_eq!(meant.merge().changes.source.len(), 4);
+    // An edit is one.
+    assert_eq!(start.later(&many, &many[..9]).merge().changes.source.len(), 3);
+    let two = Case::of(&many[..2], &many[..2]);
+    assert_eq!(two.later(&[], &many[..2]).merge().conflicts.len(), 1);
 }
 
 #[test]
@@ -240,20 +266,49 @@ fn two_processes_do_not_work_on_one_zone_and_who_looks_changes_nothing() {
     let second = Notes::open(&place, &plan(), Wish::Forward).unwrap_err();
     assert_eq!(second.code, "SG0331", "{second}");
     Notes::open(&place, &plan(), Wish::Look).unwrap();
-    drop(first);
+    drop(first.written());
     Notes::open(&place, &plan(), Wish::Back).unwrap();
 }
 
+/// However often somebody turns round: what resolvers may still know is waited for.
 #[test]
-fn turning_round_waits_only_for_what_somebody_may_have_learned() {
+fn turning_round_forgets_no_wait_and_adds_none() {
     let mut notes = Notes::nowhere(&plan());
-    notes.note(Fact::Lowered, 1000);
-    notes.note(Fact::Named, 2000);
-    notes.turn(Side::Source);
-    assert_eq!(notes.to(), Side::Source);
-    // Name servers of the target were told: how long that is kept has to be waited for.
-    assert_eq!(notes.since(Fact::Named), None);
-    // The parent never named them.
-    assert_eq!(notes.since(Fact::Delegated), Some(0));
-    assert_eq!(notes.since(Fact::Lowered), Some(1000));
+    let (there, back) = (Side::Target, Side::Source);
+    // The first look: all is as it always was.
+    notes.see(back, Fact::Delegated, Some(true), 1000, true);
+    notes.see(there, Fact::Delegated, Some(false), 1000, true);
+    notes.turn(back);
+    assert_eq!(notes.since(Fact::Delegated), Some(0), "nobody learned of anything else");
+    // The registrar names the target.
+    notes.see(back, Fact::Delegated, Some(false), 2000, false);
+    notes.see(there, Fact::Delegated, Some(true), 2000, false);
+    for _ in 0..2 {
+        notes.turn(back);
+        assert_eq!(notes.since(Fact::Delegated), None);
+        notes.turn(there);
+        assert_eq!(notes.since(Fact::Delegated), Some(2000));
+    }
+    // Somebody does not answer: what was noted stays.
+    notes.see(there, Fact::Delegated, None, 3000, false);
+    notes.see(there, Fact::Delegated, Some(true), 4000, false);
+    assert_eq!(notes.since(Fact::Delegated), Some(2000));
+    // The clock was set back: no wait is over sooner than by the clock that is.
+    notes.see(there, Fact::Delegated, Some(true), 500, false);
+    assert_eq!(notes.since(Fact::Delegated), Some(500));
+}
+
+#[test]
+fn notes_of_another_move_and_a_way_back_from_nothing_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let fault = Notes::open(folder.path(), &plan(), Wish::Back).unwrap_err();
+    assert!(fault.cause.contains("nothing was begun"), "{fault}");
+    drop(Notes::open(folder.path(), &plan(), Wish::Forward).unwrap().written());
+    Notes::open(folder.path(), &plan(), Wish::Back).unwrap();
+    let mut other = plan();
+    other.providers.target.authority =
+        AuthorityPlan::Command { command: vec!["/bin/third".into()] };
+    let fault = Notes::open(folder.path(), &other, Wish::Forward).unwrap_err();
+    assert!(fault.cause.contains("between other providers"), "{fault}");
+    assert!(fault.hint.contains("example.test.*"), "{fault}");
 }

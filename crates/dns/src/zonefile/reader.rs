@@ -266,6 +266,12 @@ impl<'r> Reader<'r> {
         if owner.as_slice().starts_with(b"\x01*") && matches!(rtype, Rtype::NS | Rtype::NSEC3) {
             return Err(format!("{rtype} at a wildcard (RFC 4592 section 4.2)").into());
         }
+        if rtype == Rtype::NSEC3 && owner == *self.apex {
+            // BIND takes it and shows it nowhere.
+            return Err(
+                "NSEC3 stands at a hashed name below the zone's (RFC 5155 section 3)".into()
+            );
+        }
         let ttl = self.ttl_of_set(place, line, &written, rtype, ttl);
         if rtype == Rtype::SOA {
             self.latest = Some(SetKey { name: owner.clone(), rtype });

@@ -6,8 +6,8 @@ use crate::output::date_time;
 use anyhow::{Context, Result, bail};
 use futures_util::{StreamExt, stream};
 use segue_dns::moves::{Move, Stage, Standing, State, Who, Wish};
-use segue_model::Fault;
 use segue_model::plan::{MovesPlan, ZoneMove};
+use segue_model::{Fault, FaultKind};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -43,6 +43,11 @@ pub(crate) async fn run(args: MoveArgs, dir: &Path, json: bool) -> Result<u8> {
     let mut came: BTreeMap<String, Came> = BTreeMap::new();
     loop {
         for one in all(&plan, &open, wish, &folder).await {
+            if let (zone, Err(fault)) = &one
+                && end.is_some()
+            {
+                eprintln!("{zone}: {fault}");
+            }
             came.insert(one.0.clone(), one);
         }
         open.retain(|zone| waits(came.get(&zone.zone)));
@@ -95,8 +100,14 @@ async fn all(plan: &MovesPlan, zones: &[ZoneMove], wish: Wish, folder: &Path) ->
     work.buffer_unordered(plan.at_once as usize).collect().await
 }
 
+/// Whether a zone is worth another look: it waits, or what went wrong may pass.
 fn waits(came: Option<&Came>) -> bool {
-    came.is_none_or(|(_, came)| came.as_ref().is_ok_and(|standing| standing.current().is_some()))
+    came.is_none_or(|(_, came)| match came {
+        Ok(standing) => standing.current().is_some(),
+        Err(fault) => {
+            matches!(fault.kind, FaultKind::Busy | FaultKind::Timeout | FaultKind::Unreachable)
+        }
+    })
 }
 
 /// Returns how long to wait before the next look: no longer than until the first wait is over.

@@ -7,6 +7,7 @@ use crate::lab::providers::{Kind, Signing};
 use crate::lab::{inside, set_of, source_names, target_names};
 use segue_dns::moves::Wish;
 use segue_model::plan::SigningWish;
+use std::time::{Duration, Instant};
 
 /// An edit at one provider, as its customer makes it.
 fn edit(provider: &crate::lab::providers::Provider, address: &str) {
@@ -117,8 +118,17 @@ async fn in_place(kind: Kind) {
     assert_eq!(operator.asked, ["signed", "ds"]);
     assert_eq!(lab.parent.delegation().ds.len(), 1);
     for resolver in crate::lab::resolvers::addresses() {
-        let said = crate::lab::resolvers::ask(resolver, "never-asked.example.test", "A");
-        assert!(said.validated && said.code == "NXDOMAIN", "{said:?}");
+        // A resolver may know for a little longer than the TTL that there is no DS.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        for number in 0.. {
+            let name = format!("never-asked-{number}.example.test");
+            let said = crate::lab::resolvers::ask(resolver, &name, "A");
+            assert!(said.code == "NXDOMAIN" && Instant::now() < deadline, "{said:?}");
+            if said.validated {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
     plan.dnssec = SigningWish::Unsign;
     let mut operator = Operator::new(&lab, plan);
@@ -139,17 +149,20 @@ fn a_zone_is_signed_in_its_place_and_unsigned_again() {
     });
 }
 
-/// From a provider that signs to one that does not.
+/// From a provider that signs to one that does not, and whose primary nobody is to ask.
 #[test]
 fn a_signed_zone_goes_to_a_provider_that_does_not_sign() {
     inside("moves::guided::a_signed_zone_goes_to_a_provider_that_does_not_sign", async || {
         let lab = lab((Kind::Knot, Signing::Csk), (Kind::Bind, Signing::Unsigned), false);
         let visitors = Visitors::start(false);
-        let mut operator = Operator::new(&lab, plan(&lab, SigningWish::Unsign));
+        let mut plan = plan(&lab, SigningWish::Unsign);
+        plan.providers.target.name_servers = vec!["ns2.target.test".into()];
+        plan.providers.target.servers = vec![lab.target.secondary];
+        let mut operator = Operator::new(&lab, plan);
         operator.until(Wish::Forward, None).await;
         assert_eq!(operator.asked, ["no_ds", "delegation"]);
         let found = lab.parent.delegation();
-        assert_eq!(found, Delegation { ns: set_of(&target_names()), ..Default::default() });
+        assert_eq!(found, Delegation { ns: set_of(&target_names()[1..]), ..Default::default() });
         let saw = visitors.end();
         assert!(saw.wrong.is_empty() && saw.asked > 50, "{saw:#?}");
     });
