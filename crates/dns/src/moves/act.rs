@@ -1,9 +1,9 @@
 //! What Segue does itself in a move: one change with an exact inverse at a time.
 
+use super::facts::Seen;
 use super::look::Look;
 use super::merge::{Pairs, parts};
 use super::notes::Notes;
-use super::situation::Seen;
 use super::{Move, READING, keys, look, sides};
 use crate::change::{Change, REBASE_MAX};
 use crate::codes;

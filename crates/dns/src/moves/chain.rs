@@ -1,9 +1,9 @@
 //! Whether who validates believes what a provider serves (RFC 4035 section 5), whichever provider
 //! the keys were asked from (RFC 8901 section 4).
 
+use super::facts::Seen;
 use super::keys;
 use super::look::ServerLook;
-use super::situation::Seen;
 use crate::change::now_ms;
 use crate::sets::RecordSet;
 use crate::signed::verified;

@@ -13,6 +13,7 @@
 
 mod act;
 mod chain;
+mod facts;
 mod keys;
 mod look;
 mod merge;
@@ -169,8 +170,7 @@ impl Move {
     fn keep_base(&self, look: &Look, notes: &mut Notes) -> Outcome<()> {
         let apex = &self.zones.source.declared()?.apex;
         let signers = notes.signers().clone();
-        let seen =
-            situation::Seen { plan: &self.plan, look, to: notes.to(), apex, signers: &signers };
+        let seen = facts::Seen { plan: &self.plan, look, to: notes.to(), apex, signers: &signers };
         let names = seen.all_names();
         let merging = seen.merging(&self.zones, notes, &names);
         if self.plan.moves() && merging.merge().is_empty() {

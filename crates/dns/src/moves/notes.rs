@@ -3,24 +3,22 @@
 //!
 //! **Invariant.** What stands here was on disk before the change it is about was sent.
 
+mod place;
+
+use super::facts::{Fact, Seen};
 use super::look::{Look, ProviderLook};
 use super::merge::Base;
-use super::situation::{Fact, Seen};
 use super::{Wish, keys};
 use crate::change::{Change, now_ms};
-use crate::codes;
 use crate::sets::{Data, Owner, RecordSet, owner};
 use domain::base::Rtype;
-use rustix::fs::{FlockOperation, flock};
+use place::Place;
 use segue_model::plan::{SigningWish, ZoneMove};
-use segue_model::{Fault, FaultKind, Side, Sides};
+use segue_model::{Side, Sides};
 use segue_port::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The notes of one zone.
 #[derive(Debug)]
@@ -30,14 +28,6 @@ pub struct Notes {
     kept: Kept,
     /// What both sides had alike.
     base: Option<Base>,
-}
-
-#[derive(Debug)]
-struct Place {
-    folder: PathBuf,
-    stem: String,
-    /// Held while the notes are written.
-    lock: Option<File>,
 }
 
 /// What is written.
@@ -335,77 +325,5 @@ impl Ttls {
             let absent = parent.ds_absent_s.unwrap_or(ABSENT_DS_S);
             self.ds = self.ds.max(if parent.ds.exists() { parent.ds.ttl } else { absent });
         }
-    }
-}
-
-impl Place {
-    fn new(folder: &Path, zone: &str, wish: Wish) -> Outcome<Self> {
-        let mut place = Self { folder: folder.to_owned(), stem: zone.to_owned(), lock: None };
-        if wish == Wish::Look {
-            return Ok(place);
-        }
-        fs::create_dir_all(folder).map_err(|e| place.fault("make the folder of", e))?;
-        let open =
-            OpenOptions::new().create(true).append(true).mode(0o600).open(place.file("lock"));
-        let lock = open.map_err(|e| place.fault("open", e))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            Fault::new(
-                codes::NOTES,
-                FaultKind::Busy,
-                format!("move zone `{zone}`"),
-                "another process works on it",
-            )
-            .hint("wait until it has ended")
-        })?;
-        place.lock = Some(lock);
-        Ok(place)
-    }
-
-    fn file(&self, ending: &str) -> PathBuf {
-        self.folder.join(format!("{}.{ending}", self.stem))
-    }
-
-    fn fault(&self, what: &str, cause: impl std::fmt::Display) -> Fault {
-        let op = format!("{what} the notes {}", self.file("*").display());
-        Fault::new(codes::NOTES, FaultKind::Invalid, op, cause).hint(
-            "nothing more was changed; see to it that the folder can be written, or take another \
-             with --dir",
-        )
-    }
-
-    fn read<T: for<'d> Deserialize<'d>>(&self, ending: &str) -> Outcome<Option<T>> {
-        let text = match fs::read(self.file(ending)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.fault("read", error)),
-        };
-        serde_json::from_slice(&text).map(Some).map_err(|e| self.fault("read", e))
-    }
-
-    /// Writes a whole file in place of the former one, durably; only who holds the lock does.
-    fn write(&self, ending: &str, value: &impl Serialize) -> Outcome<()> {
-        if self.lock.is_none() {
-            return Ok(());
-        }
-        let fault = |e: std::io::Error| self.fault("write", e);
-        let text = serde_json::to_vec(value).map_err(|e| self.fault("write", e))?;
-        let fresh = self.file(&format!("{ending}.new"));
-        let mut options = OpenOptions::new();
-        options.create(true).write(true).truncate(true).mode(0o600);
-        let mut file = options.open(&fresh).map_err(fault)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(fault)?;
-        fs::rename(&fresh, self.file(ending)).map_err(fault)?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(fault)
-    }
-
-    /// Adds a line, durably.
-    fn append(&self, value: &impl Serialize) -> Outcome<()> {
-        let fault = |e: std::io::Error| self.fault("write", e);
-        let mut text = serde_json::to_vec(value).map_err(|e| self.fault("write", e))?;
-        text.push(b'\n');
-        let file = self.file("changes.jsonl");
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).append(true).mode(0o600).open(file).map_err(fault)?;
-        file.write_all(&text).and_then(|()| file.sync_data()).map_err(fault)
     }
 }

@@ -5,15 +5,13 @@
 //! cached (RFC 8901 section 6, RFC 6781 section 4.3.5.1). So data first, then keys, then DS, then
 //! name servers; and what the former provider needs goes last, in the same order.
 
-use super::keys;
+use super::facts::Fact;
 use super::look::OwnSets;
-use super::situation::{Fact, Situation};
+use super::situation::Situation;
 use super::tasks;
-use domain::base::Rtype;
 use segue_model::Sides;
 use segue_model::plan::SigningWish;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 /// Who does a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -218,7 +216,7 @@ impl Drafts<'_, '_> {
         self.blocked(|situation| {
             // Nothing is begun that cannot be ended.
             if situation.keyed() && !crossed {
-                let why = unkeyed(situation);
+                let why = situation.unkeyed();
                 if !why.is_empty() {
                     return why;
                 }
@@ -269,7 +267,7 @@ impl Drafts<'_, '_> {
         );
         let named = format!("the parent names the key of `{to}` beside that of `{from}`");
         self.add("keys", Who::Segue, done, what);
-        self.blocked(unkeyed);
+        self.blocked(|situation| situation.unkeyed());
         let ttls = self.situation.notes.ttls();
         let what = format!("every resolver knows the keys of both (TTL {} s)", ttls.keys);
         self.wait("keys_known", over, &[(Fact::Crossed, ttls.keys)], what);
@@ -380,42 +378,6 @@ impl Drafts<'_, '_> {
         }
         self.stages
     }
-}
-
-/// Says why a zone that is validated cannot go where it shall: the provider does not sign it, or
-/// one of them cannot show the other's keys.
-fn unkeyed(situation: &Situation<'_>) -> Vec<String> {
-    let seen = &situation.seen;
-    let to = &seen.plan.providers.get(seen.to).name;
-    let mut why = Vec::new();
-    let algorithms = |side| -> BTreeSet<u8> {
-        let keys = seen.signing(side, Rtype::DNSKEY);
-        keys.iter().filter_map(keys::tag).map(|(_, algorithm)| algorithm).collect()
-    };
-    let (theirs, ours) = (algorithms(seen.to.other()), algorithms(seen.to));
-    if !theirs.is_empty() && !ours.is_empty() && theirs != ours {
-        why.push(format!(
-            "`{to}` signs with algorithm {ours:?}, the other with {theirs:?}: a DS of each would \
-             want signatures of both (RFC 8901 section 5); let both sign with the same"
-        ));
-    }
-    if !seen.holds(Fact::Signed) {
-        why.push(format!("the zone is validated, and `{to}` does not sign it:"));
-        why.extend(tasks::signing(situation, seen.to, true));
-        why.push("or write `dnssec = \"unsign\"`: then it is not validated any more".to_owned());
-    }
-    for side in super::sides(seen.to) {
-        let provider = seen.plan.providers.get(side);
-        if !seen.takes_keys(side) {
-            why.push(format!(
-                "`{}` ({}) takes no keys of another signer: write `dnssec = \"unsign\"`, and sign \
-                 anew after the move",
-                provider.name,
-                provider.authority.kind()
-            ));
-        }
-    }
-    why
 }
 
 /// Says why a key must not be named by the parent yet.

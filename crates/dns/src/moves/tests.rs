@@ -1,9 +1,9 @@
 //! The merge of two providers' records, and the notes: both without a server.
 
+use super::facts::Fact;
 use super::look::MadeUp;
 use super::merge::{Base, Merge, Merging, parts};
 use super::notes::Notes;
-use super::situation::Fact;
 use super::{Wish, keys};
 use crate::message::Soa;
 use crate::sets::{Owner, RecordSet, SetKey, owner, parse_provider};
