@@ -138,7 +138,8 @@ impl<'t> Lexer<'t> {
     }
 
     fn skip_comment(&mut self) {
-        while !matches!(self.peek(), None | Some(b'\n' | b'\r')) {
+        // A carriage return alone ends a line, but no comment, as BIND has it.
+        while !matches!(self.peek(), None | Some(b'\n')) {
             self.at += 1;
         }
     }
