@@ -419,7 +419,9 @@ impl<'s, 't> Head<'s, 't> {
 
     fn rtype(&self) -> Result<Rtype, Wrong> {
         let text = self.word.text();
-        let known = (!self.word.quoted).then(|| Rtype::from_str(&text).ok()).flatten();
+        let generic = text.to_ascii_uppercase();
+        let written = generic.strip_prefix("TYPE").is_none_or(is_number);
+        let known = (!self.word.quoted && written).then(|| Rtype::from_str(&text).ok()).flatten();
         let rtype = known.ok_or_else(|| format!("`{text}` is no record type"))?;
         // OPT, and what RFC 6895 section 3.1 keeps for questions.
         if matches!(rtype.to_int(), 0 | 41 | 128..=255) {
@@ -439,5 +441,10 @@ fn class_of(token: &Token<'_>) -> Option<u16> {
         }
     }
     let text = token.text().to_ascii_uppercase();
-    text.strip_prefix("CLASS")?.parse().ok()
+    text.strip_prefix("CLASS").filter(|number| is_number(number))?.parse().ok()
+}
+
+/// Whether a type or class is numbered as RFC 3597 section 5 and BIND have it: five digits at most.
+fn is_number(text: &str) -> bool {
+    (1..=5).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_digit())
 }
