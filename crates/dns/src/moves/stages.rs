@@ -192,13 +192,11 @@ impl Drafts<'_, '_> {
         let done = self.holds(Fact::NoDs);
         self.add("no_ds", Who::Person, done, "the parent names no key of the zone any more");
         self.task(|_| tasks::no_ds(zone));
-        let ttl_s = self.situation.notes.ttls().ds;
-        self.wait(
-            "no_ds_known",
-            false,
-            &[(Fact::NoDs, ttl_s)],
-            format!("no resolver knows the DS any more (its TTL was {ttl_s} s)"),
-        );
+        // Who asked for the keys in the DS's last moment goes by them for their TTL.
+        let ttls = self.situation.notes.ttls();
+        let ttl_s = ttls.ds + ttls.keys;
+        let what = format!("no resolver goes by the DS any more (TTLs of DS and keys: {ttl_s} s)");
+        self.wait("no_ds_known", false, &[(Fact::NoDs, ttl_s)], what);
     }
 
     fn data(&mut self) {

@@ -20,17 +20,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Far longer than the TTLs of the lab add up to.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// TTL of the zone's NS set while it moves; it is 5 s before.
-const LOW_S: u32 = 2;
+/// TTL of everything in the zone, and of its NS set while it moves: every wait is paid for in
+/// time of the tests.
+const TTL_S: u32 = 3;
+const LOW_S: u32 = 1;
 
 /// A lab whose target has an empty zone.
 fn lab(source: (Kind, Signing), target: (Kind, Signing), glue: bool) -> DelegationLab {
     let mut wanted = Wanted::new(source, target);
     wanted.glue = glue;
-    wanted.source_zone = zone_text(&source_names(glue), "192.0.2.1");
+    wanted.parent_ttl = 2;
+    let text = zone_text(&source_names(glue), "192.0.2.1");
+    wanted.source_zone = text.replace("$TTL 5", "$TTL 3").replace(" 6000 5", " 6000 3");
     let [one, two] = target_names();
     wanted.target_zone = format!(
-        "$TTL 5\n@ SOA {one} hostmaster.example.test. 10 60 5 6000 5\n@ NS {one}\n@ NS {two}\n"
+        "$TTL 3\n@ SOA {one} hostmaster.example.test. 10 60 5 6000 3\n@ NS {one}\n@ NS {two}\n"
     );
     DelegationLab::start(&wanted)
 }

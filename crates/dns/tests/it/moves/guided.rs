@@ -1,7 +1,7 @@
 //! Moves from their first step to their last, and back.
 
 use super::visitors::Visitors;
-use super::{LOW_S, Operator, lab, plan};
+use super::{LOW_S, Operator, TTL_S, lab, plan};
 use crate::lab::parent::Delegation;
 use crate::lab::providers::{Kind, Signing};
 use crate::lab::{inside, set_of, source_names, target_names};
@@ -45,7 +45,7 @@ async fn there_and_back(source: (Kind, Signing), target: (Kind, Signing)) {
     operator.interrupted = false;
     operator.until(Wish::Forward, None).await;
     assert_eq!(lab.source.data("www.example.test", "A"), [EDITED_AT_TARGET]);
-    assert_eq!(lab.target.ttl("example.test", "NS"), 5);
+    assert_eq!(lab.target.ttl("example.test", "NS"), TTL_S);
     let found = lab.parent.delegation();
     assert_eq!(found.ns, set_of(&target_names()));
     assert_eq!(found.ds.len(), usize::from(signed));
@@ -65,7 +65,7 @@ async fn there_and_back(source: (Kind, Signing), target: (Kind, Signing)) {
     for name in source_names(!signed) {
         assert!(lab.source.data("example.test", "NS").contains(&name));
     }
-    assert_eq!(lab.source.ttl("example.test", "NS"), 5);
+    assert_eq!(lab.source.ttl("example.test", "NS"), TTL_S);
     let saw = visitors.end();
     println!("{saw:?}");
     assert!(saw.wrong.is_empty(), "{:#?}", saw.wrong);

@@ -1,6 +1,6 @@
 //! What a move does not do, and what it says instead.
 
-use super::{Operator, lab, plan};
+use super::{Operator, TTL_S, lab, plan};
 use crate::lab::providers::{Kind, Signing};
 use crate::lab::{inside, set_of, target_names};
 use segue_dns::moves::{Stage, Standing, State, Wish};
@@ -84,7 +84,7 @@ fn nobody_is_sent_to_a_server_that_the_file_does_not_name_or_that_is_down() {
             less.providers.target.servers.pop();
             let mut operator = Operator::new(&lab, less.clone());
             operator.until(Wish::Forward, Some("lowered_known")).await;
-            tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+            tokio::time::sleep(std::time::Duration::from_secs(4)).await;
             let (stage, why) = blocked(&operator.go(Wish::Forward).await);
             assert_eq!(stage, "names");
             assert!(why.contains("ns2.target.test") && why.contains("10.53.0.22"), "{why}");
@@ -113,7 +113,7 @@ fn a_move_turns_round_before_the_registrar_was_asked() {
         operator.until(Wish::Back, None).await;
         assert_eq!(lab.parent.delegation(), before);
         assert_eq!(lab.source.data("example.test", "DNSKEY").len(), 2);
-        assert_eq!(lab.source.ttl("example.test", "NS"), 5);
+        assert_eq!(lab.source.ttl("example.test", "NS"), TTL_S);
         assert_eq!(operator.asked, ["ds", "former_ds"]);
         let written = |name: &str| std::fs::read_to_string(Path::new(&operator.folder).join(name));
         let changes = written("example.test.changes.jsonl").unwrap();
@@ -133,7 +133,7 @@ fn who_only_looks_changes_nothing_and_leaves_nothing() {
         let standing = operator.go(Wish::Look).await;
         assert_eq!(standing.current().unwrap().name, "copy");
         assert!(lab.target.data("www.example.test", "A").is_empty());
-        assert_eq!(lab.source.ttl("example.test", "NS"), 5);
+        assert_eq!(lab.source.ttl("example.test", "NS"), TTL_S);
         assert!(!operator.folder.exists());
         assert_eq!(lab.parent.delegation().ns, set_of(&crate::lab::source_names(false)));
     });
