@@ -312,3 +312,23 @@ fn notes_of_another_move_and_a_way_back_from_nothing_are_refused() {
     assert!(fault.cause.contains("between other providers"), "{fault}");
     assert!(fault.hint.contains("example.test.*"), "{fault}");
 }
+
+#[test]
+fn a_change_is_written_behind_one_that_was_torn() {
+    let folder = tempfile::tempdir().unwrap();
+    let notes = Notes::open(folder.path(), &plan(), Wish::Forward).unwrap();
+    let change =
+        crate::change::Change { former: vec![www(1)], wanted: vec![www(2)], minimum: None };
+    notes.intend("copy", Side::Target, &change).unwrap();
+    let file = folder.path().join("example.test.changes.jsonl");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{whole}{{\"at_ms\":17")).unwrap();
+    notes.intend("copy", Side::Target, &change).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for line in [lines[0], lines[2]] {
+        let change: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(change["former"][0]["data"][0], "192.0.2.1");
+    }
+}

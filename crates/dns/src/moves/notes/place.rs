@@ -8,7 +8,7 @@ use segue_port::Outcome;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The files of one zone's notes.
@@ -80,14 +80,27 @@ impl Place {
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(fault)
     }
 
-    /// Adds a line, durably.
+    /// Adds a line, durably. One that a power cut tore is left alone on a line of its own.
     pub(super) fn append(&self, value: &impl Serialize) -> Outcome<()> {
         let fault = |e: std::io::Error| self.fault("write", e);
         let mut text = serde_json::to_vec(value).map_err(|e| self.fault("write", e))?;
         text.push(b'\n');
         let file = self.file("changes.jsonl");
         let mut options = OpenOptions::new();
-        let mut file = options.create(true).append(true).mode(0o600).open(file).map_err(fault)?;
-        file.write_all(&text).and_then(|()| file.sync_data()).map_err(fault)
+        options.create(true).read(true).append(true).mode(0o600);
+        let mut file = options.open(file).map_err(fault)?;
+        let length = file.metadata().map_err(fault)?.len();
+        let mut last = [b'\n'];
+        if length > 0 {
+            file.read_exact_at(&mut last, length - 1).map_err(fault)?;
+        }
+        if last != [b'\n'] {
+            text.insert(0, b'\n');
+        }
+        file.write_all(&text).and_then(|()| file.sync_data()).map_err(fault)?;
+        if length == 0 {
+            File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(fault)?;
+        }
+        Ok(())
     }
 }
