@@ -10,10 +10,11 @@ use std::path::Path;
 pub(super) struct Row {
     /// What is measured.
     pub(super) what: String,
-    /// `ratio` (ours to a peer's) or `bound` (ours alone).
+    /// `ratio` (ours to a peer's), `bound` (ours alone), `shown` (a ratio without a goal) or
+    /// `missing` (not measured).
     pub(super) kind: &'static str,
     /// Our value.
-    pub(super) ours: f64,
+    pub(super) ours: Option<f64>,
     /// The peer's value.
     pub(super) peer: Option<f64>,
     /// Who the peer is.
@@ -26,9 +27,12 @@ pub(super) struct Row {
     /// Ours divided by the peer's.
     pub(super) ratio: Option<f64>,
     /// The most that the ratio, or our value, may be.
-    pub(super) goal: f64,
+    pub(super) goal: Option<f64>,
     /// Whether it is.
     pub(super) pass: bool,
+    /// Why nothing was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) missing: Option<&'static str>,
 }
 
 impl Row {
@@ -45,15 +49,34 @@ impl Row {
         Self {
             what: what.into(),
             kind: "ratio",
-            ours,
+            ours: Some(ours),
             peer,
             peer_name: Some(peer_name),
             peer_missing: peer.is_none(),
             unit,
             ratio,
-            goal,
+            goal: Some(goal),
             pass: ratio.is_some_and(|r| r <= goal),
+            missing: None,
         }
+    }
+
+    /// Shows a peer's value beside ours: a time that the machine's other work decides.
+    pub(super) fn shown(
+        what: &str,
+        unit: &'static str,
+        ours: f64,
+        peer_name: &'static str,
+        peer: Option<f64>,
+    ) -> Self {
+        let row = Self::ratio(what, unit, ours, peer_name, peer, f64::INFINITY);
+        Self { kind: "shown", goal: None, pass: true, ..row }
+    }
+
+    /// Says that something is not measured, and why; it does not pass.
+    pub(super) fn missing(what: &str, unit: &'static str, goal: f64, why: &'static str) -> Self {
+        let row = Self::bound(what, unit, f64::INFINITY, goal);
+        Self { kind: "missing", ours: None, pass: false, missing: Some(why), ..row }
     }
 
     /// Compares with a bound.
@@ -61,14 +84,15 @@ impl Row {
         Self {
             what: what.into(),
             kind: "bound",
-            ours,
+            ours: Some(ours),
             peer: None,
             peer_name: None,
             peer_missing: false,
             unit,
             ratio: None,
-            goal,
+            goal: Some(goal),
             pass: ours <= goal,
+            missing: None,
         }
     }
 
@@ -93,21 +117,25 @@ pub(super) fn write(path: &Path, rows: &[Row]) -> Result<()> {
 /// Returns the rows as a table for people.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<46} {:>10} {:>10} {:>7} {:>6}  {}\n",
+        "{:<64} {:>10} {:>10} {:>7} {:>6}  {}\n",
         "what", "ours", "peer", "ratio", "goal", "pass"
     );
     for row in rows {
         let number = |n: Option<f64>| n.map_or_else(|| "-".to_owned(), |n| format!("{n:.2}"));
         let peer = if row.peer_missing { "missing".into() } else { number(row.peer) };
-        let pass = if row.pass { "yes" } else { "NO" };
+        let pass = match (row.missing, row.goal) {
+            (Some(why), _) => format!("NO: {why}"),
+            (None, None) => "shown".into(),
+            (None, Some(_)) => if row.pass { "yes" } else { "NO" }.into(),
+        };
         let what = format!("{} [{}]", row.name(), row.unit);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{what:<46} {:>10} {peer:>10} {:>7} {:>6}  {pass}",
-            number(Some(row.ours)),
+            "{what:<64} {:>10} {peer:>10} {:>7} {:>6}  {pass}",
+            number(row.ours),
             number(row.ratio),
-            number(Some(row.goal)),
+            number(row.goal),
         );
     }
     text
@@ -125,5 +153,13 @@ mod tests {
         assert!(missing.peer_missing && !missing.pass);
         assert!(!Row::bound("x", "requests", 1.0, 0.0).pass);
         assert!(table(&[missing]).contains("missing"));
+    }
+
+    #[test]
+    fn what_was_not_measured_does_not_pass_and_says_why() {
+        let row = Row::missing("x", "us", 1.0, "no such thing");
+        assert!(!row.pass && row.ours.is_none());
+        assert!(table(&[row]).contains("NO: no such thing"));
+        assert!(Row::shown("x", "us", 9.0, "peer", Some(1.0)).pass);
     }
 }

@@ -1,0 +1,167 @@
+//! The front beside nginx and HAProxy.
+//!
+//! The proxy under test has CPU 0 to itself; load and upstream share CPU 1. Rounds are
+//! interleaved, so that whatever else the machine does meets all alike. Counted is the
+//! processor time of all the proxy's threads, not throughput: it does not depend on how
+//! busy the other CPU is. Latency is that of an open loop at a fixed rate, measured from
+//! the moment a request should have been sent ([`pace`]); the percentiles of a closed loop
+//! leave out just the requests that a slow proxy kept from being sent.
+//!
+//! What the front cannot do yet is a row too, and does not pass.
+
+mod held;
+mod kinds;
+mod load;
+mod own;
+mod pace;
+mod peers;
+mod process;
+
+use super::Scratch;
+use super::result::Row;
+use anyhow::{Result, ensure};
+use kinds::{KINDS, Kind};
+use process::{Process, cpu_ns, installed};
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// Name of the host that every request asks for.
+const HOST: &str = "bench.example.test";
+
+/// Requests a second in the rows of latency: far below what any of the proxies carries.
+const PACE: u64 = 2_000;
+const PACE_ROUNDS: usize = 3;
+
+/// A plain request that waits may take so much memory, KiB.
+const HELD_KIB: f64 = 20.0;
+
+/// Runs everything and compares it with the goals.
+pub(super) fn run(target: &Path) -> Result<Vec<Row>> {
+    let binary = target.join("release/segue");
+    ensure!(binary.exists(), "`{}` is missing: cargo build --release", binary.display());
+    for program in ["wrk", "taskset", "prlimit", "nginx"] {
+        ensure!(installed(program), "`{program}` is needed: scripts/setup");
+    }
+    ensure!(std::thread::available_parallelism()?.get() > 1, "two processors are needed");
+    process::settle()?;
+    let scratch = Scratch::new(target, "front")?;
+    let folder = scratch.path();
+    let (upstream, _upstream) = peers::upstream(folder)?;
+    let front = own::Front::start(&binary, &folder.join("front"), upstream)?;
+    let mut subjects = vec![Subject { name: "front", process: front.process, at: front.listen }];
+    subjects.push(peers::nginx(folder, upstream)?);
+    if installed("haproxy") {
+        subjects.push(peers::haproxy(folder, upstream)?);
+    }
+    let mut rows = Vec::new();
+    for kind in KINDS {
+        rows.extend(measure(kind, &subjects)?);
+    }
+    rows.extend(latency(&subjects)?);
+    drop(subjects);
+    rows.push(held(&binary, &folder.join("held"), upstream)?);
+    Ok(rows)
+}
+
+/// A proxy under test.
+struct Subject {
+    name: &'static str,
+    process: Process,
+    at: SocketAddr,
+}
+
+/// Measures processor time a request of every proxy, in turns.
+fn measure(kind: &Kind, subjects: &[Subject]) -> Result<Vec<Row>> {
+    let what = format!("cpu per request, {}", kind.name);
+    if let Some(why) = kind.missing {
+        return Ok(vec![Row::missing(&what, "us", kind.goal, why)]);
+    }
+    for subject in subjects {
+        load::run(subject.at, kind, 1)?;
+    }
+    let mut rounds: Vec<Vec<f64>> = vec![Vec::new(); subjects.len()];
+    let mut failed = 0;
+    for round in 1..=kind.rounds {
+        let mut line = String::new();
+        for (subject, rounds) in subjects.iter().zip(&mut rounds) {
+            let before = subject.process.threads()?;
+            let load = load::run(subject.at, kind, kind.seconds)?;
+            let spent = cpu_ns(&before, &subject.process.threads()?);
+            ensure!(load.requests > 0, "{}: no request was answered", subject.name);
+            let us = spent as f64 / 1_000.0 / load.requests as f64;
+            if subject.name == "front" {
+                failed += load.failed;
+            }
+            line += &format!("  {} {us:.2}", subject.name);
+            rounds.push(us);
+        }
+        println!("{}, round {round}/{}: us/request{line}", kind.name, kind.rounds);
+    }
+    let medians: Vec<_> = rounds.into_iter().map(median).collect();
+    let of = |name| subjects.iter().position(|s| s.name == name).map(|at| medians[at]);
+    let ours = of("front").unwrap_or(f64::INFINITY);
+    let failures = format!("failed requests of the front, {}", kind.name);
+    Ok(vec![
+        Row::ratio(&what, "us", ours, "nginx", of("nginx"), kind.goal),
+        Row::ratio(&what, "us", ours, "haproxy", of("haproxy"), kind.goal),
+        Row::bound(&failures, "requests", failed as f64, 0.0),
+    ])
+}
+
+/// Measures latency at a fixed rate of every proxy, in turns.
+fn latency(subjects: &[Subject]) -> Result<Vec<Row>> {
+    let mut all: Vec<Vec<pace::Paced>> = subjects.iter().map(|_| Vec::new()).collect();
+    let mut failed = 0;
+    for round in 1..=PACE_ROUNDS {
+        let mut line = String::new();
+        for (subject, all) in subjects.iter().zip(&mut all) {
+            let paced = pace::run(subject.at, PACE)?;
+            if subject.name == "front" {
+                failed += paced.failed;
+            }
+            line += &format!("  {} {:.0}/{:.0}", subject.name, paced.at(0.5), paced.at(0.99));
+            all.push(paced);
+        }
+        println!("{PACE} requests/s, round {round}/{PACE_ROUNDS}: p50/p99 us{line}");
+    }
+    let at = |name, q| {
+        let rounds = subjects.iter().position(|s| s.name == name).map(|at| &all[at])?;
+        Some(median(rounds.iter().map(|paced| paced.at(q)).collect()))
+    };
+    let mut rows = Vec::new();
+    for (label, q) in [("p50", 0.5), ("p99", 0.99)] {
+        let what = format!("{label} at {PACE} requests/s, open loop");
+        let ours = at("front", q).unwrap_or(f64::INFINITY);
+        rows.push(Row::shown(&what, "us", ours, "nginx", at("nginx", q)));
+        rows.push(Row::shown(&what, "us", ours, "haproxy", at("haproxy", q)));
+    }
+    rows.push(Row::bound(
+        "failed requests of the front, open loop",
+        "requests",
+        failed as f64,
+        0.0,
+    ));
+    Ok(rows)
+}
+
+/// Measures what a request takes that waits.
+fn held(binary: &Path, folder: &Path, upstream: SocketAddr) -> Result<Row> {
+    let mut front = own::Front::start(binary, folder, upstream)?;
+    let kib = held::kib_a_request(&mut front)?;
+    Ok(Row::bound("memory of a plain held request", "KiB", kib, HELD_KIB))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_middle_round() {
+        assert!((median(vec![9.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+    }
+}
