@@ -30,6 +30,7 @@ pub(crate) struct Front {
     warned_s: AtomicU64,
     accepted: AtomicU64,
     connections: AtomicU64,
+    unclear: AtomicU64,
     tasks: TaskTracker,
 }
 
@@ -55,6 +56,7 @@ impl Front {
             warned_s: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            unclear: AtomicU64::new(0),
             tasks: TaskTracker::new(),
         }))
     }
@@ -135,6 +137,16 @@ impl Front {
     /// Returns client connections now open, and taken so far.
     pub(crate) fn connection_counts(&self) -> (u64, u64) {
         (self.connections.load(Ordering::Relaxed), self.accepted.load(Ordering::Relaxed))
+    }
+
+    /// Counts a request that was refused because its boundaries are not clear.
+    pub(crate) fn count_unclear(&self) {
+        self.unclear.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many requests were refused because their boundaries are not clear.
+    pub(crate) fn unclear(&self) -> u64 {
+        self.unclear.load(Ordering::Relaxed)
     }
 
     /// Returns whether a warning about a backend is due: at most one a second, so that a

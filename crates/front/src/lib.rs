@@ -6,8 +6,8 @@
 //! [`control`] socket. A front stands at every address that DNS names for the unit: in
 //! place of the site's server ([`segue_doors::takeover`]) or at an address of its own.
 //!
-//! A request's way: [`listen`] takes its connection, [`proxy`] finds its unit in
-//! [`routes`], the unit's [`gate`] lets it pass or holds it, [`upstream`] carries it to
+//! A request's way: [`listen`] takes its connection, [`wire`] sees where it begins and ends,
+//! [`proxy`] finds its unit in [`routes`], the unit's [`gate`] lets it pass or holds it, [`upstream`] carries it to
 //! the backend, [`stats`] counts it. A controller's request: [`desk`] checks who asks,
 //! changes the gate or the routes and has [`store`] write them down.
 //!
@@ -29,6 +29,7 @@ mod stats;
 mod store;
 mod timer;
 mod upstream;
+mod wire;
 
 pub use limits::Limits;
 pub use run::{FrontOptions, run, run_until};

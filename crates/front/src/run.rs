@@ -83,7 +83,7 @@ pub async fn run_until(
     tracing::info!(name = %options.name, listen = %options.listen, "front serves");
 
     let hurry = CancellationToken::new();
-    let serving = listen::serve(front.clone(), port, door.clone(), hurry.clone());
+    let serving = listen::accept(front.clone(), port, door.clone(), hurry.clone());
     let _accepting = AbortOnDropHandle::new(tokio::spawn(serving));
     let tasks = front.tasks();
     let ending = async {

@@ -181,6 +181,10 @@ pub struct Stats {
     pub windows: Sides<Vec<Window>>,
     /// Holds since the front started, and those it knew before; oldest first.
     pub holds: Vec<HoldRecord>,
+    /// Requests refused because they can be read in two ways: where they end, for whom they
+    /// are, or what they ask.
+    #[serde(default)]
+    pub unclear: u64,
     /// Client connections now open.
     pub connections: u64,
     /// Client connections taken so far.

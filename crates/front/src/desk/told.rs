@@ -53,6 +53,7 @@ impl Desk {
             stats.relayed = counts.relayed.totals();
         }
         if only.is_none() {
+            stats.unclear = self.front.unclear();
             stats.other = self.front.other_lane().totals();
         }
         stats

@@ -5,7 +5,9 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use hyper::body::Body;
 use segue_model::Side;
+use std::net::SocketAddr;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -17,7 +19,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub(super) const SIDE: HeaderName = HeaderName::from_static("x-segue-side");
 /// Names the front that the answer came through.
 pub(super) const FRONT: HeaderName = HeaderName::from_static("x-segue-front");
-/// Asks for a side, from loopback only.
+/// Asks for a side in the name of a run, from loopback only: `target run-1`.
 const TO: HeaderName = HeaderName::from_static("x-segue-to");
 /// Names the run whose probe asks. Nobody else knows the name, so that nobody else's
 /// requests count as the run's own.
@@ -114,12 +116,14 @@ pub(super) fn host(headers: &HeaderMap) -> &str {
     headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default()
 }
 
-/// Takes out the wish for a side. Counts for safe requests from loopback only.
+/// Takes out the wish for a side. It counts for safe requests from loopback that name the run
+/// that has the front: behind a local TLS terminator everybody comes from loopback.
 pub(super) fn take_wish(
     method: &Method,
     headers: &mut HeaderMap,
     seen: Seen,
     loopback: bool,
+    claimed_by: impl FnOnce(&[u8]) -> bool,
 ) -> Option<Side> {
     if !seen.any(Seen::TO) {
         return None;
@@ -128,11 +132,13 @@ pub(super) fn take_wish(
     if !loopback || !matches!(*method, Method::GET | Method::HEAD) {
         return None;
     }
-    match wish.as_bytes() {
-        b"source" => Some(Side::Source),
-        b"target" => Some(Side::Target),
-        _ => None,
-    }
+    let (side, run) = wish.to_str().ok()?.split_once(' ')?;
+    let side = match side {
+        "source" => Side::Source,
+        "target" => Side::Target,
+        _ => return None,
+    };
+    claimed_by(run.as_bytes()).then_some(side)
 }
 
 /// Takes out what a probe says of itself: the run it belongs to.
@@ -145,6 +151,7 @@ pub(super) fn for_backend(
     parts: &mut http::request::Parts,
     seen: Seen,
     conn: &Conn,
+    backend: SocketAddr,
 ) -> Result<(), Refusal> {
     let headers = &mut parts.headers;
     strip(headers, seen);
@@ -162,6 +169,9 @@ pub(super) fn for_backend(
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme().as_str()));
     if let Some(host) = headers.get(HOST).cloned() {
         headers.insert(FORWARDED_HOST, host);
+    } else if let Ok(host) = HeaderValue::from_str(&backend.to_string()) {
+        // HTTP/1.0 needs no host, what goes on does.
+        headers.insert(HOST, host);
     }
     let known = conn.peer_value();
     let chain = seen.any(Seen::FORWARDED_FOR).then(|| chain(headers, known)).flatten();
@@ -241,20 +251,23 @@ fn strip(headers: &mut HeaderMap, seen: Seen) {
     }
 }
 
-/// Returns the protocol that a request wants to change to.
-pub(super) fn wanted_upgrade(
-    method: &Method,
-    headers: &HeaderMap,
-    seen: Seen,
-) -> Option<HeaderValue> {
+/// Returns the protocol that a request wants to change to. HTTP/2 is none of them: within it
+/// requests would pass that no front sees, past every hold.
+pub(super) fn wanted_upgrade<B: Body>(request: &Request<B>, seen: Seen) -> Option<HeaderValue> {
     if !seen.any(Seen::UPGRADE) {
         return None;
     }
+    let headers = request.headers();
     let wanted = headers.get(UPGRADE)?;
+    let mut protocols = wanted.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    if protocols.any(|p| p.len() >= 2 && p[..2].eq_ignore_ascii_case(b"h2")) {
+        return None;
+    }
     let named = headers.get_all(CONNECTION).iter().any(|c| {
         c.as_bytes().split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
     });
-    (named && method == Method::GET).then(|| wanted.clone())
+    let bare = request.version() == Version::HTTP_11 && request.body().is_end_stream();
+    (named && bare && request.method() == Method::GET).then(|| wanted.clone())
 }
 
 /// Returns whether a backend closes the connection after its answer.
@@ -304,18 +317,40 @@ mod tests {
     }
 
     #[test]
-    fn honours_a_wish_only_for_reading_from_loopback() {
-        for (method, loopback, expected) in [
-            (Method::GET, true, Some(Side::Target)),
-            (Method::GET, false, None),
-            (Method::POST, true, None),
+    fn honours_a_wish_only_for_reading_from_loopback_in_the_name_of_the_run() {
+        for (method, loopback, wish, expected) in [
+            (Method::GET, true, "target run-1", Some(Side::Target)),
+            (Method::HEAD, true, "source run-1", Some(Side::Source)),
+            (Method::GET, false, "target run-1", None),
+            (Method::POST, true, "target run-1", None),
+            (Method::GET, true, "target", None),
+            (Method::GET, true, "target run-2", None),
+            (Method::GET, true, "elsewhere run-1", None),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(TO, HeaderValue::from_static("target"));
+            headers.insert(TO, HeaderValue::from_static(wish));
             let seen = Seen::of(&headers);
-            assert_eq!(take_wish(&method, &mut headers, seen, loopback), expected);
+            let claimed = |run: &[u8]| run == b"run-1";
+            let taken = take_wish(&method, &mut headers, seen, loopback, claimed);
+            assert_eq!(taken, expected, "{method} {wish}");
             assert!(headers.is_empty());
         }
+    }
+
+    #[test]
+    fn changes_to_a_protocol_only_where_nothing_of_http_is_left() {
+        let wanted = |method: &str, version, protocol: &'static str, body: &str| {
+            let request = Request::builder().method(method).version(version);
+            let request = request.header(CONNECTION, "Upgrade").header(UPGRADE, protocol);
+            let request = request.body(body.to_owned()).unwrap();
+            wanted_upgrade(&request, Seen::of(request.headers())).is_some()
+        };
+        assert!(wanted("GET", Version::HTTP_11, "websocket", ""));
+        assert!(!wanted("POST", Version::HTTP_11, "websocket", ""));
+        assert!(!wanted("GET", Version::HTTP_10, "websocket", ""));
+        assert!(!wanted("GET", Version::HTTP_11, "websocket", "body"));
+        assert!(!wanted("GET", Version::HTTP_11, "h2c", ""));
+        assert!(!wanted("GET", Version::HTTP_11, "websocket, H2C", ""));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::upstream::{Broken, Fate, Link, Outgoing, Pool, Unsent};
 use answer::{FromBackend, Pieces};
 use exchange::{Answer, Exchange};
 use headers::Seen;
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
@@ -47,36 +47,48 @@ enum Unwanted {
 /// Answers one request of a client. Never fails: what goes wrong is an answer too.
 pub(crate) async fn handle(
     conn: Arc<Conn>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
+    if let Some(refusal) = conn.told().refused(&request) {
+        return Ok(own::unclear(&conn, refusal));
+    }
+    let asks = conn.told().is_asked() && request.headers().contains_key(UPGRADE);
+    let response = answer(&conn, request).await;
+    if asks {
+        conn.told().decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+    }
+    Ok(response)
+}
+
+async fn answer(conn: &Arc<Conn>, mut request: Request<Incoming>) -> Response<Reply> {
     let began_us = clock::now_us();
     let seen = Seen::of(request.headers());
     if let Err((status, why)) = headers::check(&mut request, seen) {
-        return Ok(own::text(&conn, status, why));
+        return own::text(conn, status, why);
     }
     let probe = headers::take_probe(request.headers_mut(), seen)
         .is_some_and(|run| conn.front().is_claimed_by(run.as_bytes()));
     let site = conn.front().site(headers::host(request.headers()));
     let counts = site.as_ref().map(|site| site.counts.clone());
     let visit = |lane| Visit::begin(conn.clone(), lane, counts, began_us, probe);
-    let goal = match goal(&conn, site, &mut request, seen, began_us).await {
+    let goal = match goal(conn, site, &mut request, seen, began_us).await {
         Ok(goal) => goal,
-        Err(Unwanted::Gone) => return Ok(own::gone(&conn)),
-        Err(Unwanted::Held(turned, lane)) => return Ok(own::held(&conn, turned, visit(lane))),
+        Err(Unwanted::Gone) => return own::gone(conn),
+        Err(Unwanted::Held(turned, lane)) => return own::held(conn, turned, visit(lane)),
     };
     let side = goal.side;
     let mut visit = visit(goal.lane);
-    let outcome = match headers::wanted_upgrade(request.method(), request.headers(), seen) {
+    let outcome = match headers::wanted_upgrade(&request, seen) {
         // In a box, so that ordinary requests do not carry its room along.
         Some(protocol) => {
-            Box::pin(upgrade::forward(&conn, goal, request, seen, protocol, &mut visit)).await
+            Box::pin(upgrade::forward(conn, goal, request, seen, protocol, &mut visit)).await
         }
-        None => forward(&conn, goal, request, seen, &mut visit).await,
+        None => forward(conn, goal, request, seen, &mut visit).await,
     };
-    Ok(match outcome {
-        Ok((response, pieces)) => relay(&conn, side, response, pieces, visit),
-        Err(unanswered) => own::unanswered(&conn, side, &unanswered, visit),
-    })
+    match outcome {
+        Ok((response, pieces)) => relay(conn, side, response, pieces, visit),
+        Err(unanswered) => own::unanswered(conn, side, &unanswered, visit),
+    }
 }
 
 /// Finds where a request goes, and waits while its unit is held.
@@ -89,7 +101,9 @@ async fn goal(
 ) -> Result<Goal, Unwanted> {
     let front = conn.front();
     let method = request.method().clone();
-    let wish = headers::take_wish(&method, request.headers_mut(), seen, conn.is_loopback());
+    let claimed = |run: &[u8]| front.is_claimed_by(run);
+    let headers = request.headers_mut();
+    let wish = headers::take_wish(&method, headers, seen, conn.is_loopback(), claimed);
     let Some(site) = site else {
         let pool = front.default_pool().clone();
         return Ok(Goal { pool, side: front.side(), lane: Lane::Other, pass: None });
@@ -115,6 +129,8 @@ enum Unanswered {
     Refused(headers::Refusal),
     /// The backend failed.
     Broken(Broken),
+    /// The backend changes to a protocol that nobody asked for.
+    Unasked,
     /// The backend took too long.
     Late,
     /// The client did not send its whole body.
@@ -137,7 +153,8 @@ async fn forward(
     visit: &mut Visit,
 ) -> Result<(Response<Incoming>, Rest), Unanswered> {
     let (mut parts, body) = request.into_parts();
-    headers::for_backend(&mut parts, seen, conn).map_err(Unanswered::Refused)?;
+    let backend = goal.pool.address();
+    headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
     let limits = conn.front().limits();
     let (body, fate) = if body.is_end_stream() {
@@ -166,6 +183,9 @@ async fn forward(
     let (result, pass) =
         conn.timer().within(limits.answer, exchange).await.ok_or(Unanswered::Late)?;
     let Answer { response, link } = result.map_err(|broken| cause(broken, fate.as_ref()))?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Unanswered::Unasked);
+    }
     visit.answered(response.status());
     let link =
         (reusable && !headers::closes(response.version(), response.headers())).then_some(link);

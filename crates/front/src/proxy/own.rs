@@ -4,6 +4,7 @@ use super::visit::Visit;
 use super::{Conn, Reply, Unanswered, headers};
 use crate::gate::Turned;
 use crate::upstream::{Broken, Unsent};
+use crate::wire::Refusal;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
@@ -18,6 +19,13 @@ pub(super) fn text(conn: &Conn, status: StatusCode, why: &str) -> Response<Reply
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers::mark(headers, conn, None);
+    response
+}
+
+/// Refuses a request that can be read in two ways, and ends the connection.
+pub(super) fn unclear(conn: &Conn, refusal: Refusal) -> Response<Reply> {
+    let mut response = text(conn, refusal.status(), refusal.why());
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -49,6 +57,9 @@ pub(super) fn unanswered(
             (StatusCode::GATEWAY_TIMEOUT, "the site did not answer in time")
         }
         Unanswered::Broken(_) => (StatusCode::BAD_GATEWAY, "the site did not answer"),
+        Unanswered::Unasked => {
+            (StatusCode::BAD_GATEWAY, "the site changed to a protocol that nobody asked for")
+        }
         Unanswered::Unsent(Unsent::Slow) => {
             (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time")
         }

@@ -27,7 +27,8 @@ pub(super) async fn forward(
 ) -> Result<(Response<Incoming>, Rest), Unanswered> {
     let client = hyper::upgrade::on(&mut request);
     let (mut parts, _) = request.into_parts();
-    headers::for_backend(&mut parts, seen, conn).map_err(Unanswered::Refused)?;
+    let backend = goal.pool.address();
+    headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, protocol);

@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::socket::Shared;
 use crate::stats::{Answered, Counts};
 use crate::timer::Kept;
+use crate::wire::Told;
 use http::{HeaderValue, StatusCode};
 use segue_model::Side;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,6 +41,7 @@ pub(crate) struct Conn {
     client: u32,
     socket: Shared,
     timer: Kept,
+    told: Arc<Told>,
 }
 
 impl Conn {
@@ -50,6 +52,7 @@ impl Conn {
         peer: SocketAddr,
         hint: usize,
         socket: Shared,
+        told: Arc<Told>,
     ) -> Arc<Self> {
         let address = peer.ip().to_canonical();
         let text = address.to_string();
@@ -66,6 +69,7 @@ impl Conn {
             client,
             socket,
             timer: Kept::default(),
+            told,
         })
     }
 
@@ -93,6 +97,11 @@ impl Conn {
     /// Returns the timer of the connection.
     pub(crate) fn timer(&self) -> &Kept {
         &self.timer
+    }
+
+    /// Returns what the reading of the connection has to tell.
+    pub(super) fn told(&self) -> &Told {
+        &self.told
     }
 
     /// Returns whether the client closed its end while it waited. A request whose body

@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod control;
+mod corpus;
 mod golden;
 mod headers;
 mod hold;
 mod leaving;
+mod recorder;
 mod replay;
 mod restart;
+mod smuggling;
 mod streams;
 mod support;
 mod takeover;

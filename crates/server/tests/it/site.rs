@@ -159,8 +159,11 @@ impl Site {
                 let Habit { front, rate, both } = *habit.lock().unwrap();
                 let address = fronts.iter().find(|plan| plan.side == front).unwrap().listen;
                 number += 1;
-                let to =
-                    if both && number.is_multiple_of(2) { "X-Segue-To: source\r\n" } else { "" };
+                let to = if both && number.is_multiple_of(2) {
+                    "X-Segue-To: source run-1\r\n"
+                } else {
+                    ""
+                };
                 let head =
                     format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{to}\r\n");
                 let from = Ipv4Addr::new(127, 0, 9, 1 + (number % 13) as u8);

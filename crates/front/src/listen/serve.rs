@@ -1,0 +1,87 @@
+//! One client's connection from its first byte to its last.
+
+use crate::front::Front;
+use crate::proxy::{self, Conn, Scheme};
+use crate::socket::Shared;
+use crate::wire::{self, Told, Wire};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// The HTTP layer's buffer: the largest head, and room for what else comes with it.
+const BUFFER_MAX: usize = wire::HEAD_MAX + (8 << 10);
+
+/// What a client still sends after its request was refused is read and thrown away, so that
+/// the refusal reaches it: closing a socket with unread bytes takes back what was sent.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_MAX: usize = 256 << 10;
+
+/// Serves HTTP in clear.
+pub(super) async fn http(
+    front: Arc<Front>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    hurry: CancellationToken,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "client connection");
+    }
+    let (number, _open) = front.connection();
+    let socket = Shared::new(stream);
+    let limits = front.limits().clone();
+    let told = Arc::new(Told::default());
+    let conn = Conn::new(front.clone(), Scheme::Http, peer, number, socket.clone(), told.clone());
+    let timer = conn.timer().clone();
+    let service = service_fn(move |request| proxy::handle(conn.clone(), request));
+    let serving = http1::Builder::new()
+        .timer(timer)
+        .header_read_timeout(limits.head_read)
+        .max_buf_size(BUFFER_MAX)
+        // A head and a small body copied together go out sooner than as two pieces.
+        .writev(false)
+        .serve_connection(TokioIo::new(Wire::new(socket.clone(), told.clone())), service)
+        .with_upgrades();
+    let mut serving = pin!(serving);
+    let mut asked = pin!(hurry.cancelled());
+    let (mut listens, mut hurries) = (false, false);
+    let served = poll_fn(|cx| {
+        // Registered once, the token wakes this task by itself; it is looked at again
+        // only when the front closes, which it does before it hurries anybody.
+        if !hurries && (!listens || front.is_closing()) {
+            listens = true;
+            hurries = asked.as_mut().poll(cx).is_ready();
+            if hurries {
+                serving.as_mut().graceful_shutdown();
+            }
+        }
+        serving.as_mut().poll(cx)
+    })
+    .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "client connection ended");
+    }
+    if let Some(refusal) = told.refusal() {
+        front.count_unclear();
+        tracing::debug!(%peer, why = refusal.why(), "request refused");
+        // In a box, so that ordinary connections do not carry its room along.
+        let _ = tokio::time::timeout(LINGER, Box::pin(linger(socket))).await;
+    }
+}
+
+async fn linger(mut socket: Shared) {
+    let (mut room, mut read) = (vec![0; 8 << 10], 0);
+    while read < LINGER_MAX {
+        match socket.read(&mut room).await {
+            Ok(more) if more > 0 => read += more,
+            _ => return,
+        }
+    }
+}
