@@ -292,18 +292,24 @@ pub(crate) enum WaveCommand {
     },
 }
 
-/// Flags of `segue front`.
+/// Flags of `segue front`: a file with all that a front has to know, as the controller writes
+/// it, or what a front at one port for HTTP needs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FrontArgs {
+    /// File with the front's options in JSON; nothing else is said then
+    #[arg(long, conflicts_with_all = [
+        "name", "side", "listen", "take_over", "egress", "control", "state", "default_backend",
+    ])]
+    pub(crate) options: Option<PathBuf>,
     /// Its name
-    #[arg(long)]
-    pub(crate) name: String,
+    #[arg(long, required_unless_present = "options")]
+    pub(crate) name: Option<String>,
     /// On whose address it stands: source or target
-    #[arg(long)]
-    pub(crate) side: String,
+    #[arg(long, required_unless_present = "options")]
+    pub(crate) side: Option<String>,
     /// Address to serve
-    #[arg(long)]
-    pub(crate) listen: SocketAddr,
+    #[arg(long, required_unless_present = "options")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Take the port over from the live server that listens there
     #[arg(long)]
     pub(crate) take_over: bool,
@@ -311,12 +317,12 @@ pub(crate) struct FrontArgs {
     #[arg(long)]
     pub(crate) egress: Option<IpAddr>,
     /// Control socket
-    #[arg(long)]
-    pub(crate) control: PathBuf,
+    #[arg(long, required_unless_present = "options")]
+    pub(crate) control: Option<PathBuf>,
     /// File that keeps the last routes
-    #[arg(long)]
-    pub(crate) state: PathBuf,
+    #[arg(long, required_unless_present = "options")]
+    pub(crate) state: Option<PathBuf>,
     /// Where requests for hosts outside the plan go
-    #[arg(long)]
-    pub(crate) default_backend: SocketAddr,
+    #[arg(long, required_unless_present = "options")]
+    pub(crate) default_backend: Option<SocketAddr>,
 }

@@ -1,8 +1,9 @@
 //! What all parts of a running front share.
 
-use crate::FrontOptions;
 use crate::clock;
+use crate::entrance::Entrance;
 use crate::limits::Limits;
+use crate::options::FrontOptions;
 use crate::routes::{Routes, Site};
 use crate::stats::{Counts, Lane};
 use crate::upstream::Pool;
@@ -20,7 +21,7 @@ pub(crate) struct Front {
     options: FrontOptions,
     limits: Arc<Limits>,
     routes: ArcSwap<Routes>,
-    default: Arc<Pool>,
+    entrances: Vec<Arc<Entrance>>,
     counts: Counts,
     other: Lane,
     name: HeaderValue,
@@ -42,12 +43,12 @@ impl Front {
                 .hint("use letters, digits and hyphens")
         })?;
         let limits = Arc::new(limits);
-        let default = Pool::new(options.default_backend, options.egress, limits.clone());
+        let entrances = entrances(&options, &limits);
         Ok(Arc::new(Self {
             options,
             limits,
             routes: ArcSwap::from_pointee(Routes::default()),
-            default: Arc::new(default),
+            entrances,
             counts: Counts::new(),
             other: Lane::new(),
             name,
@@ -91,9 +92,9 @@ impl Front {
         self.routes.store(Arc::new(routes));
     }
 
-    /// Returns the backend for hosts that belong to no unit.
-    pub(crate) fn default_pool(&self) -> &Arc<Pool> {
-        &self.default
+    /// Returns what connections of each port have in common, in the order of the options.
+    pub(crate) fn entrances(&self) -> &[Arc<Entrance>] {
+        &self.entrances
     }
 
     /// Builds the connections to a backend.
@@ -166,7 +167,9 @@ impl Front {
     pub(crate) fn tick(&self) {
         self.counts.tick();
         self.other.tick();
-        self.default.reap();
+        for entrance in &self.entrances {
+            entrance.default_pool().reap();
+        }
         // A unit's counters are those of each of its sites and hosts: its second ends once.
         let mut ticked = HashSet::new();
         for site in self.routes.load().sites() {
@@ -177,6 +180,21 @@ impl Front {
             site.backends.target.reap();
         }
     }
+}
+
+/// Builds the entrance of every port; ports with one backend share its connections.
+fn entrances(options: &FrontOptions, limits: &Arc<Limits>) -> Vec<Arc<Entrance>> {
+    let mut all: Vec<Arc<Entrance>> = Vec::new();
+    for port in &options.ports {
+        let address = port.default_backend;
+        let mut known = all.iter().map(|other| other.default_pool());
+        let pool = match known.find(|pool| pool.address() == address) {
+            Some(pool) => pool.clone(),
+            None => Arc::new(Pool::new(address, options.egress, limits.clone())),
+        };
+        all.push(Entrance::new(port.clone(), pool));
+    }
+    all
 }
 
 /// A client connection that counts as open.

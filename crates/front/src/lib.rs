@@ -6,10 +6,11 @@
 //! [`control`] socket. A front stands at every address that DNS names for the unit: in
 //! place of the site's server ([`segue_doors::takeover`]) or at an address of its own.
 //!
-//! A request's way: [`listen`] takes its connection, [`wire`] sees where it begins and ends,
-//! [`proxy`] finds its unit in [`routes`], the unit's [`gate`] lets it pass or holds it, [`upstream`] carries it to
-//! the backend, [`stats`] counts it. A controller's request: [`desk`] checks who asks,
-//! changes the gate or the routes and has [`store`] write them down.
+//! A request's way: [`listen`] takes its connection at one of the front's ports, [`wire`] sees
+//! where it begins and ends, [`proxy`] finds its unit in [`routes`], the unit's [`gate`] lets it
+//! pass or holds it, [`upstream`] carries it to the backend, [`stats`] counts it. A controller's
+//! request: [`desk`] checks who asks, changes the gate or the routes and has [`store`] write
+//! them down.
 //!
 //! **Invariant.** A request is either answered by a backend, exactly once, or by the
 //! front with a 4xx or 5xx; none is sent twice unless it is safe to.
@@ -17,10 +18,12 @@
 mod clock;
 pub mod control;
 mod desk;
+mod entrance;
 mod front;
 mod gate;
 mod limits;
 mod listen;
+mod options;
 mod proxy;
 mod routes;
 mod run;
@@ -32,5 +35,6 @@ mod upstream;
 mod wire;
 
 pub use limits::Limits;
-pub use run::{FrontOptions, run, run_until};
+pub use options::{FrontOptions, PortOptions};
+pub use run::{run, run_until};
 pub use store::has_route;

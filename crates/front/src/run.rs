@@ -3,12 +3,11 @@
 use crate::desk::{self, ControlSocket, Desk};
 use crate::front::Front;
 use crate::limits::Limits;
-use crate::listen::{self, Door, Port};
+use crate::listen::{self, Door};
+use crate::options::FrontOptions;
 use crate::store::Store;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use segue_model::{Fault, FaultKind, Side};
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use segue_model::{Fault, FaultKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,34 +19,13 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 /// on an idle connection still get an answer for this long.
 const LAST_REQUESTS: Duration = Duration::from_millis(1_000);
 
-/// What a front is told at its start.
-#[derive(Debug, Clone)]
-pub struct FrontOptions {
-    /// Its name, as answers carry it.
-    pub name: String,
-    /// The side at whose address it stands.
-    pub side: Side,
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Whether a live server listens there, whose port it takes over.
-    pub take_over: bool,
-    /// Where its own connections come from; needed for a takeover.
-    pub egress: Option<IpAddr>,
-    /// Path of the control socket.
-    pub control: PathBuf,
-    /// Path of the state file.
-    pub state: PathBuf,
-    /// Where requests for hosts go that belong to no unit.
-    pub default_backend: SocketAddr,
-}
-
 /// Serves until SIGTERM, SIGINT or a bypass, then finishes what runs. Needs a tokio
 /// runtime with time and I/O.
 ///
 /// # Errors
-/// `SG0120` if the state file cannot be read, `SG0121` if the address cannot be listened
-/// at, `SG0122` if the control socket cannot be opened, `SG013x` if the port cannot be
-/// taken over. In each case nothing was changed.
+/// `SG0120` if the state file cannot be read, `SG0121` if an address cannot be listened
+/// at, `SG0122` if the control socket cannot be opened, `SG013x` if a port cannot be
+/// taken over. In each case nothing was changed: ports are opened all or none.
 pub async fn run(options: FrontOptions) -> Result<(), Fault> {
     let asked = |kind| {
         signal(kind)
@@ -78,14 +56,20 @@ pub async fn run_until(
     let desk = Arc::new(Desk::restore(front.clone(), door.clone(), store)?);
     desk.publish().await;
     let control = ControlSocket::open(&front.options().control).await?;
-    let port = Port::open(front.options())?;
-    let options = front.options();
-    tracing::info!(name = %options.name, listen = %options.listen, "front serves");
-
-    let hurry = CancellationToken::new();
-    let serving = listen::accept(front.clone(), port, door.clone(), hurry.clone());
+    let (hurry, tasks) = (CancellationToken::new(), front.tasks());
+    let ports = match listen::open(&front, &hurry).await {
+        Ok(ports) => ports,
+        Err(fault) => {
+            terminate(tasks, &hurry, finish).await;
+            return Err(fault);
+        }
+    };
+    for port in &front.options().ports {
+        let (name, kind, listen) = (&front.options().name, port.kind, port.listen);
+        tracing::info!(%name, %kind, %listen, "front serves");
+    }
+    let serving = listen::serve(front.clone(), ports, door.clone(), hurry.clone());
     let _accepting = AbortOnDropHandle::new(tokio::spawn(serving));
-    let tasks = front.tasks();
     let ending = async {
         tokio::select! {
             () = end => {

@@ -1,12 +1,12 @@
 //! The last routes and holds on disk: what a front knows after a restart.
 
 use crate::control::{HoldId, SiteRoute};
+use crate::options::replace;
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Form of the state file.
@@ -138,17 +138,4 @@ impl Store {
             "make room and rights on the disk of the state file; never delete it during a cutover",
         )
     }
-}
-
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".next");
-    let next = folder.join(name);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&next, path)?;
-    File::open(folder)?.sync_all()
 }

@@ -12,9 +12,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod front;
 mod moves;
 mod zone;
 
+pub use front::{FrontPlan, PortKind, PortPlan};
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
 pub use zone::{
     AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, TsigKey, ZoneGuard, ZonePlan,
@@ -72,7 +74,7 @@ impl UnitPlan {
     /// if it needs one: behind a port that was taken over, any other leads to the front.
     pub fn egress_to(&self, side: Side, server: SocketAddr) -> Option<IpAddr> {
         let here = || self.fronts.iter().filter(|front| front.side == side);
-        here().find(|front| front.listen == server).or_else(|| here().next())?.egress
+        here().find(|front| front.listens_at(server)).or_else(|| here().next())?.egress
     }
 
     /// Returns what tells each database from the others of the unit: its schema, with the
@@ -126,25 +128,6 @@ pub struct Backend {
     pub access_log: Option<PathBuf>,
     /// Most requests the front sends it at once when a hold is released.
     pub concurrency: usize,
-}
-
-/// A front to run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontPlan {
-    /// Its name: `source` or `target` as a rule.
-    pub name: String,
-    /// On whose address it stands.
-    pub side: Side,
-    /// The address that DNS names (or will name), with port.
-    pub listen: SocketAddr,
-    /// Whether a live server listens there and the port is taken over from it.
-    pub take_over: bool,
-    /// Address its own connections to that live server come from.
-    pub egress: Option<IpAddr>,
-    /// Its control socket.
-    pub control: PathBuf,
-    /// Where it keeps its last routes.
-    pub state: PathBuf,
 }
 
 /// A database and the two servers that hold it.

@@ -1,5 +1,6 @@
 //! From text to plan.
 
+mod fronts;
 mod gates;
 mod measures;
 mod moves;
@@ -9,13 +10,13 @@ pub use moves::read_moves;
 
 use crate::check::without_web_server;
 use crate::file::{
-    BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, GateFile, PlanFile,
-    PolicyFile, ProbeFile, RehearsalSiteFile, ServerFile, SideFile, TriggerFile,
+    BackendFile, BackendsFile, CommandsFile, DatabaseFile, GateFile, PlanFile, PolicyFile,
+    ProbeFile, RehearsalSiteFile, ServerFile, SideFile, TriggerFile,
 };
 use crate::{PlanError, Problem, check, defaults};
 use segue_model::plan::{
-    Backend, DatabasePlan, DatabaseServer, FrontPlan, Plan, Policy, ProbePlan, SecretRef, SitePlan,
-    TreePlan, UnitPlan, WorkerCommands, WorkerPlan,
+    Backend, DatabasePlan, DatabaseServer, Plan, Policy, ProbePlan, SecretRef, SitePlan, TreePlan,
+    UnitPlan, WorkerCommands, WorkerPlan,
 };
 use segue_model::{Side, Sides, UnitName};
 use std::sync::Arc;
@@ -69,7 +70,7 @@ pub(crate) fn plan(file: PlanFile, common: Option<&Common>, problems: &mut Vec<P
             .collect(),
         requests_per_day: file.unit.requests_per_day,
         created: file.unit.created,
-        fronts: file.front.into_iter().map(front).collect(),
+        fronts: file.front.into_iter().map(|front| fronts::front(front, problems)).collect(),
         databases: file.database.map(database).into_iter().collect(),
         trees: file
             .tree
@@ -174,18 +175,6 @@ fn backend(file: BackendFile) -> Backend {
         health_path: file.health_path,
         access_log: file.access_log,
         concurrency: file.concurrency,
-    }
-}
-
-fn front(file: FrontFile) -> FrontPlan {
-    FrontPlan {
-        name: file.name,
-        side: side(file.side),
-        listen: file.listen,
-        take_over: file.take_over,
-        egress: file.egress,
-        control: file.control,
-        state: file.state,
     }
 }
 

@@ -263,11 +263,17 @@ fn probes(plan: &Plan, run: &RunId) -> Vec<Arc<HttpProbe>> {
     for site in &unit.sites {
         let (Some(probe), Some(host)) = (&site.probe, site.hosts.first()) else { continue };
         let name = labelled("probe", unit.site_label(site).as_deref());
-        for front in &unit.fronts {
+        let ports = unit.fronts.iter().flat_map(|front| front.web().map(move |p| (front, p)));
+        for (front, port) in ports {
+            // What tells its ports apart stands in the name only where there are several.
+            let at = match front.ports.len() {
+                1 => front.name.clone(),
+                _ => format!("{}@{}", front.name, port.listen),
+            };
             all.extend(kinds.map(|(connection, kind)| {
                 HttpProbe::new(ProbeSettings {
-                    name: format!("{name}:{}:{kind}", front.name),
-                    address: front.listen,
+                    name: format!("{name}:{at}:{kind}"),
+                    address: port.listen,
                     host: host.clone(),
                     path: probe.path.clone(),
                     marker: probe.marker.clone(),

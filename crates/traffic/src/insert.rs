@@ -5,8 +5,9 @@ use crate::link::{Link, unexpected};
 use crate::turns::turn;
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use segue_front::control::{Hello, Reply, Request, SiteRoute};
-use segue_model::plan::SitePlan;
+use segue_front::FrontOptions;
+use segue_front::control::{Hello, PortStatus, Reply, Request, SiteRoute};
+use segue_model::plan::{FrontPlan, PortPlan, SitePlan};
 use segue_model::{EffectLeft, Fault, FaultKind, Side, Sides};
 use segue_port::{Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
@@ -29,7 +30,14 @@ impl Fronts {
         let began = Instant::now();
         loop {
             match link.hello().await {
-                Ok(hello) if hello.listening => return Ok(false),
+                Ok(hello) if hello.listening => match others_ports(&link.plan, &hello) {
+                    None => return Ok(false),
+                    Some(cause) => {
+                        let op = format!("use front `{}`", link.plan.name);
+                        return Err(Fault::new("SG0162", FaultKind::Conflict, op, cause)
+                            .hint(ANOTHERS_PORTS));
+                    }
+                },
                 Ok(_) if began.elapsed() > START_LIMIT => {
                     let op = format!("start front `{}`", link.plan.name);
                     let cause = "its former process still finishes open connections";
@@ -45,25 +53,11 @@ impl Fronts {
     /// Starts a front's process, detached from this one, and waits until it answers.
     async fn start(&self, link: &Link) -> Outcome<()> {
         let plan = &link.plan;
-        // What belongs to no unit goes on to the server whose place the front takes.
-        let servers = || self.settings.unit.backends(plan.side);
-        let default = servers().find(|server| server.address == plan.listen);
-        let default = default.or_else(|| servers().next()).ok_or_else(|| self.without_site())?;
-        let mut args = vec![
-            "front".to_owned(),
-            format!("--name={}", plan.name),
-            format!("--side={}", plan.side),
-            format!("--listen={}", plan.listen),
-            format!("--control={}", plan.control.display()),
-            format!("--state={}", plan.state.display()),
-            format!("--default-backend={}", default.address),
-        ];
-        if plan.take_over {
-            args.push("--take-over".into());
-        }
-        if let Some(egress) = plan.egress {
-            args.push(format!("--egress={egress}"));
-        }
+        let server = self.settings.unit.backends(plan.side).next();
+        let server = server.ok_or_else(|| self.without_site())?.address;
+        let options = FrontOptions::beside(&plan.state);
+        FrontOptions::of(plan, server).write(&options)?;
+        let args = ["front".to_owned(), format!("--options={}", options.display())];
         let log = plan.state.with_extension("log");
         segue_doors::detached::spawn(&self.settings.program, &args, &log).map_err(|e| {
             Fault::new("SG0151", FaultKind::Invalid, format!("start front `{}`", plan.name), e)
@@ -119,18 +113,42 @@ impl Fronts {
         };
         match link.change(&run, epoch, route).await? {
             Reply::Done { .. } => {
-                Ok(json!({ "listen": link.plan.listen.to_string(), "started": started }))
+                let listen: Vec<_> =
+                    link.plan.ports.iter().map(|port| port.listen.to_string()).collect();
+                Ok(json!({ "listen": listen, "started": started }))
             }
             other => Err(unexpected("route", &link.plan.name, &other)),
         }
     }
 
-    fn in_place(&self, hello: &Hello, call: &Call) -> bool {
+    fn in_place(&self, plan: &FrontPlan, hello: &Hello, call: &Call) -> bool {
         hello.listening
             && hello.claim.as_ref() == Some(&call.authority.run)
             && hello.unit(&self.settings.unit.name).is_some()
+            && others_ports(plan, hello).is_none()
     }
 }
+
+/// Says what is wrong if a running front serves other ports than the plan names. Its ports are
+/// its own from start to end: the plan that started it said them.
+pub(crate) fn others_ports(plan: &FrontPlan, hello: &Hello) -> Option<String> {
+    let port =
+        |p: &PortStatus| PortPlan { kind: p.kind, listen: p.listen, take_over: p.taken_over };
+    let there: Vec<PortPlan> = hello.ports.iter().map(port).collect();
+    let same = there.len() == plan.ports.len() && plan.ports.iter().all(|p| there.contains(p));
+    let named = |ports: &[PortPlan]| {
+        let one = |port: &PortPlan| {
+            let how = if port.take_over { ", taken over" } else { "" };
+            format!("{} ({}{how})", port.listen, port.kind)
+        };
+        ports.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    (!same).then(|| format!("it serves {}; the plan says {}", named(&there), named(&plan.ports)))
+}
+
+/// What to do about a front with other ports.
+pub(crate) const ANOTHERS_PORTS: &str = "write the ports that it serves, or end it: it starts \
+                                         anew with those of the plan";
 
 struct Insert {
     fronts: Arc<Fronts>,
@@ -144,8 +162,12 @@ impl Effect for Insert {
             .links
             .iter()
             .map(|link| {
-                let how = if link.plan.take_over { "takes the live port over" } else { "serves" };
-                format!("front `{}` {how} {}", link.plan.name, link.plan.listen)
+                let port = |port: &PortPlan| {
+                    let how = if port.take_over { "takes the live port over" } else { "serves" };
+                    format!("{how} {}", port.listen)
+                };
+                let ports: Vec<_> = link.plan.ports.iter().map(port).collect();
+                format!("front `{}` {}", link.plan.name, ports.join(", "))
             })
             .collect();
         lines.join("; ")
@@ -169,9 +191,9 @@ impl Effect for Insert {
 
     async fn observe(&self, call: &Call) -> Outcome<Observed> {
         let hellos = self.fronts.hellos().await;
-        let placed = hellos
-            .iter()
-            .all(|(_, hello)| hello.as_ref().is_ok_and(|hello| self.fronts.in_place(hello, call)));
+        let placed = hellos.iter().all(|(link, hello)| {
+            hello.as_ref().is_ok_and(|hello| self.fronts.in_place(&link.plan, hello, call))
+        });
         Ok(if placed { Observed::Applied(json!({})) } else { Observed::NotApplied })
     }
 

@@ -1,9 +1,10 @@
 //! Checks before fronts are inserted; changes nothing.
 
 use crate::fronts::Fronts;
+use crate::insert::{ANOTHERS_PORTS, others_ports};
 use crate::turns::turn;
 use segue_model::Finding;
-use segue_model::plan::FrontPlan;
+use segue_model::plan::{FrontPlan, PortPlan};
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -29,15 +30,20 @@ impl Fronts {
             findings.extend(egress(plan));
             match link.hello().await {
                 Ok(hello) => {
-                    if let Some(run) = hello.claim.filter(|run| *run != self.settings.run) {
+                    if let Some(run) = hello.claim.as_ref().filter(|run| **run != self.settings.run)
+                    {
                         findings.push(Finding::refuse(
                             "SG0157",
                             format!("front `{}` belongs to run {run}", plan.name),
                             "end that run, or end that front, or name another control socket",
                         ));
                     }
+                    findings.extend(others_ports(plan, &hello).map(|cause| {
+                        let text = format!("front `{}` runs already: {cause}", plan.name);
+                        Finding::refuse("SG0162", text, ANOTHERS_PORTS)
+                    }));
                 }
-                Err(_) => findings.extend(address(plan)),
+                Err(_) => findings.extend(plan.ports.iter().filter_map(|port| address(plan, port))),
             }
         }
         findings
@@ -84,25 +90,22 @@ fn egress(plan: &FrontPlan) -> Option<Finding> {
 }
 
 /// A port to be taken over must have a server; any other must be free.
-fn address(plan: &FrontPlan) -> Option<Finding> {
-    let bound = TcpListener::bind(plan.listen);
-    match (bound, plan.take_over) {
+fn address(plan: &FrontPlan, port: &PortPlan) -> Option<Finding> {
+    let (name, listen) = (&plan.name, port.listen);
+    match (TcpListener::bind(listen), port.take_over) {
         (Ok(_), true) => Some(Finding::refuse(
             "SG0158",
-            format!(
-                "front `{}` shall take {} over, but no server listens there",
-                plan.name, plan.listen
-            ),
+            format!("front `{name}` shall take {listen} over, but no server listens there"),
             "start the site's web server, or set take_over = false",
         )),
         (Err(e), false) => Some(Finding::refuse(
             "SG0159",
-            format!("front `{}` cannot listen on {}: {e}", plan.name, plan.listen),
+            format!("front `{name}` cannot listen on {listen}: {e}"),
             "free the address, or set take_over = true if the site's own server listens there",
         )),
         (Err(e), true) if e.kind() != std::io::ErrorKind::AddrInUse => Some(Finding::refuse(
             "SG0159",
-            format!("front `{}` cannot listen on {}: {e}", plan.name, plan.listen),
+            format!("front `{name}` cannot listen on {listen}: {e}"),
             "run Segue as the user who may bind this address",
         )),
         _ => None,

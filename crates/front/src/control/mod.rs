@@ -20,7 +20,9 @@ pub(crate) use client::LINE_MAX;
 mod report;
 
 pub use client::Client;
-pub use report::{Hello, HoldRecord, HoldStatus, Running, Stats, Totals, UnitStatus, Window};
+pub use report::{
+    Hello, HoldRecord, HoldStatus, PortStatus, Running, Stats, Totals, UnitStatus, Window,
+};
 
 use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};

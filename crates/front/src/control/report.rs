@@ -1,6 +1,7 @@
 //! What a front tells about itself. Times are milliseconds of the boot clock.
 
 use super::{HoldId, SiteRoute};
+use segue_model::plan::PortKind;
 use segue_model::{Epoch, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -17,12 +18,10 @@ pub struct Hello {
     pub pid: u32,
     /// Version of the program.
     pub version: String,
-    /// The address it serves.
-    pub listen: SocketAddr,
-    /// Whether it takes new connections; false from bypass on.
+    /// The ports it serves.
+    pub ports: Vec<PortStatus>,
+    /// Whether it takes new connections; false from bypass on, at all ports alike.
     pub listening: bool,
-    /// Whether it stands before a live server on the same port.
-    pub taken_over: bool,
     /// The run that claimed it.
     pub claim: Option<RunId>,
     /// Highest epoch seen since the claim.
@@ -42,6 +41,17 @@ impl Hello {
     pub fn unit(&self, name: &UnitName) -> Option<&UnitStatus> {
         self.units.iter().find(|u| &u.unit == name)
     }
+}
+
+/// A port of a front.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// What clients speak there.
+    pub kind: PortKind,
+    /// Its address.
+    pub listen: SocketAddr,
+    /// Whether it stands before a live server on the same port.
+    pub taken_over: bool,
 }
 
 /// A unit as a front knows it.

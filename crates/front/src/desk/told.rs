@@ -2,7 +2,8 @@
 
 use super::{Books, Desk};
 use crate::clock;
-use crate::control::{Hello, Stats, UnitStatus};
+use crate::control::{Hello, PortStatus, Stats, UnitStatus};
+use crate::options::PortOptions;
 use segue_model::{Sides, UnitName};
 
 impl Desk {
@@ -15,9 +16,8 @@ impl Desk {
             side: options.side,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            listen: options.listen,
+            ports: options.ports.iter().map(port).collect(),
             listening: self.door.is_open(),
-            taken_over: options.take_over,
             claim: books.saved.claim.clone(),
             epoch: books.saved.epoch,
             generation: books.saved.generation,
@@ -58,6 +58,11 @@ impl Desk {
         }
         stats
     }
+}
+
+fn port(options: &PortOptions) -> PortStatus {
+    let PortOptions { kind, listen, take_over, default_backend: _ } = options;
+    PortStatus { kind: *kind, listen: *listen, taken_over: *take_over }
 }
 
 impl Books {

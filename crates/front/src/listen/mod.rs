@@ -1,22 +1,17 @@
-//! The listening socket: takes connections, and at the end leaves without losing one.
+//! The listening sockets: opened all or none, and left all together.
 
 mod accept;
 mod serve;
 
-pub(crate) use accept::accept;
+pub(crate) use accept::Port;
 
-use crate::FrontOptions;
-use segue_doors::takeover;
-use segue_model::{Fault, FaultKind};
-use std::io;
-use std::net::SocketAddr;
-use tokio::net::{TcpListener, TcpSocket};
+use crate::front::Front;
+use futures_util::future::join_all;
+use segue_model::Fault;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
-
-/// The way to tell the listening socket to close, and to learn that it did.
+/// The way to tell the listening sockets to close, and to learn that they did.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Door {
     leave: CancellationToken,
@@ -24,7 +19,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Takes no new connections any more. Returns once the socket is closed.
+    /// Takes no new connections any more, at no port. Returns once all sockets are closed.
     pub(crate) async fn leave(&self) {
         self.leave.cancel();
         self.left.cancelled().await;
@@ -41,43 +36,44 @@ impl Door {
     }
 }
 
-/// A listening socket.
-pub(crate) struct Port {
-    listener: TcpListener,
-    taken_over: bool,
-}
-
-impl Port {
-    /// Listens, beside the live server if the front shall take its port over.
-    ///
-    /// # Errors
-    /// `SG0121` if the address cannot be listened at or no egress address is named for
-    /// a takeover; those of [`takeover::take_over`].
-    pub(crate) fn open(options: &FrontOptions) -> Result<Self, Fault> {
-        let fault = |cause: &dyn std::fmt::Display, hint: &str| {
-            let op = format!("listen at `{}`", options.listen);
-            Fault::new("SG0121", FaultKind::Unreachable, op, cause).hint(hint)
-        };
-        let busy = "find out what else uses the address";
-        if !options.take_over {
-            let listener = bind(options.listen).map_err(|e| fault(&e, busy))?;
-            return Ok(Self { listener, taken_over: false });
+/// Opens every port of a front, or none: if one cannot be had, those that were opened go back
+/// to who had them. Connections that they took meanwhile are the front's to serve until they
+/// end; `hurry` asks them to.
+///
+/// # Errors
+/// Those of [`Port::open`].
+pub(crate) async fn open(
+    front: &Arc<Front>,
+    hurry: &CancellationToken,
+) -> Result<Vec<Port>, Fault> {
+    let egress = front.options().egress;
+    let mut entrances: Vec<_> = front.entrances().iter().collect();
+    // What disturbs nobody comes first: if it fails, no live server was touched.
+    entrances.sort_by_key(|entrance| entrance.options().take_over);
+    let mut ports = Vec::new();
+    for entrance in entrances {
+        match Port::open(entrance, egress) {
+            Ok(port) => ports.push(port),
+            Err(fault) => {
+                let door = Door::default();
+                door.leave.cancel();
+                serve(front.clone(), ports, door, hurry.clone()).await;
+                return Err(fault);
+            }
         }
-        let egress = options.egress.ok_or_else(|| {
-            fault(
-                &"a takeover needs an egress address: it tells the front's own connections apart",
-                "name `egress`, an address of this machine that no client uses",
-            )
-        })?;
-        let socket = takeover::take_over(options.listen, egress)?;
-        let listener = TcpListener::from_std(socket).map_err(|e| fault(&e, busy))?;
-        Ok(Self { listener, taken_over: true })
     }
+    Ok(ports)
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+/// Serves connections; ends once every socket is closed. Connections go on and are asked
+/// to finish when `hurry` is cancelled.
+pub(crate) async fn serve(
+    front: Arc<Front>,
+    ports: Vec<Port>,
+    door: Door,
+    hurry: CancellationToken,
+) {
+    let each = |port: Port| port.accept(front.clone(), door.leave.clone(), hurry.clone());
+    join_all(ports.into_iter().map(each)).await;
+    door.left.cancel();
 }

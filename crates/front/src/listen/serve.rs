@@ -1,5 +1,6 @@
 //! One client's connection from its first byte to its last.
 
+use crate::entrance::Entrance;
 use crate::front::Front;
 use crate::proxy::{self, Conn, Scheme};
 use crate::socket::Shared;
@@ -7,6 +8,7 @@ use crate::wire::{self, Told, Wire};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use segue_model::plan::PortKind;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -24,9 +26,24 @@ const BUFFER_MAX: usize = wire::HEAD_MAX + (8 << 10);
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_MAX: usize = 256 << 10;
 
-/// Serves HTTP in clear.
-pub(super) async fn http(
+/// Serves a connection by what its port is for. It ends with its next answer once the front
+/// closes, and is asked to at once when `hurry` is cancelled.
+pub(super) async fn serve(
     front: Arc<Front>,
+    entrance: Arc<Entrance>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    hurry: CancellationToken,
+) {
+    match entrance.options().kind {
+        PortKind::Http => http(front, entrance, stream, peer, hurry).await,
+    }
+}
+
+/// Serves HTTP in clear.
+async fn http(
+    front: Arc<Front>,
+    entrance: Arc<Entrance>,
     stream: TcpStream,
     peer: SocketAddr,
     hurry: CancellationToken,
@@ -38,7 +55,8 @@ pub(super) async fn http(
     let socket = Shared::new(stream);
     let limits = front.limits().clone();
     let told = Arc::new(Told::default());
-    let conn = Conn::new(front.clone(), Scheme::Http, peer, number, socket.clone(), told.clone());
+    let (scheme, also) = (Scheme::Http, socket.clone());
+    let conn = Conn::new(front.clone(), entrance, scheme, peer, number, also, told.clone());
     let timer = conn.timer().clone();
     let service = service_fn(move |request| proxy::handle(conn.clone(), request));
     let serving = http1::Builder::new()

@@ -105,7 +105,7 @@ async fn goal(
     let headers = request.headers_mut();
     let wish = headers::take_wish(&method, headers, seen, conn.is_loopback(), claimed);
     let Some(site) = site else {
-        let pool = front.default_pool().clone();
+        let pool = conn.entrance().default_pool().clone();
         return Ok(Goal { pool, side: front.side(), lane: Lane::Other, pass: None });
     };
     let relayed = seen.is_relayed();

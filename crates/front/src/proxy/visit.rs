@@ -1,6 +1,7 @@
 //! A client's connection, and one request of it as it is counted.
 
 use crate::clock;
+use crate::entrance::Entrance;
 use crate::front::Front;
 use crate::limits::Limits;
 use crate::socket::Shared;
@@ -32,6 +33,7 @@ impl Scheme {
 /// What all requests of a connection share.
 pub(crate) struct Conn {
     front: Arc<Front>,
+    entrance: Arc<Entrance>,
     scheme: Scheme,
     loopback: bool,
     peer: HeaderValue,
@@ -48,6 +50,7 @@ impl Conn {
     /// Describes a connection that was accepted.
     pub(crate) fn new(
         front: Arc<Front>,
+        entrance: Arc<Entrance>,
         scheme: Scheme,
         peer: SocketAddr,
         hint: usize,
@@ -62,6 +65,7 @@ impl Conn {
         let client = place(address);
         Arc::new(Self {
             front,
+            entrance,
             scheme,
             loopback,
             peer: value,
@@ -75,6 +79,11 @@ impl Conn {
 
     pub(crate) fn front(&self) -> &Arc<Front> {
         &self.front
+    }
+
+    /// Returns the port at which the connection came in.
+    pub(super) fn entrance(&self) -> &Entrance {
+        &self.entrance
     }
 
     pub(super) fn scheme(&self) -> Scheme {

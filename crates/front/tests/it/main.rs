@@ -7,6 +7,7 @@ mod golden;
 mod headers;
 mod hold;
 mod leaving;
+mod ports;
 mod recorder;
 mod replay;
 mod restart;

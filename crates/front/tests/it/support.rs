@@ -10,7 +10,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use segue_front::control::Request as Ask;
 use segue_front::control::{Client, Hello, HoldId, Mark, Reply, SiteRoute, Stats, UnitStatus};
-use segue_front::{FrontOptions, Limits, run_until};
+use segue_front::{FrontOptions, Limits, PortOptions, run_until};
+use segue_model::plan::PortKind;
 use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -240,12 +241,15 @@ pub(crate) fn options(
     FrontOptions {
         name: "source".into(),
         side: Side::Source,
-        listen,
-        take_over: false,
+        ports: vec![PortOptions {
+            kind: PortKind::Http,
+            listen,
+            take_over: false,
+            default_backend,
+        }],
         egress: None,
         control: folder.join("control.sock"),
         state: folder.join("state.json"),
-        default_backend,
     }
 }
 
@@ -256,7 +260,7 @@ pub(crate) fn quick() -> Limits {
 impl Running {
     pub(crate) async fn start(options: FrontOptions, limits: Limits, folder: Arc<TempDir>) -> Self {
         let (end, ended) = oneshot::channel::<()>();
-        let (address, control) = (options.listen, options.control.clone());
+        let (address, control) = (options.ports[0].listen, options.control.clone());
         let task = tokio::spawn(run_until(options, limits, async {
             let _ = ended.await;
         }));

@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 /// Where the front's own connections come from.
-const EGRESS: &str = "127.0.0.250";
+pub(crate) const EGRESS: &str = "127.0.0.250";
 
 /// nginx with two workers on an address of its own.
-struct Nginx {
+pub(crate) struct Nginx {
     process: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Nginx {
-    async fn start(folder: &Path) -> Self {
+    pub(crate) async fn start(folder: &Path) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.21:0").unwrap().local_addr().unwrap();
         let folder = folder.display();
         let config = format!(
@@ -57,7 +57,7 @@ impl Drop for Nginx {
 
 /// What clients saw.
 #[derive(Default)]
-struct Tally {
+pub(crate) struct Tally {
     sent: AtomicUsize,
     by_front: AtomicUsize,
     by_server: AtomicUsize,
@@ -77,13 +77,17 @@ impl Tally {
         };
     }
 
-    fn counts(&self) -> (usize, usize) {
+    pub(crate) fn failed(&self) -> Vec<String> {
+        self.failed.lock().unwrap().clone()
+    }
+
+    pub(crate) fn counts(&self) -> (usize, usize) {
         (self.by_front.load(Ordering::SeqCst), self.by_server.load(Ordering::SeqCst))
     }
 }
 
 /// Sends a request a tick over a new connection each, whatever became of the others.
-async fn open_loop(address: SocketAddr, tally: Arc<Tally>, stop: Arc<AtomicBool>) {
+pub(crate) async fn open_loop(address: SocketAddr, tally: Arc<Tally>, stop: Arc<AtomicBool>) {
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     let mut all = tokio::task::JoinSet::new();
     while !stop.load(Ordering::SeqCst) {
@@ -143,7 +147,7 @@ async fn takes_a_live_port_over_and_gives_it_back_without_losing_a_request() {
 
     for _ in 0..2 {
         let mut options = options(folder.path(), nginx.address, nginx.address);
-        options.take_over = true;
+        options.ports[0].take_over = true;
         options.egress = Some(EGRESS.parse().unwrap());
         let before = tally.counts();
         let front = Running::start(options, quick(), folder.clone()).await;
@@ -171,7 +175,7 @@ async fn takes_a_live_port_over_and_gives_it_back_without_losing_a_request() {
     for client in clients {
         within("a client", client).await.unwrap();
     }
-    let failed = tally.failed.lock().unwrap().clone();
+    let failed = tally.failed();
     let sent = tally.sent.load(Ordering::SeqCst);
     assert!(failed.is_empty(), "{} of {sent} failed: {:?}", failed.len(), &failed[..1]);
     assert!(sent > 1_500, "{sent}");
@@ -182,7 +186,7 @@ async fn gives_the_port_back_when_its_process_dies() {
     let folder = Arc::new(tempfile::TempDir::new().unwrap());
     let nginx = Nginx::start(folder.path()).await;
     let mut with_egress = options(folder.path(), nginx.address, nginx.address);
-    with_egress.take_over = true;
+    with_egress.ports[0].take_over = true;
     let refused = segue_front::run_until(with_egress.clone(), quick(), std::future::pending());
     assert_eq!(refused.await.unwrap_err().code, "SG0121", "no egress address");
     with_egress.egress = Some(EGRESS.parse::<IpAddr>().unwrap());

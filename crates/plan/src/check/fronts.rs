@@ -1,9 +1,9 @@
-//! Fronts: one on each side, each on an address of its own.
+//! Fronts: one on each side at least, each port on an address of its own.
 
 use super::names::{absolute, name};
 use super::{Found, key};
 use segue_model::Side;
-use segue_model::plan::{FrontPlan, UnitPlan};
+use segue_model::plan::{FrontPlan, PortKind, PortPlan, UnitPlan};
 use std::os::unix::ffi::OsStrExt;
 
 /// `sun_path` of unix(7) has 108 bytes, the closing zero included.
@@ -14,7 +14,9 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
         let at = key("front", index, &front.name).to_string();
         name(found, format!("{at}.name"), &front.name);
         paths(found, &at, front);
-        listen(found, &at, front, unit);
+        for (index, port) in front.ports.iter().enumerate() {
+            listen(found, place(&at, front, index), front.side, port, unit);
+        }
         egress(found, &at, front, unit);
     }
     for side in [Side::Source, Side::Target] {
@@ -28,6 +30,14 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
         }
     }
     distinct(found, &unit.fronts);
+}
+
+/// Returns where the address of a port stands in the plan.
+fn place(at: &str, front: &FrontPlan, index: usize) -> String {
+    match front.ports.as_slice() {
+        [PortPlan { kind: PortKind::Http, .. }] => format!("{at}.listen"),
+        _ => format!("{at}.port[#{}].listen", index + 1),
+    }
 }
 
 fn paths(found: &mut Found, at: &str, front: &FrontPlan) {
@@ -44,29 +54,29 @@ fn paths(found: &mut Found, at: &str, front: &FrontPlan) {
     }
 }
 
-fn listen(found: &mut Found, at: &str, front: &FrontPlan, unit: &UnitPlan) {
-    let at = format!("{at}.listen");
-    if front.listen.port() == 0 || front.listen.ip().is_unspecified() {
+fn listen(found: &mut Found, at: String, side: Side, port: &PortPlan, unit: &UnitPlan) {
+    let listen = port.listen;
+    if listen.port() == 0 || listen.ip().is_unspecified() {
         found.add(
             "SG0728",
             &at,
-            format!("{} does not name one address and port", front.listen),
+            format!("{listen} does not name one address and port"),
             "write the address that DNS names, with the port of the site",
         );
     }
-    let stands_at = |side| unit.backends(side).any(|server| server.address == front.listen);
-    if stands_at(front.side.other()) {
+    let stands_at = |side| unit.backends(side).any(|server| server.address == listen);
+    if stands_at(side.other()) {
         found.add(
             "SG0709",
             at,
-            format!("{} is the web server of the {}", front.listen, front.side.other()),
-            format!("correct `side`, or write an address of the {}", front.side),
+            format!("{listen} is the web server of the {}", side.other()),
+            format!("correct `side`, or write an address of the {side}"),
         );
-    } else if stands_at(front.side) && !front.take_over {
+    } else if stands_at(side) && !port.take_over {
         found.add(
             "SG0709",
             at,
-            format!("the web server of the {} already listens on {}", front.side, front.listen),
+            format!("the web server of the {side} already listens on {listen}"),
             "take the port over with `take_over = true` and an `egress` address",
         );
     }
@@ -75,18 +85,18 @@ fn listen(found: &mut Found, at: &str, front: &FrontPlan, unit: &UnitPlan) {
 fn egress(found: &mut Found, at: &str, front: &FrontPlan, unit: &UnitPlan) {
     let at = format!("{at}.egress");
     let Some(egress) = front.egress else {
-        if front.take_over {
+        if front.takes_over() {
             found.add(
                 "SG0707",
                 at,
-                "the port is taken over, and no egress address tells the front's own \
+                "a port is taken over, and no egress address tells the front's own \
                  connections from those of clients",
                 "add `egress` with a spare address of that machine",
             );
         }
         return;
     };
-    if !front.take_over {
+    if !front.takes_over() {
         found.add(
             "SG0707",
             &at,
@@ -94,7 +104,7 @@ fn egress(found: &mut Found, at: &str, front: &FrontPlan, unit: &UnitPlan) {
             "take `egress` away or write `take_over = true`",
         );
     }
-    if unit.fronts.iter().any(|other| other.listen.ip() == egress) {
+    if unit.fronts.iter().any(|other| other.stands_on(egress)) {
         found.add(
             "SG0708",
             &at,
@@ -102,32 +112,43 @@ fn egress(found: &mut Found, at: &str, front: &FrontPlan, unit: &UnitPlan) {
             "choose an address that no client connects from or to",
         );
     }
-    if egress.is_ipv4() != front.listen.is_ipv4() || egress.is_unspecified() {
+    let other_family =
+        |port: &&PortPlan| port.take_over && port.listen.is_ipv4() != egress.is_ipv4();
+    if let Some(port) = front.ports.iter().find(other_family) {
         found.add(
             "SG0708",
             &at,
-            format!("no connection to {} can come from {egress}", front.listen),
-            "choose a spare address of the same family",
+            format!("no connection to {} can come from {egress}", port.listen),
+            "choose a spare address of the same family; ports of the other family need a front \
+             of their own",
+        );
+    } else if egress.is_unspecified() {
+        found.add(
+            "SG0708",
+            &at,
+            format!("no connection can come from {egress}"),
+            "choose a spare address of that machine",
         );
     }
 }
 
 fn distinct(found: &mut Found, fronts: &[FrontPlan]) {
-    let at = |field: &str| {
-        let field = field.to_owned();
-        move |(index, front): (usize, &FrontPlan)| {
-            format!("{}.{field}", key("front", index, &front.name))
-        }
-    };
-    let every = || fronts.iter().enumerate();
-    found.duplicates("front name", every().map(|f| (at("name")(f), f.1.name.as_str())));
-    let listen: Vec<_> = every().map(|f| (at("listen")(f), f.1.listen.to_string())).collect();
+    let named = |index, front: &FrontPlan| key("front", index, &front.name).to_string();
+    let every = || fronts.iter().enumerate().map(|(index, front)| (named(index, front), front));
+    let names = every().map(|(at, front)| (format!("{at}.name"), front.name.as_str()));
+    found.duplicates("front name", names);
+    let listen: Vec<_> = every()
+        .flat_map(|(at, front)| {
+            let ports = front.ports.iter().enumerate();
+            ports.map(move |(index, port)| (place(&at, front, index), port.listen.to_string()))
+        })
+        .collect();
     found.duplicates("listen address", listen.iter().map(|(k, v)| (k.clone(), v.as_str())));
     let files: Vec<_> = every()
-        .flat_map(|f| {
+        .flat_map(|(at, front)| {
             [
-                (at("control")(f), f.1.control.display().to_string()),
-                (at("state")(f), f.1.state.display().to_string()),
+                (format!("{at}.control"), front.control.display().to_string()),
+                (format!("{at}.state"), front.state.display().to_string()),
             ]
         })
         .collect();

@@ -348,7 +348,7 @@ fn data(found: &mut Found, at: &str, set: &OwnedSet, side: Side, unit: &UnitPlan
 
 /// Fronts first, DNS second: no address is published where no front stands.
 fn stands(found: &mut Found, at: &str, address: IpAddr, side: Side, unit: &UnitPlan) {
-    let mut here = unit.fronts.iter().filter(|front| front.listen.ip() == address).peekable();
+    let mut here = unit.fronts.iter().filter(|front| front.stands_on(address)).peekable();
     match here.peek() {
         None => found.add(
             "SG0710",

@@ -5,6 +5,7 @@
 //! which is also the text of the JSON Schema.
 
 mod fleet;
+mod front;
 mod gate;
 mod measure;
 mod moves;
@@ -19,6 +20,7 @@ pub use fleet::{
     RehearsalFile, RehearsalSiteFile, StrategyFile, TrafficFile, UnitRehearsalFile, WaveFile,
     WindowFile,
 };
+pub use front::{FrontFile, PortFile, PortKindFile};
 pub use gate::{
     ActionFile, AgainstFile, BeforeFile, GateFile, GateNoDataFile, Measure, NoDataFile, ScopeFile,
     TriggerFile,
@@ -32,8 +34,8 @@ pub use policy::PolicyFile;
 pub use secret::SecretText;
 pub use timeline::TimelineFile;
 pub use unit::{
-    BackendFile, BackendsFile, CommandsFile, DatabaseFile, FrontFile, ProbeFile, ServerFile,
-    SideFile, TreeFile, UnitFile, WorkerFile,
+    BackendFile, BackendsFile, CommandsFile, DatabaseFile, ProbeFile, ServerFile, SideFile,
+    TreeFile, UnitFile, WorkerFile,
 };
 pub use zone::{
     AuthorityFile, CloudflareFile, KeyFile, PowerdnsFile, QueryLogFile, QueryLogFormatFile,

@@ -3,7 +3,7 @@
 use super::SecretText;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// One of the two sets of servers.
@@ -61,29 +61,6 @@ pub struct BackendFile {
 
 fn concurrency() -> usize {
     64
-}
-
-/// A front to run.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FrontFile {
-    /// Its name, as a rule that of its side.
-    pub name: String,
-    /// On whose address it stands.
-    pub side: SideFile,
-    /// The address that DNS names or will name, with port.
-    pub listen: SocketAddr,
-    /// Whether a live server listens there, from which the port is taken over.
-    /// Default: false.
-    #[serde(default)]
-    pub take_over: bool,
-    /// Address that the front's own connections to that live server come from. Needed
-    /// with `take_over`, and only then. Default: none.
-    pub egress: Option<IpAddr>,
-    /// Its control socket: an absolute path of at most 107 bytes.
-    pub control: PathBuf,
-    /// File in which it keeps its last routes: an absolute path.
-    pub state: PathBuf,
 }
 
 /// A database and the two servers that hold it.

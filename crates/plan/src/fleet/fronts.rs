@@ -8,35 +8,30 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// A front and the unit that was the first to name it.
+type First<'a> = (&'a UnitName, &'a FrontPlan);
+
 /// Refuses fronts that share an address and are not one, and those that share a file only.
 pub(super) fn shared(units: &[Plan], problems: &mut Vec<Problem>) {
-    let mut by_address: HashMap<SocketAddr, (&UnitName, &FrontPlan)> = HashMap::new();
-    let mut by_file: HashMap<&PathBuf, (&UnitName, SocketAddr)> = HashMap::new();
+    let mut by_address: HashMap<SocketAddr, First<'_>> = HashMap::new();
+    let mut by_file: HashMap<&PathBuf, First<'_>> = HashMap::new();
     for plan in units {
         let unit = &plan.unit.name;
         for front in &plan.unit.fronts {
-            let (owner, first) = by_address.entry(front.listen).or_insert((unit, front));
-            if let Some(key) = differing(first, front) {
-                problems.push(problem(
-                    "SG0745",
-                    format!("{unit}: front[{}].{key}", front.name),
-                    format!(
-                        "unit `{owner}` has the front at {} too, and `{key}` is another there",
-                        front.listen
-                    ),
-                    "write the same in both: one process stands at one address",
-                ));
+            if let Some(problem) = another_there(&mut by_address, unit, front) {
+                problems.push(problem);
                 continue;
             }
             for file in [&front.control, &front.state] {
-                let (owner, listen) = by_file.entry(file).or_insert((unit, front.listen));
-                if *listen != front.listen {
+                let (owner, first) = by_file.entry(file).or_insert((unit, front));
+                if first.ports != front.ports {
                     problems.push(problem(
                         "SG0745",
                         format!("{unit}: front[{}]", front.name),
                         format!(
-                            "{} belongs to the front of unit `{owner}` at {listen}",
-                            file.display()
+                            "{} belongs to the front of unit `{owner}` at {}",
+                            file.display(),
+                            first.addresses()
                         ),
                         "give each front a control socket and a state file of its own",
                     ));
@@ -46,11 +41,37 @@ pub(super) fn shared(units: &[Plan], problems: &mut Vec<Problem>) {
     }
 }
 
+/// Returns what is wrong if a port of `front` is described in another way by a unit before.
+fn another_there<'a>(
+    by_address: &mut HashMap<SocketAddr, First<'a>>,
+    unit: &'a UnitName,
+    front: &'a FrontPlan,
+) -> Option<Problem> {
+    for port in &front.ports {
+        let (owner, first) = by_address.entry(port.listen).or_insert((unit, front));
+        let Some(key) = differing(first, front) else { continue };
+        return Some(problem(
+            "SG0745",
+            format!("{unit}: front[{}].{key}", front.name),
+            format!(
+                "unit `{owner}` has the front at {} too, and `{key}` is another there",
+                port.listen
+            ),
+            "write the same in both: one process stands at one address",
+        ));
+    }
+    None
+}
+
 fn differing(one: &FrontPlan, other: &FrontPlan) -> Option<&'static str> {
+    let ports = match (one.ports.as_slice(), other.ports.as_slice()) {
+        ([_], [_]) => "take_over",
+        _ => "port",
+    };
     [
         ("name", one.name == other.name),
         ("side", one.side == other.side),
-        ("take_over", one.take_over == other.take_over),
+        (ports, one.ports == other.ports),
         ("egress", one.egress == other.egress),
         ("control", one.control == other.control),
         ("state", one.state == other.state),

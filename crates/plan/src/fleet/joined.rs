@@ -67,7 +67,8 @@ pub(super) fn add(into: &mut Plan, from: Plan, problems: &mut Vec<Problem>) {
 
 /// Adds a front, unless it is one that stands already.
 fn stand(unit: &mut UnitPlan, of: &UnitName, mut front: FrontPlan) {
-    if unit.fronts.iter().any(|known| known.listen == front.listen) {
+    if unit.fronts.iter().any(|known| front.ports.iter().any(|port| known.listens_at(port.listen)))
+    {
         return;
     }
     if unit.fronts.iter().any(|known| known.name == front.name) {

@@ -169,6 +169,28 @@ fn a_zone_with_another_key_is_no_set() {
 }
 
 #[test]
+fn a_front_that_is_shared_has_the_same_ports_in_every_unit() {
+    let short = "listen = \"127.0.0.3:80\"\n";
+    let two = |second: &str| {
+        format!("port = [{{ listen = \"127.0.0.3:80\" }}, {{ listen = \"{second}\" }}]\n")
+    };
+    let of = |name: &str, second: &str| unit(name).replace(short, &two(second));
+    let fronts = &joined(&[of("a", "127.0.0.3:81"), of("bb", "127.0.0.3:81")]).unit.fronts;
+    assert_eq!((fronts.len(), fronts[1].ports.len()), (2, 2));
+    let head = format!("{HEAD}separate_zones = [\"example.test\"]\n");
+    for other in [of("bb", "127.0.0.3:82"), unit("bb")] {
+        let units = [of("a", "127.0.0.3:81"), other];
+        assert_eq!(refused(&head, &units), ["SG0745 bb: front[target].port"]);
+    }
+    // Their first ports differ, their second is one.
+    let moved = of("bb", "127.0.0.3:81").replace("\"127.0.0.3:80\"", "\"127.0.0.3:82\"");
+    assert_eq!(
+        refused(&head, &[of("a", "127.0.0.3:81"), moved]),
+        ["SG0745 bb: front[target].port"]
+    );
+}
+
+#[test]
 fn one_address_is_one_front_also_for_units_that_are_not_joined() {
     let head = format!("{HEAD}separate_zones = [\"example.test\"]\n");
     let own_socket = unit("bb").replace("segue/source.sock", "segue/bb.sock");

@@ -1,7 +1,7 @@
 use super::example;
 use crate::{PlanError, parse, template};
 use segue_model::gate::GateSpec;
-use segue_model::plan::SecretRef;
+use segue_model::plan::{PortPlan, SecretRef};
 use segue_model::{Fault, Finding};
 
 /// Takes the `#` away from every setting of the template that is switched off.
@@ -35,6 +35,36 @@ fn template_names_every_key_of_the_policy() {
     for key in keys.keys() {
         assert!(template().contains(&format!("\n#{key} = ")), "{key} is not in the template");
     }
+}
+
+/// Puts ports in place of those of the template's front at the source.
+fn at_source(ports: &str) -> String {
+    let short = "listen = \"192.0.2.10:80\"\ntake_over = true\n";
+    let text = template();
+    assert!(text.contains(short));
+    text.replace(short, ports)
+}
+
+#[test]
+fn a_front_has_one_port_in_short_or_a_list_of_ports() {
+    let only = "port = [{ listen = \"192.0.2.10:80\", take_over = true }]\n";
+    assert_eq!(parse(&at_source(only), "one in a list").unwrap(), example());
+    let two = "port = [{ listen = \"192.0.2.10:80\", take_over = true }, \
+               { kind = \"http\", listen = \"192.0.2.10:8080\" }]\n";
+    let front = &parse(&at_source(two), "two").unwrap().unit.fronts[0];
+    let second = PortPlan::http("192.0.2.10:8080".parse().unwrap(), false);
+    assert_eq!(front.ports, [example().unit.fronts[0].ports[0].clone(), second]);
+    for wrong in [
+        "port = [{ listen = \"192.0.2.10:80\" }]\nlisten = \"192.0.2.10:81\"\n",
+        "port = [{ listen = \"192.0.2.10:80\" }]\ntake_over = true\n",
+        "port = []\n",
+        "take_over = true\n",
+    ] {
+        let message = message(&at_source(wrong));
+        assert!(message.contains("SG0749") && message.contains("front[source]"), "{message}");
+    }
+    let unknown = at_source("port = [{ listen = \"192.0.2.10:80\", kind = \"gopher\" }]\n");
+    assert!(message(&unknown).contains("unknown variant"), "{}", message(&unknown));
 }
 
 #[test]

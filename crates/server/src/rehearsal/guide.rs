@@ -7,7 +7,7 @@ use crate::api::{Command, Line, Pick};
 use crate::client;
 use segue_engine::Journal;
 use segue_model::event::{Event, Record};
-use segue_model::plan::Plan;
+use segue_model::plan::{FrontPlan, Plan};
 use segue_model::{Fault, Side};
 use segue_port::Outcome;
 use segue_standins::ledger::{self, Acknowledged, Kept};
@@ -84,7 +84,7 @@ impl Guide<'_> {
     /// Returns whether all of it went through.
     async fn there_and_back(&mut self) -> Outcome<bool> {
         let taken_over = self.world.spec.plan.unit.fronts.iter();
-        let early = taken_over.clone().any(|f| f.side == Side::Source && f.take_over);
+        let early = taken_over.clone().any(|f| f.side == Side::Source && f.takes_over());
         if early {
             self.let_in();
         }
@@ -158,7 +158,8 @@ impl Guide<'_> {
         self.load = Some(Arc::clone(&load));
         let unit = &self.world.spec.plan.unit;
         let servers: Vec<_> = unit.zones.iter().flat_map(|zone| zone.servers.clone()).collect();
-        let fronts: Vec<_> = unit.fronts.iter().map(|front| front.listen).collect();
+        let fronts: Vec<_> =
+            unit.fronts.iter().flat_map(FrontPlan::web).map(|port| port.listen).collect();
         self.looking_up = Some(tokio::spawn(async move {
             loop {
                 for server in &servers {

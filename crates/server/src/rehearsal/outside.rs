@@ -189,7 +189,9 @@ fn secrets(plan: &Plan) -> BTreeSet<(String, String)> {
 fn live_addresses(plan: &Plan) -> Vec<SocketAddr> {
     let database = plan.unit.databases.iter();
     let databases = database.flat_map(|d| [d.servers.source.address, d.servers.target.address]);
-    databases.chain(plan.unit.fronts.iter().map(|front| front.listen)).collect()
+    databases
+        .chain(plan.unit.fronts.iter().flat_map(|front| &front.ports).map(|port| port.listen))
+        .collect()
 }
 
 /// The room's logs stand there from the beginning.
@@ -213,8 +215,9 @@ fn hosts(plan: &Plan, home: &Path) -> Outcome<PathBuf> {
     let mut text = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
     let names: Vec<&str> =
         plan.unit.sites.iter().flat_map(|site| &site.hosts).map(String::as_str).collect();
-    if let Some(front) = front.filter(|_| !names.is_empty()) {
-        text += &format!("{} {}\n", front.listen.ip(), names.join(" "));
+    let port = front.and_then(|front| front.ports.first());
+    if let Some(port) = port.filter(|_| !names.is_empty()) {
+        text += &format!("{} {}\n", port.listen.ip(), names.join(" "));
     }
     let file = home.join("hosts");
     std::fs::write(&file, text).map_err(|e| broken("write the room's hosts file", e))?;

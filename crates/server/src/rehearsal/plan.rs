@@ -188,7 +188,8 @@ fn waits(room: &mut ForRoom, faults: &[String]) {
 
 /// Returns every address that a unit's plan names.
 pub(super) fn addresses(unit: &UnitPlan) -> std::collections::BTreeSet<std::net::IpAddr> {
-    let fronts = unit.fronts.iter().flat_map(|f| [Some(f.listen.ip()), f.egress]).flatten();
+    let fronts = unit.fronts.iter();
+    let fronts = fronts.flat_map(|f| f.ports.iter().map(|p| p.listen.ip()).chain(f.egress));
     let webs = [Side::Source, Side::Target].into_iter().flat_map(|side| unit.backends(side));
     let webs = webs.map(|web| web.address.ip());
     let databases = unit

@@ -4,7 +4,7 @@
 use super::plan::{TTL_S, tree_copy};
 use segue_database::clone::{self, Cloned, ServerFacts};
 use segue_dns::Settings as ZoneSettings;
-use segue_model::plan::{DatabasePlan, DatabaseServer, Plan, ZonePlan};
+use segue_model::plan::{DatabasePlan, DatabaseServer, FrontPlan, Plan, ZonePlan};
 use segue_model::{Fault, FaultKind, RunId, Side, Sides, UnitName};
 use segue_port::{Outcome, ProgressSink};
 use segue_standins::ledger;
@@ -252,10 +252,14 @@ pub(super) async fn trees(plan: &Plan, home: &Path) -> Outcome<()> {
 /// Says what visitors of the room do, and where that is known from.
 pub(super) async fn visitors(plan: &Plan, real: bool) -> Outcome<(Option<Visitors>, Value)> {
     let unit = &plan.unit;
-    let stale = unit.fronts.iter().find(|front| front.side == Side::Source);
+    let at_source = unit.fronts.iter().filter(|front| front.side == Side::Source);
+    let stale = at_source.flat_map(FrontPlan::web).next();
     let first = unit.sites.first().and_then(|site| Some((site, site.hosts.first()?)));
     let (Some(stale), Some((site, host))) = (stale, first) else {
-        return Ok((None, json!("the unit has no front at the source: nobody asks anything")));
+        return Ok((
+            None,
+            json!("the unit has no site behind a front at the source: nobody asks anything"),
+        ));
     };
     let visits = site.backends.source.access_log.as_deref().and_then(|log| replay::read(log).ok());
     let known = visits.is_some();

@@ -2,7 +2,7 @@
 
 use segue_front::control::{Client, HoldId, Mark, Request, SiteRoute};
 use segue_front::{FrontOptions, Limits, run_until};
-use segue_model::plan::{FrontPlan, Plan};
+use segue_model::plan::{FrontPlan, Plan, PortPlan};
 use segue_model::{Epoch, RunId, Side, Sides};
 use segue_traffic::{FrontSettings, Fronts};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -81,8 +81,7 @@ impl Site {
             target: application(Arc::clone(&target)).await,
         };
         for front in &mut plan.unit.fronts {
-            front.listen = free();
-            front.take_over = false;
+            front.ports = vec![PortPlan::http(free(), false)];
             front.egress = None;
             front.control = folder.path().join(format!("{}.sock", front.side));
             front.state = folder.path().join(format!("{}.json", front.side));
@@ -157,7 +156,8 @@ impl Site {
             let mut number = 0_u64;
             while !over.load(Ordering::Relaxed) {
                 let Habit { front, rate, both } = *habit.lock().unwrap();
-                let address = fronts.iter().find(|plan| plan.side == front).unwrap().listen;
+                let address =
+                    fronts.iter().find(|plan| plan.side == front).unwrap().ports[0].listen;
                 number += 1;
                 let to = if both && number.is_multiple_of(2) {
                     "X-Segue-To: source run-1\r\n"
@@ -189,16 +189,7 @@ pub(crate) fn free() -> SocketAddr {
 }
 
 async fn start_front(plan: &FrontPlan, backends: &Sides<SocketAddr>) -> Client {
-    let options = FrontOptions {
-        name: plan.name.clone(),
-        side: plan.side,
-        listen: plan.listen,
-        take_over: false,
-        egress: None,
-        control: plan.control.clone(),
-        state: plan.state.clone(),
-        default_backend: backends.source,
-    };
+    let options = FrontOptions::of(plan, backends.source);
     tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
     let began = Instant::now();
     let client = loop {

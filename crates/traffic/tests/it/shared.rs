@@ -3,7 +3,7 @@
 use crate::support::{LEASE_MS, free, head, policy, run, serve};
 use segue_front::control::{HoldStatus, Reply, Request};
 use segue_model::event::{Attempt, Phase};
-use segue_model::plan::{Backend, FrontPlan, SitePlan, UnitPlan};
+use segue_model::plan::{Backend, FrontPlan, PortPlan, SitePlan, UnitPlan};
 use segue_model::{Epoch, Side, Sides, StepName, UnitName};
 use segue_port::{Authority, Call, NoProgress, Observed};
 use segue_traffic::{FrontSettings, Fronts};
@@ -28,8 +28,7 @@ impl Place {
         let front = |side: Side| FrontPlan {
             name: side.as_str().into(),
             side,
-            listen: free(),
-            take_over: false,
+            ports: vec![PortPlan::http(free(), false)],
             egress: None,
             control: folder.path().join(format!("{side}.sock")),
             state: folder.path().join(format!("{side}.json")),
@@ -83,7 +82,7 @@ impl Place {
     }
 
     fn address(&self, side: Side) -> SocketAddr {
-        self.fronts.iter().find(|front| front.side == side).unwrap().listen
+        self.fronts.iter().find(|front| front.side == side).unwrap().ports[0].listen
     }
 
     async fn control(&self, side: Side, request: Request) -> Reply {
@@ -279,4 +278,27 @@ async fn a_front_stays_until_its_last_unit_leaves() {
     two.tend().await;
     assert!(TcpStream::connect(front).await.is_err());
     assert!(place.folder.path().join("source.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_that_serves_other_ports_than_the_plan_says_is_refused() {
+    let mut place = Place::start().await;
+    let (insert, second) = (call("one", Phase::Prepare), free());
+    place.fronts[0].ports.push(PortPlan::http(second, false));
+    let one = place.unit("one", &["a.test"]).await;
+    let fault = one.insert().run(&insert).await.unwrap_err();
+    assert_eq!(fault.code, "SG0162", "{fault}");
+    assert!(fault.cause.contains(&second.to_string()), "{fault}");
+    let found: Vec<_> = one.preflight().await.into_iter().map(|finding| finding.code).collect();
+    assert_eq!(found, ["SG0162"]);
+    // With the port that it serves it is the plan's again.
+    place.fronts[0].ports.pop();
+    let one = place.unit("one", &["a.test"]).await;
+    one.insert().run(&insert).await.unwrap();
+    assert!(matches!(one.insert().observe(&insert).await.unwrap(), Observed::Applied(_)));
+    // Where it was taken over is another matter, too.
+    place.fronts[0].ports[0].take_over = true;
+    let one = place.unit("one", &["a.test"]).await;
+    assert!(matches!(one.insert().observe(&insert).await.unwrap(), Observed::NotApplied));
+    assert_eq!(one.insert().run(&insert).await.unwrap_err().code, "SG0162");
 }

@@ -3,7 +3,7 @@
 use segue_front::control::{Client, Mark, Request, SiteRoute};
 use segue_front::{FrontOptions, Limits, run_until};
 use segue_model::event::{Attempt, Phase};
-use segue_model::plan::{Backend, FrontPlan, Policy, SitePlan, UnitPlan};
+use segue_model::plan::{Backend, FrontPlan, Policy, PortPlan, SitePlan, UnitPlan};
 use segue_model::{Epoch, RunId, Side, Sides, StepName, UnitName};
 use segue_port::{Authority, Call, NoProgress};
 use segue_traffic::{FrontSettings, Fronts};
@@ -134,8 +134,7 @@ fn unit(
     let front = |side: Side, listen| FrontPlan {
         name: side.as_str().into(),
         side,
-        listen,
-        take_over: false,
+        ports: vec![PortPlan::http(listen, false)],
         egress: None,
         control: folder.join(format!("{side}.sock")),
         state: folder.join(format!("{side}.json")),
@@ -164,16 +163,7 @@ fn unit(
 
 /// Starts a front in this process and waits until it answers.
 pub(crate) async fn serve(plan: &FrontPlan, default_backend: SocketAddr) -> Client {
-    let options = FrontOptions {
-        name: plan.name.clone(),
-        side: plan.side,
-        listen: plan.listen,
-        take_over: false,
-        egress: None,
-        control: plan.control.clone(),
-        state: plan.state.clone(),
-        default_backend,
-    };
+    let options = FrontOptions::of(plan, default_backend);
     tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
     let began = Instant::now();
     loop {

@@ -1,5 +1,6 @@
 use super::refused;
 use segue_model::Side;
+use segue_model::plan::PortPlan;
 
 #[test]
 fn refuses_fronts() {
@@ -28,7 +29,7 @@ fn refuses_fronts() {
             |p| {
                 p.unit.zones.clear();
                 p.unit.sites[0].backends.target.address.set_port(81);
-                p.unit.fronts[0].listen = "203.0.113.20:80".parse().unwrap();
+                p.unit.fronts[0].ports[0].listen = "203.0.113.20:80".parse().unwrap();
             },
             &["SG0705 front[target].listen"],
         ),
@@ -56,6 +57,55 @@ fn refuses_fronts() {
 }
 
 #[test]
+fn refuses_ports() {
+    refused(&[
+        (
+            "one address for two ports of a front",
+            |p| p.unit.fronts[0].ports = vec![p.unit.fronts[0].ports[0].clone(); 2],
+            &["SG0705 front[source].port[#2].listen"],
+        ),
+        (
+            "an address of another front's second port",
+            |p| {
+                let second = PortPlan::http("203.0.113.20:81".parse().unwrap(), false);
+                p.unit.fronts[1].ports.push(second.clone());
+                p.unit.fronts[0].ports.push(second);
+            },
+            &["SG0705 front[target].port[#2].listen"],
+        ),
+        (
+            "the second port is the other side's server",
+            |p| {
+                let web = p.unit.sites[0].backends.target.address;
+                p.unit.fronts[0].ports.push(PortPlan::http(web, false));
+            },
+            &["SG0709 front[source].port[#2].listen"],
+        ),
+        (
+            "the second port names no address",
+            |p| p.unit.fronts[1].ports.push(PortPlan::http("0.0.0.0:81".parse().unwrap(), false)),
+            &["SG0728 front[target].port[#2].listen"],
+        ),
+        (
+            "the second port is taken over, too, from another family",
+            |p| {
+                let second = PortPlan::http("[2001:db8::1]:80".parse().unwrap(), true);
+                p.unit.fronts[0].ports.push(second);
+            },
+            &["SG0708 front[source].egress"],
+        ),
+        (
+            "the egress address is that of the second port",
+            |p| {
+                let second = PortPlan::http("192.0.2.11:81".parse().unwrap(), false);
+                p.unit.fronts[0].ports.push(second);
+            },
+            &["SG0708 front[source].egress"],
+        ),
+    ]);
+}
+
+#[test]
 fn refuses_fronts_at_the_wrong_address() {
     refused(&[
         ("no egress", |p| p.unit.fronts[0].egress = None, &["SG0707 front[source].egress"]),
@@ -77,7 +127,7 @@ fn refuses_fronts_at_the_wrong_address() {
         (
             "live port not taken over",
             |p| {
-                p.unit.fronts[0].take_over = false;
+                p.unit.fronts[0].ports[0].take_over = false;
                 p.unit.fronts[0].egress = None;
             },
             &["SG0709 front[source].listen"],
@@ -86,7 +136,7 @@ fn refuses_fronts_at_the_wrong_address() {
             "every address of the machine",
             |p| {
                 p.unit.zones.clear();
-                p.unit.fronts[1].listen = "0.0.0.0:80".parse().unwrap();
+                p.unit.fronts[1].ports[0].listen = "0.0.0.0:80".parse().unwrap();
             },
             &["SG0728 front[target].listen"],
         ),

@@ -1,0 +1,169 @@
+//! What a front is told at its start, and the file that tells it.
+
+use segue_model::plan::{FrontPlan, PortKind, PortPlan};
+use segue_model::{Fault, FaultKind, Side};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// What a front is told at its start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontOptions {
+    /// Its name, as answers carry it.
+    pub name: String,
+    /// The side at whose address it stands.
+    pub side: Side,
+    /// Where it listens; at least one port.
+    pub ports: Vec<PortOptions>,
+    /// Where its own connections come from; needed for a takeover.
+    pub egress: Option<IpAddr>,
+    /// Path of the control socket.
+    pub control: PathBuf,
+    /// Path of the state file.
+    pub state: PathBuf,
+}
+
+/// A port of a front.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortOptions {
+    /// What clients speak there.
+    pub kind: PortKind,
+    /// Its address.
+    pub listen: SocketAddr,
+    /// Whether a live server listens there, whose port is taken over.
+    pub take_over: bool,
+    /// Where requests for hosts go that belong to no unit.
+    pub default_backend: SocketAddr,
+}
+
+impl FrontOptions {
+    /// Returns the options of a front of a plan. What belongs to no unit goes to the server
+    /// whose place a port takes, else to `server`.
+    pub fn of(plan: &FrontPlan, server: SocketAddr) -> Self {
+        let port = |port: &PortPlan| PortOptions {
+            kind: port.kind,
+            listen: port.listen,
+            take_over: port.take_over,
+            default_backend: if port.take_over { port.listen } else { server },
+        };
+        Self {
+            name: plan.name.clone(),
+            side: plan.side,
+            ports: plan.ports.iter().map(port).collect(),
+            egress: plan.egress,
+            control: plan.control.clone(),
+            state: plan.state.clone(),
+        }
+    }
+
+    /// Returns where a controller keeps the options of the front with this state file.
+    pub fn beside(state: &Path) -> PathBuf {
+        let mut name = state.as_os_str().to_owned();
+        name.push(".options");
+        PathBuf::from(name)
+    }
+
+    /// Reads options from a file.
+    ///
+    /// # Errors
+    /// `SG0127` if the file cannot be read or is none that this version writes.
+    pub fn read(path: &Path) -> Result<Self, Fault> {
+        let fault = |cause: &dyn std::fmt::Display, hint: &str| {
+            let op = format!("read options of a front in `{}`", path.display());
+            Fault::new("SG0127", FaultKind::Invalid, op, cause).hint(hint)
+        };
+        let text = fs::read(path)
+            .map_err(|e| fault(&e, "name the file that the controller wrote beside the state"))?;
+        let options: Self = serde_json::from_slice(&text)
+            .map_err(|e| fault(&e, "start front and controller from one version of the program"))?;
+        if options.ports.is_empty() {
+            return Err(fault(&"no port is named", "name one port at least"));
+        }
+        Ok(options)
+    }
+
+    /// Writes options to a file, mode 0600, in place of what it held.
+    ///
+    /// # Errors
+    /// `SG0127` if it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), Fault> {
+        let written = serde_json::to_vec_pretty(self)
+            .map_err(io::Error::from)
+            .and_then(|text| replace(path, &text));
+        written.map_err(|e| {
+            let op = format!("write options of front `{}` to `{}`", self.name, path.display());
+            Fault::new("SG0127", FaultKind::Invalid, op, e)
+                .hint("make room and rights in the folder of the front's state file")
+        })
+    }
+}
+
+/// Replaces a file so that after a crash either the former or the new content is there.
+pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".next");
+    let next = folder.join(name);
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&next, path)?;
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn options() -> FrontOptions {
+        let port = |listen: &str| PortOptions {
+            kind: PortKind::Http,
+            listen: listen.parse().unwrap(),
+            take_over: true,
+            default_backend: listen.parse().unwrap(),
+        };
+        FrontOptions {
+            name: "source".into(),
+            side: Side::Source,
+            ports: vec![port("127.0.0.2:80"), port("127.0.0.2:8080")],
+            egress: Some("127.0.0.250".parse().unwrap()),
+            control: "/run/a.sock".into(),
+            state: "/var/a.json".into(),
+        }
+    }
+
+    #[test]
+    fn are_for_the_owner_only_and_come_back_as_they_were() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = FrontOptions::beside(&folder.path().join("a.json"));
+        assert_eq!(path.file_name().unwrap(), "a.json.options");
+        options().write(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(FrontOptions::read(&path).unwrap(), options());
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_refused() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("options");
+        assert_eq!(FrontOptions::read(&path).unwrap_err().code, "SG0127", "missing");
+        let good = serde_json::to_value(options()).unwrap();
+        let mut more = good.clone();
+        more["colour"] = "blue".into();
+        let mut no_port = good.clone();
+        no_port["ports"] = serde_json::json!([]);
+        for (bad, why) in [(more, "unknown field `colour`"), (no_port, "no port")] {
+            fs::write(&path, bad.to_string()).unwrap();
+            let fault = FrontOptions::read(&path).unwrap_err();
+            assert!(fault.code == "SG0127" && fault.cause.contains(why), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A front as the plan has it: one process, at one or several ports.
+
+use crate::side::Side;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// A front to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Form", into = "Form")]
+pub struct FrontPlan {
+    /// Its name: `source` or `target` as a rule.
+    pub name: String,
+    /// On whose address it stands.
+    pub side: Side,
+    /// Where it listens; at least one port, none twice.
+    pub ports: Vec<PortPlan>,
+    /// Address its own connections to the servers behind ports that were taken over come from.
+    pub egress: Option<IpAddr>,
+    /// Its control socket.
+    pub control: PathBuf,
+    /// Where it keeps its last routes.
+    pub state: PathBuf,
+}
+
+/// A port of a front.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortPlan {
+    /// What clients speak there.
+    pub kind: PortKind,
+    /// The address that DNS names (or will name), with port.
+    pub listen: SocketAddr,
+    /// Whether a live server listens there and the port is taken over from it.
+    pub take_over: bool,
+}
+
+/// What clients speak at a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortKind {
+    /// HTTP in clear.
+    Http,
+}
+
+impl PortKind {
+    /// Returns its name, as in a plan file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+        }
+    }
+}
+
+impl fmt::Display for PortKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PortPlan {
+    /// Returns a port where clients speak HTTP in clear.
+    pub fn http(listen: SocketAddr, take_over: bool) -> Self {
+        Self { kind: PortKind::Http, listen, take_over }
+    }
+}
+
+impl FrontPlan {
+    /// Returns whether it listens at this very address and port.
+    pub fn listens_at(&self, address: SocketAddr) -> bool {
+        self.ports.iter().any(|port| port.listen == address)
+    }
+
+    /// Returns whether one of its ports has this address, whatever the port's number.
+    pub fn stands_on(&self, address: IpAddr) -> bool {
+        self.ports.iter().any(|port| port.listen.ip() == address)
+    }
+
+    /// Returns whether it takes a port over from a live server.
+    pub fn takes_over(&self) -> bool {
+        self.ports.iter().any(|port| port.take_over)
+    }
+
+    /// Returns the ports where a site is asked for in HTTP in clear, in the order of the plan.
+    pub fn web(&self) -> impl Iterator<Item = &PortPlan> {
+        self.ports.iter().filter(|port| port.kind == PortKind::Http)
+    }
+
+    /// Returns the addresses of all ports for a text: `192.0.2.10:80, 192.0.2.10:8080`.
+    pub fn addresses(&self) -> String {
+        let all: Vec<_> = self.ports.iter().map(|port| port.listen.to_string()).collect();
+        all.join(", ")
+    }
+}
+
+/// A front as it is written. One with a single port for HTTP in clear stands there as it did
+/// before a front could have several: the hash of a plan that was approved then is the same.
+#[derive(Serialize, Deserialize)]
+struct Form {
+    name: String,
+    side: Side,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    take_over: Option<bool>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<PortPlan>,
+    egress: Option<IpAddr>,
+    control: PathBuf,
+    state: PathBuf,
+}
+
+impl From<FrontPlan> for Form {
+    fn from(front: FrontPlan) -> Self {
+        let FrontPlan { name, side, ports, egress, control, state } = front;
+        let form = Self {
+            name,
+            side,
+            listen: None,
+            take_over: None,
+            ports: Vec::new(),
+            egress,
+            control,
+            state,
+        };
+        match ports.as_slice() {
+            [PortPlan { kind: PortKind::Http, listen, take_over }] => {
+                Self { listen: Some(*listen), take_over: Some(*take_over), ..form }
+            }
+            _ => Self { ports, ..form },
+        }
+    }
+}
+
+impl From<Form> for FrontPlan {
+    fn from(form: Form) -> Self {
+        let Form { name, side, listen, take_over, ports, egress, control, state } = form;
+        let only = listen.map(|listen| PortPlan::http(listen, take_over.unwrap_or_default()));
+        let ports = only.into_iter().chain(ports).collect();
+        Self { name, side, ports, egress, control, state }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn front(ports: Vec<PortPlan>) -> FrontPlan {
+        FrontPlan {
+            name: "source".into(),
+            side: Side::Source,
+            ports,
+            egress: None,
+            control: "/run/a.sock".into(),
+            state: "/var/a.json".into(),
+        }
+    }
+
+    #[test]
+    fn one_port_is_written_as_it_was_before_there_were_several() {
+        let one = front(vec![PortPlan::http("192.0.2.10:80".parse().unwrap(), true)]);
+        let text = r#"{"name":"source","side":"source","listen":"192.0.2.10:80","take_over":true,"egress":null,"control":"/run/a.sock","state":"/var/a.json"}"#;
+        assert_eq!(serde_json::to_string(&one).unwrap(), text);
+        assert_eq!(serde_json::from_str::<FrontPlan>(text).unwrap(), one);
+    }
+
+    #[test]
+    fn several_ports_come_back_as_they_were() {
+        let ports = ["192.0.2.10:80", "192.0.2.10:8080"];
+        let several = front(ports.map(|p| PortPlan::http(p.parse().unwrap(), false)).into());
+        let text = serde_json::to_string(&several).unwrap();
+        assert!(!text.contains("\"listen\":\"192.0.2.10:80\",\"take_over\":false,\"egress\""));
+        assert_eq!(serde_json::from_str::<FrontPlan>(&text).unwrap(), several);
+    }
+}

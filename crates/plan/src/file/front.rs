@@ -1,0 +1,58 @@
+//! Fronts as written in the plan file.
+
+use super::SideFile;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// A front to run: one process, at one port (`listen`) or several (`port`).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FrontFile {
+    /// Its name, as a rule that of its side.
+    pub name: String,
+    /// On whose address it stands.
+    pub side: SideFile,
+    /// The address that DNS names or will name, with port, if HTTP at this port is all it
+    /// serves. Default: none; then there is a `port` at least.
+    pub listen: Option<SocketAddr>,
+    /// Whether a live server listens at `listen`, from which the port is taken over.
+    /// Default: false.
+    pub take_over: Option<bool>,
+    /// The ports, in place of `listen` and `take_over`. They are taken over all or none.
+    /// Default: none.
+    #[serde(default)]
+    pub port: Vec<PortFile>,
+    /// Address that the front's own connections to the live servers behind it come from. Needed
+    /// with `take_over`, and only then. Default: none.
+    pub egress: Option<IpAddr>,
+    /// Its control socket: an absolute path of at most 107 bytes.
+    pub control: PathBuf,
+    /// File in which it keeps its last routes: an absolute path.
+    pub state: PathBuf,
+}
+
+/// A port of a front.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortFile {
+    /// What clients speak there. Default: `http`.
+    #[serde(default)]
+    pub kind: PortKindFile,
+    /// The address that DNS names or will name, with port.
+    pub listen: SocketAddr,
+    /// Whether a live server listens there, from which the port is taken over.
+    /// Default: false.
+    #[serde(default)]
+    pub take_over: bool,
+}
+
+/// What clients speak at a port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PortKindFile {
+    /// HTTP in clear.
+    #[default]
+    Http,
+}
