@@ -3,9 +3,9 @@
 use super::Visit;
 use super::exchange::drain;
 use crate::gate::Pass;
-use crate::upstream::{Link, Pool};
+use crate::upstream::{Arriving, Pool};
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,9 +23,9 @@ pub(crate) enum Reply {
 
 /// A backend's answer, and everything that ends with it.
 pub(crate) struct FromBackend {
-    body: Option<Incoming>,
-    link: Option<Link>,
-    pool: Arc<Pool>,
+    body: Option<Arriving>,
+    /// Where its connection is kept, if it can be used again.
+    pool: Option<Arc<Pool>>,
     pass: Option<Pass>,
     visit: Visit,
     idle: Duration,
@@ -37,10 +37,9 @@ pub(crate) struct FromBackend {
 
 /// What an answer's body is made of.
 pub(super) struct Pieces {
-    pub(super) body: Incoming,
-    /// The connection, if it can be used again.
-    pub(super) link: Option<Link>,
-    pub(super) pool: Arc<Pool>,
+    pub(super) body: Arriving,
+    /// Where its connection is kept, if it can be used again.
+    pub(super) pool: Option<Arc<Pool>>,
     pub(super) pass: Option<Pass>,
     pub(super) visit: Visit,
     pub(super) safe: bool,
@@ -50,26 +49,25 @@ pub(super) struct Pieces {
 
 impl FromBackend {
     pub(super) fn new(pieces: Pieces) -> Self {
-        let Pieces { body, link, pool, pass, visit, safe, end } = pieces;
+        let Pieces { body, pool, pass, visit, safe, end } = pieces;
         let idle = visit.limits().answer;
         let end = end.map(|token| Box::pin(token.cancelled_owned()));
-        Self { body: Some(body), link, pool, pass, visit, idle, timer: None, safe, end }
+        Self { body: Some(body), pool, pass, visit, idle, timer: None, safe, end }
     }
 
     /// The backend is done: its connection is free and the request no longer runs.
     fn finish(&mut self) {
-        self.body = None;
+        let kept = self.body.take().and_then(Arriving::into_kept);
         self.pass = None;
         let now_us = self.visit.end(false);
-        if let Some(link) = self.link.take() {
-            self.pool.put(link, now_us);
+        if let (Some(kept), Some(pool)) = (kept, &self.pool) {
+            pool.put(kept, now_us);
         }
     }
 
     fn fail(&mut self) {
         self.body = None;
         self.pass = None;
-        self.link = None;
         self.visit.end(true);
     }
 
@@ -95,7 +93,7 @@ impl FromBackend {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.fail();
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Pending if self.end.is_some() => Poll::Pending,
             Poll::Pending => self.poll_idle(cx),
@@ -106,7 +104,6 @@ impl FromBackend {
     fn fail_quietly(&mut self) {
         self.body = None;
         self.pass = None;
-        self.link = None;
         self.visit.end(false);
     }
 
@@ -123,23 +120,22 @@ impl FromBackend {
 
 impl Drop for FromBackend {
     fn drop(&mut self) {
-        let Some(body) = self.body.take() else { return };
-        if body.is_end_stream() {
+        if self.body.as_ref().is_some_and(Body::is_end_stream) {
             self.finish();
-            return;
         }
+        let Some(body) = self.body.take() else { return };
         // The client left before the end.
         self.visit.end(false);
         let pass = self.pass.take();
         if pass.is_none() || self.end.is_some() {
             return;
         }
-        let (link, limits, safe) = (self.link.take(), self.visit.limits().clone(), self.safe);
+        let (limits, safe) = (self.visit.limits().clone(), self.safe);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let finish = async move {
                 let most = safe.then_some(limits.orphan_bytes);
                 let _ = tokio::time::timeout(limits.orphan, drain(body, most)).await;
-                drop((link, pass));
+                drop(pass);
             };
             self.visit.front().tasks().spawn_on(finish, &runtime);
         }

@@ -2,24 +2,16 @@
 
 use crate::front::Front;
 use crate::gate::Pass;
-use crate::upstream::{Broken, Link, Outgoing, Pool};
+use crate::upstream::{Arriving, Broken, Fetch, Link, Outgoing};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-
-/// An answer whose body has not been read yet.
-pub(super) struct Answer {
-    pub(super) response: Response<Incoming>,
-    pub(super) link: Link,
-}
+use std::task::{Context, Poll, ready};
 
 /// What came of a request, and its right to be at the backend.
-pub(super) type Outcome = (Result<Answer, Broken>, Option<Pass>);
-
-type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+pub(super) type Outcome = (Result<Response<Arriving>, Broken>, Option<Pass>);
 
 /// A request on its way. It goes on in a task of its own if nobody waits for it any
 /// more: a backend that was given a request works on it whether or not the client
@@ -30,39 +22,46 @@ pub(super) struct Exchange {
     safe: bool,
 }
 
+struct Running {
+    way: Way,
+    pass: Option<Pass>,
+}
+
+enum Way {
+    Kept(Fetch),
+    General(Pin<Box<dyn Future<Output = Result<Response<Incoming>, Broken>> + Send>>),
+}
+
 impl Exchange {
-    /// Sends `request` over `link`. With `spare`, it is sent once more over a new
-    /// connection if the link turns out to be stale.
+    /// Waits for the answer to a request without a body.
+    pub(super) fn fetch(fetch: Fetch, pass: Option<Pass>, front: Arc<Front>) -> Self {
+        Self { running: Some(Running { way: Way::Kept(fetch), pass }), front, safe: true }
+    }
+
+    /// Sends `request` over a connection of its own.
     pub(super) fn begin(
         link: Link,
         request: Request<Outgoing>,
-        spare: Option<(Arc<Pool>, Request<()>)>,
         pass: Option<Pass>,
         front: Arc<Front>,
     ) -> Self {
         let safe = request.method().is_safe();
-        let running = Box::pin(async move { (send(link, request, spare).await, pass) });
-        Self { running: Some(running), front, safe }
+        let way = Way::General(Box::pin(link.send(request)));
+        Self { running: Some(Running { way, pass }), front, safe }
     }
 }
 
-async fn send(
-    mut link: Link,
-    request: Request<Outgoing>,
-    spare: Option<(Arc<Pool>, Request<()>)>,
-) -> Result<Answer, Broken> {
-    let broken = match link.send(request).await {
-        Ok(response) => return Ok(Answer { response, link }),
-        Err(broken) => broken,
-    };
-    match spare {
-        Some((pool, head)) if link.was_stale() => {
-            let mut link = pool.open().await?;
-            let again = Box::pin(link.send(head.map(|()| Outgoing::Empty)));
-            let response = again.await?;
-            Ok(Answer { response, link })
-        }
-        _ => Err(broken),
+impl Future for Running {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let result = match &mut self.way {
+            Way::Kept(fetch) => ready!(fetch.poll(cx)),
+            Way::General(sending) => {
+                ready!(sending.as_mut().poll(cx)).map(|r| r.map(Arriving::General))
+            }
+        };
+        Poll::Ready((result, self.pass.take()))
     }
 }
 
@@ -74,7 +73,7 @@ impl Future for Exchange {
             // Polled again after it was ready; there is no answer to give twice.
             return Poll::Pending;
         };
-        let outcome = running.as_mut().poll(cx);
+        let outcome = Pin::new(running).poll(cx);
         if outcome.is_ready() {
             self.running = None;
         }
@@ -92,9 +91,8 @@ impl Drop for Exchange {
             let finish = async move {
                 let whole = async {
                     let (result, _pass) = running.await;
-                    if let Ok(answer) = result {
-                        let body = answer.response.into_body();
-                        drain(body, safe.then_some(limits.orphan_bytes)).await;
+                    if let Ok(response) = result {
+                        drain(response.into_body(), safe.then_some(limits.orphan_bytes)).await;
                     }
                 };
                 if tokio::time::timeout(limits.orphan, whole).await.is_err() {
@@ -107,7 +105,7 @@ impl Drop for Exchange {
 }
 
 /// Reads a body to its end, or up to `most` bytes.
-pub(super) async fn drain(mut body: Incoming, most: Option<u64>) {
+pub(super) async fn drain(mut body: Arriving, most: Option<u64>) {
     let mut read = 0;
     while let Some(Ok(frame)) = body.frame().await {
         read += frame.data_ref().map_or(0, |d| d.len() as u64);

@@ -1,6 +1,7 @@
 //! What changes in a message's head on its way through (RFC 9110 7.6).
 
 use super::Conn;
+use crate::upstream::{field, write_head};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -44,6 +45,8 @@ impl Seen {
     /// Further ones that belong to one connection only.
     const HOP: u16 = 1 << 7;
     const PROBE: u16 = 1 << 8;
+    /// `X-Forwarded-Proto` and `-Host`, which the front says itself.
+    const FORWARDED: u16 = 1 << 9;
 
     /// Looks at every name of a head.
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -56,6 +59,7 @@ impl Seen {
             "x-segue-to" => Self::TO,
             "x-segue-probe" => Self::PROBE,
             "x-forwarded-for" => Self::FORWARDED_FOR,
+            "x-forwarded-proto" | "x-forwarded-host" => Self::FORWARDED,
             "keep-alive" | "proxy-connection" | "te" => Self::HOP,
             _ => 0,
         });
@@ -146,13 +150,21 @@ pub(super) fn take_probe(headers: &mut HeaderMap, seen: Seen) -> Option<HeaderVa
     if seen.any(Seen::PROBE) { headers.remove(PROBE) } else { None }
 }
 
-/// Makes a client's head fit for a backend.
-pub(super) fn for_backend(
+/// What a head gets on its way to a backend that is not known without a look at it.
+pub(super) struct Added {
+    /// The addresses it came from.
+    forwarded_for: HeaderValue,
+    /// Whether the client named a host.
+    names_host: bool,
+}
+
+/// Takes out of a client's head what is not for a backend.
+pub(super) fn clean(
     parts: &mut http::request::Parts,
     seen: Seen,
     conn: &Conn,
     backend: SocketAddr,
-) -> Result<(), Refusal> {
+) -> Result<Added, Refusal> {
     let headers = &mut parts.headers;
     strip(headers, seen);
     if seen.any(Seen::EXPECT) {
@@ -163,19 +175,54 @@ pub(super) fn for_backend(
     if seen.any(Seen::VIA) && headers.get_all(VIA).iter().any(|v| v == own) {
         return Err((StatusCode::LOOP_DETECTED, "the request came through this front before"));
     }
-    // The four below and `Connection`, so that the table grows once.
-    headers.reserve(5);
-    headers.append(VIA, own.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme().as_str()));
-    if let Some(host) = headers.get(HOST).cloned() {
-        headers.insert(FORWARDED_HOST, host);
-    } else if let Ok(host) = HeaderValue::from_str(&backend.to_string()) {
+    let known = conn.peer_value();
+    let mut forwarded_for = None;
+    if seen.any(Seen::FORWARDED_FOR) {
+        forwarded_for = chain(headers, known);
+        headers.remove(FORWARDED_FOR);
+    }
+    if seen.any(Seen::FORWARDED) {
+        headers.remove(FORWARDED_PROTO);
+        headers.remove(FORWARDED_HOST);
+    }
+    let names_host = headers.contains_key(HOST);
+    if !names_host && let Ok(host) = HeaderValue::from_str(&backend.to_string()) {
         // HTTP/1.0 needs no host, what goes on does.
         headers.insert(HOST, host);
     }
-    let known = conn.peer_value();
-    let chain = seen.any(Seen::FORWARDED_FOR).then(|| chain(headers, known)).flatten();
-    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| known.clone()));
+    let forwarded_for = forwarded_for.unwrap_or_else(|| known.clone());
+    Ok(Added { forwarded_for, names_host })
+}
+
+/// Writes a head for a backend, its end included.
+pub(super) fn write(into: &mut Vec<u8>, parts: &http::request::Parts, added: &Added, conn: &Conn) {
+    write_head(into, &parts.method, &parts.uri, &parts.headers);
+    field(into, &VIA, conn.front().name_value().as_bytes());
+    field(into, &FORWARDED_PROTO, conn.scheme().as_str().as_bytes());
+    if let Some(host) = parts.headers.get(HOST).filter(|_| added.names_host) {
+        field(into, &FORWARDED_HOST, host.as_bytes());
+    }
+    field(into, &FORWARDED_FOR, added.forwarded_for.as_bytes());
+    into.extend_from_slice(b"\r\n");
+}
+
+/// Makes a client's head fit for a backend.
+pub(super) fn for_backend(
+    parts: &mut http::request::Parts,
+    seen: Seen,
+    conn: &Conn,
+    backend: SocketAddr,
+) -> Result<(), Refusal> {
+    let added = clean(parts, seen, conn, backend)?;
+    let headers = &mut parts.headers;
+    // The four below and `Connection`, so that the table grows once.
+    headers.reserve(5);
+    headers.append(VIA, conn.front().name_value().clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme().as_str()));
+    if let Some(host) = headers.get(HOST).filter(|_| added.names_host).cloned() {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    headers.insert(FORWARDED_FOR, added.forwarded_for);
     // Whoever spoke HTTP/1.0 to the front gets its answer translated.
     parts.version = Version::HTTP_11;
     Ok(())

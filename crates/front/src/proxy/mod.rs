@@ -13,9 +13,9 @@ pub(crate) use visit::{Conn, Scheme};
 use crate::clock;
 use crate::gate::{Flight, Pass, Turned};
 use crate::routes::Site;
-use crate::upstream::{Broken, Fate, Link, Outgoing, Pool, Unsent};
+use crate::upstream::{Arriving, Broken, Fate, Fetch, Outgoing, Pool, Unsent};
 use answer::{FromBackend, Pieces};
-use exchange::{Answer, Exchange};
+use exchange::{Exchange, Outcome};
 use headers::Seen;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::request::Parts;
@@ -139,8 +139,8 @@ enum Unanswered {
 
 /// What is left of a goal once the answer's head is there.
 struct Rest {
-    link: Option<Link>,
-    pool: Arc<Pool>,
+    /// Where the connection is kept, if it can be used again.
+    pool: Option<Arc<Pool>>,
     pass: Option<Pass>,
     safe: bool,
 }
@@ -151,55 +151,90 @@ async fn forward(
     request: Request<Incoming>,
     seen: Seen,
     visit: &mut Visit,
-) -> Result<(Response<Incoming>, Rest), Unanswered> {
-    let (mut parts, body) = request.into_parts();
+) -> Result<(Response<Arriving>, Rest), Unanswered> {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() && matches!(parts.method, Method::GET | Method::HEAD) {
+        fetch(conn, goal, parts, seen, visit).await
+    } else {
+        // In a box, so that requests without a body do not carry its room along.
+        Box::pin(send(conn, goal, parts, body, seen, visit)).await
+    }
+}
+
+/// Forwards a request without a body over a connection that is kept.
+async fn fetch(
+    conn: &Arc<Conn>,
+    goal: Goal,
+    mut parts: Parts,
+    seen: Seen,
+    visit: &mut Visit,
+) -> Result<(Response<Arriving>, Rest), Unanswered> {
+    let Goal { pool, pass, .. } = goal;
+    let added = headers::clean(&mut parts, seen, conn, pool.address());
+    let added = added.map_err(Unanswered::Refused)?;
+    let waited = pass.as_ref().is_some_and(Pass::waited);
+    let bodiless = parts.method == Method::HEAD;
+    let began_us = visit.began_us();
+    let fetch = Fetch::begin(pool.clone(), began_us, bodiless, |into| {
+        headers::write(into, &parts, &added, conn);
+    });
+    // All that is needed of it stands in what is sent.
+    drop(parts);
+    // A connection at hand takes no time that would count as the backend's.
+    if waited || !fetch.is_at_hand() {
+        visit.forwarded();
+    }
+    let exchange = Exchange::fetch(fetch, pass, conn.front().clone());
+    let (result, pass) = answered_in_time(conn, exchange).await?;
+    let response = asked_for(result.map_err(Unanswered::Broken)?)?;
+    visit.answered(response.status());
+    let keeps = !headers::closes(response.version(), response.headers());
+    Ok((response, Rest { pool: keeps.then_some(pool), pass, safe: true }))
+}
+
+/// Forwards any other request over a connection of its own.
+async fn send(
+    conn: &Arc<Conn>,
+    goal: Goal,
+    mut parts: Parts,
+    body: Incoming,
+    seen: Seen,
+    visit: &mut Visit,
+) -> Result<(Response<Arriving>, Rest), Unanswered> {
     let backend = goal.pool.address();
     headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
-    let limits = conn.front().limits();
     let (body, fate) = if body.is_end_stream() {
         (Outgoing::Empty, None)
     } else {
-        let (body, fate) = Outgoing::client(body, limits.body_idle);
+        let (body, fate) = Outgoing::client(body, conn.front().limits().body_idle);
         (body, Some(fate))
     };
-    let reusable = fate.is_none() && matches!(parts.method, Method::GET | Method::HEAD);
     let Goal { pool, pass, .. } = goal;
-    let waited = pass.as_ref().is_some_and(Pass::waited);
-    let link = if reusable { pool.reuse(visit.began_us()).await } else { pool.open().await };
-    let link = link.map_err(Unanswered::Broken)?;
-    if !reusable {
-        // The backend closes, so that the port of a connection used once is not kept waiting here.
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    let spare = (reusable && link.is_used()).then(|| (pool.clone(), head_of(&parts)));
+    let link = pool.open().await.map_err(Unanswered::Broken)?;
+    // The backend closes, so that the port of a connection used once is not kept waiting here.
+    parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     let safe = parts.method.is_safe();
-    // A connection at hand takes no time that would count as the backend's.
-    if waited || !link.is_used() {
-        visit.forwarded();
-    }
-    let exchange =
-        Exchange::begin(link, Request::from_parts(parts, body), spare, pass, conn.front().clone());
-    let (result, pass) =
-        conn.timer().within(limits.answer, exchange).await.ok_or(Unanswered::Late)?;
-    let Answer { response, link } = result.map_err(|broken| cause(broken, fate.as_ref()))?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Unanswered::Unasked);
-    }
+    visit.forwarded();
+    let request = Request::from_parts(parts, body);
+    let exchange = Exchange::begin(link, request, pass, conn.front().clone());
+    let (result, pass) = answered_in_time(conn, exchange).await?;
+    let response = asked_for(result.map_err(|broken| cause(broken, fate.as_ref()))?)?;
     visit.answered(response.status());
-    let link =
-        (reusable && !headers::closes(response.version(), response.headers())).then_some(link);
-    Ok((response, Rest { link, pool, pass, safe }))
+    Ok((response, Rest { pool: None, pass, safe }))
 }
 
-/// Copies a head without body.
-fn head_of(parts: &Parts) -> Request<()> {
-    let mut head = Request::new(());
-    *head.method_mut() = parts.method.clone();
-    *head.uri_mut() = parts.uri.clone();
-    *head.version_mut() = parts.version;
-    *head.headers_mut() = parts.headers.clone();
-    head
+async fn answered_in_time(conn: &Conn, exchange: Exchange) -> Result<Outcome, Unanswered> {
+    let limit = conn.front().limits().answer;
+    conn.timer().within(limit, exchange).await.ok_or(Unanswered::Late)
+}
+
+/// Nobody who did not ask to leave HTTP is taken out of it.
+fn asked_for(response: Response<Arriving>) -> Result<Response<Arriving>, Unanswered> {
+    match response.status() {
+        StatusCode::SWITCHING_PROTOCOLS => Err(Unanswered::Unasked),
+        _ => Ok(response),
+    }
 }
 
 /// A broken exchange is the client's doing if its body did not arrive.
@@ -214,12 +249,12 @@ fn cause(broken: Broken, fate: Option<&Fate>) -> Unanswered {
 fn relay(
     conn: &Arc<Conn>,
     side: Side,
-    response: Response<Incoming>,
+    response: Response<Arriving>,
     rest: Rest,
     mut visit: Visit,
 ) -> Response<Reply> {
     let (mut parts, body) = response.into_parts();
-    let Rest { link, pool, mut pass, safe } = rest;
+    let Rest { pool, mut pass, safe } = rest;
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         headers::for_upgraded_client(&mut parts.headers, conn, side);
     } else {
@@ -234,7 +269,7 @@ fn relay(
         parts.headers.remove(CONTENT_LENGTH);
         visit.end(false);
     }
-    let body = FromBackend::new(Pieces { body, link, pool, pass, visit, safe, end });
+    let body = FromBackend::new(Pieces { body, pool, pass, visit, safe, end });
     Response::from_parts(parts, Reply::Backend(body))
 }
 

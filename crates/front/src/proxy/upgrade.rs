@@ -1,11 +1,11 @@
 //! Requests that leave HTTP, such as WebSocket: from the backend's 101 on, bytes are
 //! passed both ways until one end closes or a hold begins.
 
-use super::exchange::{Answer, Exchange};
+use super::exchange::Exchange;
 use super::headers::Seen;
 use super::{Conn, Goal, Rest, Unanswered, Visit, headers};
 use crate::gate::Pass;
-use crate::upstream::Outgoing;
+use crate::upstream::{Arriving, Outgoing};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -24,7 +24,7 @@ pub(super) async fn forward(
     seen: Seen,
     protocol: HeaderValue,
     visit: &mut Visit,
-) -> Result<(Response<Incoming>, Rest), Unanswered> {
+) -> Result<(Response<Arriving>, Rest), Unanswered> {
     let client = hyper::upgrade::on(&mut request);
     let (mut parts, _) = request.into_parts();
     let backend = goal.pool.address();
@@ -37,17 +37,17 @@ pub(super) async fn forward(
     let limits = conn.front().limits();
     visit.forwarded();
     let request = Request::from_parts(parts, Outgoing::Empty);
-    let exchange = Exchange::begin(link, request, None, pass, conn.front().clone());
+    let exchange = Exchange::begin(link, request, pass, conn.front().clone());
     let (result, mut pass) =
         tokio::time::timeout(limits.answer, exchange).await.map_err(|_| Unanswered::Late)?;
-    let Answer { mut response, .. } = result.map_err(Unanswered::Broken)?;
+    let mut response = result.map_err(Unanswered::Broken)?;
     visit.answered(response.status());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let backend = hyper::upgrade::on(&mut response);
         let end = pass.as_mut().map_or_else(CancellationToken::new, Pass::become_stream);
         conn.front().tasks().spawn(pass_on(client, backend, end, pass.take()));
     }
-    Ok((response, Rest { link: None, pool, pass, safe: true }))
+    Ok((response, Rest { pool: None, pass, safe: true }))
 }
 
 /// Passes bytes both ways. The pass ends with it.

@@ -4,12 +4,14 @@
 //! are sent once more, over a new one, if that one broke before a single byte of the
 //! answer came. Every other request gets a new connection: a backend may close an idle
 //! connection in the very moment it is used, and then nobody can tell whether the
-//! request was carried out.
+//! request was carried out. The former are [`kept`]'s, the latter a [`Link`]'s.
 
 mod body;
+mod kept;
 mod link;
 
 pub(crate) use body::{Fate, Outgoing, Unsent};
+pub(crate) use kept::{Arriving, Fetch, Kept, field, write_head};
 pub(crate) use link::Link;
 
 use crate::clock;
@@ -18,6 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// Why a backend gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +34,20 @@ pub(crate) enum Broken {
     /// The connection broke, or what came is not HTTP.
     #[error("{0}")]
     Http(#[from] hyper::Error),
+    /// The connection broke.
+    #[error("{0}")]
+    Io(std::io::Error),
+    /// What came is no answer that has one meaning.
+    #[error("{0}")]
+    Answer(&'static str),
 }
 
 /// A connection being opened; in a box, so that a request that needs none does not carry
 /// its room along.
 pub(crate) type Opening<'a> = Pin<Box<dyn Future<Output = Result<Link, Broken>> + Send + 'a>>;
+
+/// A connection being made that will be kept.
+pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<TcpStream, Broken>> + Send>>;
 
 /// Idle connections to one backend, and the way to open new ones.
 pub(crate) struct Pool {
@@ -47,7 +59,7 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
-    link: Link,
+    kept: Box<Kept>,
     since_us: u64,
 }
 
@@ -62,14 +74,27 @@ impl Pool {
         self.address
     }
 
-    /// Returns a connection used before if there is one, else a new one.
-    pub(crate) async fn reuse(&self, now_us: u64) -> Result<Link, Broken> {
-        while let Some(mut link) = self.pop(now_us) {
-            if link.ready().await {
-                return Ok(link);
+    /// Returns a connection used before, if there is one that the backend left open.
+    fn reuse(&self, now_us: u64) -> Option<Box<Kept>> {
+        loop {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let latest = idle.pop()?;
+            drop(idle);
+            if !self.stale(&latest, now_us) && latest.kept.is_quiet() {
+                return Some(latest.kept);
             }
         }
-        self.open().await
+    }
+
+    /// Makes a connection that will be kept.
+    fn dial(&self) -> Dialling {
+        let (address, egress, limit) = (self.address, self.egress, self.limits.connect);
+        Box::pin(async move {
+            match tokio::time::timeout(limit, link::dial(address, egress)).await {
+                Ok(stream) => stream.map_err(Broken::Connect),
+                Err(_) => Err(Broken::ConnectTime(limit)),
+            }
+        })
     }
 
     /// Opens a new connection.
@@ -83,13 +108,10 @@ impl Pool {
     }
 
     /// Takes a connection back whose answer is complete.
-    pub(crate) fn put(&self, link: Link, now_us: u64) {
-        if link.is_closed() {
-            return;
-        }
+    pub(crate) fn put(&self, kept: Box<Kept>, now_us: u64) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < self.limits.pool_idle_max {
-            idle.push(Idle { link: link.used(), since_us: now_us });
+            idle.push(Idle { kept, since_us: now_us });
         }
     }
 
@@ -101,13 +123,6 @@ impl Pool {
         let stale: Vec<_> = idle.drain(..fresh).collect();
         drop(idle);
         drop(stale);
-    }
-
-    fn pop(&self, now_us: u64) -> Option<Link> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let latest = idle.pop()?;
-        drop(idle);
-        (!self.stale(&latest, now_us)).then_some(latest.link)
     }
 
     fn stale(&self, idle: &Idle, now_us: u64) -> bool {
