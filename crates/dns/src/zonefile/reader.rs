@@ -272,6 +272,9 @@ impl<'r> Reader<'r> {
                 "NSEC3 stands at a hashed name below the zone's (RFC 5155 section 3)".into()
             );
         }
+        if rtype == Rtype::DS && owner == *self.apex {
+            return Err("DS at the zone's top: it belongs to the zone above (RFC 4035 2.4)".into());
+        }
         let ttl = self.ttl_of_set(place, line, &written, rtype, ttl);
         if rtype == Rtype::SOA {
             self.latest = Some(SetKey { name: owner.clone(), rtype });
