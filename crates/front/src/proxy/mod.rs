@@ -1,6 +1,7 @@
 //! A request's way through the front.
 
 mod answer;
+mod challenge;
 mod exchange;
 mod headers;
 mod own;
@@ -69,6 +70,10 @@ async fn answer(conn: &Arc<Conn>, mut request: Request<Incoming>) -> Response<Re
     let probe = headers::take_probe(request.headers_mut(), seen)
         .is_some_and(|run| conn.front().is_claimed_by(run.as_bytes()));
     let site = conn.front().site(headers::host(request.headers()));
+    if let Some(site) = site.as_ref().filter(|_| challenge::is_one(&request)) {
+        let asked = challenge::answer(conn, site.clone(), request, seen, began_us);
+        return Box::pin(asked).await;
+    }
     let counts = site.as_ref().map(|site| site.counts.clone());
     let visit = |lane| Visit::begin(conn.clone(), lane, counts, began_us, probe);
     let goal = match goal(conn, site, &mut request, seen, began_us).await {

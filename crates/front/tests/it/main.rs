@@ -1,6 +1,7 @@
 //! The front as its clients, backends and controllers see it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod challenge;
 mod control;
 mod corpus;
 mod golden;

@@ -143,7 +143,12 @@ impl Shop {
             return Ok(response.body(StreamBody::new(ticks).boxed()).unwrap());
         }
         let text = format!("{} {path}", self.name);
-        let status = if path == "/error" { 500 } else { 200 };
+        let unknown = path.split("/known-to-").nth(1).is_some_and(|side| side != self.name);
+        let status = match path.as_str() {
+            "/error" => 500,
+            _ if unknown => 404,
+            _ => 200,
+        };
         let response = Response::builder().status(status);
         Ok(response.body(Full::new(Bytes::from(text)).boxed()).unwrap())
     }
@@ -336,13 +341,24 @@ impl Running {
         target: &Shop,
         concurrency: usize,
     ) -> Result<Reply, Fault> {
+        let backends = Sides { source: source.address, target: target.address };
+        self.route(backends, concurrency).await
+    }
+
+    /// Sends the unit to backends at these addresses.
+    pub(crate) async fn route_to(
+        &self,
+        source: SocketAddr,
+        target: SocketAddr,
+    ) -> Result<Reply, Fault> {
+        self.route(Sides { source, target }, 64).await
+    }
+
+    async fn route(&self, backends: Sides<SocketAddr>, concurrency: usize) -> Result<Reply, Fault> {
         self.ask(Ask::SetRoute {
             mark: self.mark(),
             unit: unit(),
-            sites: vec![SiteRoute {
-                hosts: vec![HOST.to_uppercase()],
-                backends: Sides { source: source.address, target: target.address },
-            }],
+            sites: vec![SiteRoute { hosts: vec![HOST.to_uppercase()], backends }],
             write_side: Side::Source,
             concurrency: Sides { source: concurrency, target: concurrency },
         })

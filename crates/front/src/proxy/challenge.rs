@@ -1,0 +1,84 @@
+//! What certificate authorities fetch to see who has a name (RFC 8555 8.3).
+//!
+//! While a site moves, either side may renew its certificate, and the authority comes to the
+//! address that DNS names, whichever side has asked for it. So its question goes to the write
+//! side first and, if nobody there knows of it, to the other. It is a read of a file and
+//! does not wait while the site is held: an authority does not wait either.
+
+use super::headers::Seen;
+use super::visit::{Lane, Visit};
+use super::{Conn, Goal, Reply, Rest, Unanswered, fetch, own, relay};
+use crate::routes::Site;
+use crate::upstream::Arriving;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+use segue_model::Side;
+use std::sync::Arc;
+use std::time::Duration;
+
+const PREFIX: &str = "/.well-known/acme-challenge/";
+
+/// Time for the side that is asked first: authorities give up after ten seconds.
+const FIRST: Duration = Duration::from_secs(3);
+
+/// Returns whether a request is such a question.
+pub(super) fn is_one<B: Body>(request: &Request<B>) -> bool {
+    request.uri().path().starts_with(PREFIX)
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.body().is_end_stream()
+}
+
+/// What one side answered.
+struct Outcome {
+    side: Side,
+    visit: Visit,
+    result: Result<(Response<Arriving>, Rest), Unanswered>,
+}
+
+impl Outcome {
+    /// Whether this side knows of the question.
+    fn knows(&self) -> bool {
+        self.result.as_ref().is_ok_and(|(response, _)| {
+            response.status() != StatusCode::NOT_FOUND && !response.status().is_server_error()
+        })
+    }
+
+    fn into_response(self, conn: &Arc<Conn>) -> Response<Reply> {
+        let Self { side, visit, result } = self;
+        match result {
+            Ok((response, rest)) => relay(conn, side, response, rest, visit),
+            Err(unanswered) => own::unanswered(conn, side, &unanswered, visit),
+        }
+    }
+}
+
+/// Asks both sides, one after the other. Each that was asked counts the request.
+pub(super) async fn answer(
+    conn: &Arc<Conn>,
+    site: Arc<Site>,
+    request: Request<Incoming>,
+    seen: Seen,
+    began_us: u64,
+) -> Response<Reply> {
+    let (parts, _) = request.into_parts();
+    let ask = async |side, limit| {
+        let lane = if seen.is_relayed() { Lane::Relayed } else { Lane::Side(side) };
+        let counts = Some(site.counts.clone());
+        let mut visit = Visit::begin(conn.clone(), lane, counts, began_us, false);
+        let goal = Goal { pool: site.backends.get(side).clone(), side, lane, pass: None };
+        let asked = fetch(conn, goal, parts.clone(), seen, &mut visit);
+        let result = match tokio::time::timeout(limit, asked).await {
+            Ok(result) => result,
+            Err(_) => Err(Unanswered::Late),
+        };
+        Outcome { side, visit, result }
+    };
+    let write_side = site.gate.side();
+    let first = ask(write_side, FIRST).await;
+    if first.knows() {
+        return first.into_response(conn);
+    }
+    let second = ask(write_side.other(), conn.front().limits().answer).await;
+    // If neither knows of it, the write side has the word.
+    if second.knows() { second.into_response(conn) } else { first.into_response(conn) }
+}
