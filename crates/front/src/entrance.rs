@@ -1,19 +1,47 @@
 //! What all connections of a port have in common.
 
+use crate::limits::Limits;
 use crate::options::PortOptions;
+use crate::tls::Tls;
 use crate::upstream::Pool;
+use segue_model::plan::PortKind;
+use segue_model::{Fault, FaultKind};
 use std::sync::Arc;
 
 /// A port as connections see it that came in there.
 pub(crate) struct Entrance {
     options: PortOptions,
     default: Arc<Pool>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Entrance {
     /// Builds the entrance of a port; `default` leads to its backend for hosts of no unit.
-    pub(crate) fn new(options: PortOptions, default: Arc<Pool>) -> Arc<Self> {
-        Arc::new(Self { options, default })
+    /// Reads its certificates, which blocks.
+    ///
+    /// # Errors
+    /// `SG0124` if a port for TLS has no certificate.
+    pub(crate) fn new(
+        options: PortOptions,
+        default: Arc<Pool>,
+        limits: &Arc<Limits>,
+    ) -> Result<Arc<Self>, Fault> {
+        let tls = match (options.kind, &options.tls) {
+            (PortKind::Http, _) => None,
+            (PortKind::Tls, Some(plan)) => Some(Tls::open(plan, limits.clone())?),
+            (PortKind::Tls, None) => {
+                let op = format!("open port `{}`", options.listen);
+                let cause = "it is for TLS, and no certificates are named";
+                return Err(Fault::new("SG0124", FaultKind::Invalid, op, cause)
+                    .hint("name files or folders with certificates and keys"));
+            }
+        };
+        Ok(Arc::new(Self { options, default, tls }))
+    }
+
+    /// Returns what it takes to speak TLS, at a port for it.
+    pub(crate) fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// Returns what the front was told about the port.

@@ -32,6 +32,7 @@ pub(crate) struct Front {
     accepted: AtomicU64,
     connections: AtomicU64,
     unclear: AtomicU64,
+    unshaken: AtomicU64,
     tasks: TaskTracker,
 }
 
@@ -43,7 +44,7 @@ impl Front {
                 .hint("use letters, digits and hyphens")
         })?;
         let limits = Arc::new(limits);
-        let entrances = entrances(&options, &limits);
+        let entrances = entrances(&options, &limits)?;
         Ok(Arc::new(Self {
             options,
             limits,
@@ -58,6 +59,7 @@ impl Front {
             accepted: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             unclear: AtomicU64::new(0),
+            unshaken: AtomicU64::new(0),
             tasks: TaskTracker::new(),
         }))
     }
@@ -150,6 +152,16 @@ impl Front {
         self.unclear.load(Ordering::Relaxed)
     }
 
+    /// Counts a connection at a port for TLS that came to no end of its handshake.
+    pub(crate) fn count_unshaken(&self) {
+        self.unshaken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many TLS handshakes came to no end.
+    pub(crate) fn unshaken(&self) -> u64 {
+        self.unshaken.load(Ordering::Relaxed)
+    }
+
     /// Returns whether a warning about a backend is due: at most one a second, so that a
     /// backend that is down does not fill the disk.
     pub(crate) fn may_warn(&self) -> bool {
@@ -183,7 +195,7 @@ impl Front {
 }
 
 /// Builds the entrance of every port; ports with one backend share its connections.
-fn entrances(options: &FrontOptions, limits: &Arc<Limits>) -> Vec<Arc<Entrance>> {
+fn entrances(options: &FrontOptions, limits: &Arc<Limits>) -> Result<Vec<Arc<Entrance>>, Fault> {
     let mut all: Vec<Arc<Entrance>> = Vec::new();
     for port in &options.ports {
         let address = port.default_backend;
@@ -192,9 +204,9 @@ fn entrances(options: &FrontOptions, limits: &Arc<Limits>) -> Vec<Arc<Entrance>>
             Some(pool) => pool.clone(),
             None => Arc::new(Pool::new(address, options.egress, limits.clone())),
         };
-        all.push(Entrance::new(port.clone(), pool));
+        all.push(Entrance::new(port.clone(), pool, limits)?);
     }
-    all
+    Ok(all)
 }
 
 /// A client connection that counts as open.

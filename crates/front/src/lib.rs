@@ -31,6 +31,7 @@ mod socket;
 mod stats;
 mod store;
 mod timer;
+mod tls;
 mod upstream;
 mod wire;
 

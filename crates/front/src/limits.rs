@@ -8,6 +8,14 @@ pub struct Limits {
     /// From an idle or new client connection to a complete request head; also how long
     /// an idle connection is kept.
     pub head_read: Duration,
+    /// From a new client connection to the end of its TLS handshake; a quarter of it while
+    /// more than half of `handshakes_max` are under way.
+    pub handshake: Duration,
+    /// TLS handshakes under way at one port; further ones wait.
+    pub handshakes_max: usize,
+    /// How often the files of certificates are looked at. Seldom enough that it takes no more
+    /// than a hundredth of the time, however many there are.
+    pub certificates: Duration,
     /// Without a byte of a request's body.
     pub body_idle: Duration,
     /// To connect to a backend.
@@ -31,6 +39,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head_read: Duration::from_secs(60),
+            handshake: Duration::from_secs(10),
+            handshakes_max: 4096,
+            certificates: Duration::from_secs(5),
             body_idle: Duration::from_secs(60),
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(60),

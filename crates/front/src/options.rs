@@ -1,6 +1,6 @@
 //! What a front is told at its start, and the file that tells it.
 
-use segue_model::plan::{FrontPlan, PortKind, PortPlan};
+use segue_model::plan::{FrontPlan, PortKind, PortPlan, TlsPlan};
 use segue_model::{Fault, FaultKind, Side};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
@@ -37,19 +37,26 @@ pub struct PortOptions {
     pub listen: SocketAddr,
     /// Whether a live server listens there, whose port is taken over.
     pub take_over: bool,
-    /// Where requests for hosts go that belong to no unit.
+    /// Where requests for hosts go that belong to no unit; in clear.
     pub default_backend: SocketAddr,
+    /// What a port for TLS needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsPlan>,
 }
 
 impl FrontOptions {
     /// Returns the options of a front of a plan. What belongs to no unit goes to the server
-    /// whose place a port takes, else to `server`.
+    /// whose place a port for HTTP in clear takes, else to `server`.
     pub fn of(plan: &FrontPlan, server: SocketAddr) -> Self {
         let port = |port: &PortPlan| PortOptions {
             kind: port.kind,
             listen: port.listen,
             take_over: port.take_over,
-            default_backend: if port.take_over { port.listen } else { server },
+            default_backend: match port.kind {
+                PortKind::Http if port.take_over => port.listen,
+                PortKind::Http | PortKind::Tls => server,
+            },
+            tls: port.tls.clone(),
         };
         Self {
             name: plan.name.clone(),
@@ -129,6 +136,7 @@ mod tests {
             listen: listen.parse().unwrap(),
             take_over: true,
             default_backend: listen.parse().unwrap(),
+            tls: None,
         };
         FrontOptions {
             name: "source".into(),

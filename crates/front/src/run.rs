@@ -23,7 +23,7 @@ const LAST_REQUESTS: Duration = Duration::from_millis(1_000);
 /// runtime with time and I/O.
 ///
 /// # Errors
-/// `SG0120` if the state file cannot be read, `SG0121` if an address cannot be listened
+/// `SG0120` if the state file cannot be read, `SG0124` if a port for TLS has no certificate, `SG0121` if an address cannot be listened
 /// at, `SG0122` if the control socket cannot be opened, `SG013x` if a port cannot be
 /// taken over. In each case nothing was changed: ports are opened all or none.
 pub async fn run(options: FrontOptions) -> Result<(), Fault> {
@@ -70,6 +70,9 @@ pub async fn run_until(
     }
     let serving = listen::serve(front.clone(), ports, door.clone(), hurry.clone());
     let _accepting = AbortOnDropHandle::new(tokio::spawn(serving));
+    let following = front.entrances().iter().filter_map(|entrance| entrance.tls().cloned());
+    let _following: Vec<_> =
+        following.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.follow()))).collect();
     let ending = async {
         tokio::select! {
             () = end => {

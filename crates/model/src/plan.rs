@@ -16,7 +16,7 @@ mod front;
 mod moves;
 mod zone;
 
-pub use front::{FrontPlan, PortKind, PortPlan};
+pub use front::{FrontPlan, PortKind, PortPlan, TlsPlan};
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
 pub use zone::{
     AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, TsigKey, ZoneGuard, ZonePlan,

@@ -132,8 +132,12 @@ impl Fronts {
 /// Says what is wrong if a running front serves other ports than the plan names. Its ports are
 /// its own from start to end: the plan that started it said them.
 pub(crate) fn others_ports(plan: &FrontPlan, hello: &Hello) -> Option<String> {
-    let port =
-        |p: &PortStatus| PortPlan { kind: p.kind, listen: p.listen, take_over: p.taken_over };
+    let port = |p: &PortStatus| PortPlan {
+        kind: p.kind,
+        listen: p.listen,
+        take_over: p.taken_over,
+        tls: p.tls.clone(),
+    };
     let there: Vec<PortPlan> = hello.ports.iter().map(port).collect();
     let same = there.len() == plan.ports.len() && plan.ports.iter().all(|p| there.contains(p));
     let named = |ports: &[PortPlan]| {
@@ -143,7 +147,12 @@ pub(crate) fn others_ports(plan: &FrontPlan, hello: &Hello) -> Option<String> {
         };
         ports.iter().map(one).collect::<Vec<_>>().join(", ")
     };
-    (!same).then(|| format!("it serves {}; the plan says {}", named(&there), named(&plan.ports)))
+    (!same).then(|| match (named(&there), named(&plan.ports)) {
+        (there, planned) if there == planned => {
+            format!("it serves {there} with other certificates")
+        }
+        (there, planned) => format!("it serves {there}; the plan says {planned}"),
+    })
 }
 
 /// What to do about a front with other ports.

@@ -39,6 +39,7 @@ fn by_hand(args: FrontArgs) -> Result<FrontOptions> {
         listen: args.listen.with_context(|| missing("listen"))?,
         take_over: args.take_over,
         default_backend: args.default_backend.with_context(|| missing("default-backend"))?,
+        tls: None,
     };
     Ok(FrontOptions {
         name: args.name.with_context(|| missing("name"))?,

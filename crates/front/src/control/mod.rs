@@ -21,7 +21,8 @@ mod report;
 
 pub use client::Client;
 pub use report::{
-    Hello, HoldRecord, HoldStatus, PortStatus, Running, Stats, Totals, UnitStatus, Window,
+    Certificates, Hello, HoldRecord, HoldStatus, PortStatus, Running, Stats, Totals, UnitStatus,
+    Window,
 };
 
 use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};

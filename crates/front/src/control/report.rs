@@ -1,8 +1,8 @@
 //! What a front tells about itself. Times are milliseconds of the boot clock.
 
 use super::{HoldId, SiteRoute};
-use segue_model::plan::PortKind;
-use segue_model::{Epoch, RunId, Side, Sides, UnitName};
+use segue_model::plan::{PortKind, TlsPlan};
+use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
@@ -52,6 +52,26 @@ pub struct PortStatus {
     pub listen: SocketAddr,
     /// Whether it stands before a live server on the same port.
     pub taken_over: bool,
+    /// Where its certificates are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsPlan>,
+    /// What was read there; none where clients speak in clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<Certificates>,
+}
+
+/// The certificates of a port.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificates {
+    /// Certificates with their keys.
+    pub pairs: usize,
+    /// Host names they are for.
+    pub names: usize,
+    /// When one was last taken or let go, by the boot clock.
+    pub changed_ms: u64,
+    /// What could not be used at the last look; ten at most. Where a certificate was read
+    /// before, it stays in use.
+    pub faults: Vec<Fault>,
 }
 
 /// A unit as a front knows it.
@@ -195,6 +215,10 @@ pub struct Stats {
     /// are, or what they ask.
     #[serde(default)]
     pub unclear: u64,
+    /// TLS handshakes that came to no end: no certificate for the name, nothing in common,
+    /// something else than TLS, or too slow.
+    #[serde(default)]
+    pub unshaken: u64,
     /// Client connections now open.
     pub connections: u64,
     /// Client connections taken so far.

@@ -3,6 +3,7 @@
 use super::{Books, Desk};
 use crate::clock;
 use crate::control::{Hello, PortStatus, Stats, UnitStatus};
+use crate::entrance::Entrance;
 use crate::options::PortOptions;
 use segue_model::{Sides, UnitName};
 
@@ -16,7 +17,7 @@ impl Desk {
             side: options.side,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            ports: options.ports.iter().map(port).collect(),
+            ports: self.front.entrances().iter().map(|entrance| port(entrance)).collect(),
             listening: self.door.is_open(),
             claim: books.saved.claim.clone(),
             epoch: books.saved.epoch,
@@ -54,15 +55,18 @@ impl Desk {
         }
         if only.is_none() {
             stats.unclear = self.front.unclear();
+            stats.unshaken = self.front.unshaken();
             stats.other = self.front.other_lane().totals();
         }
         stats
     }
 }
 
-fn port(options: &PortOptions) -> PortStatus {
-    let PortOptions { kind, listen, take_over, default_backend: _ } = options;
-    PortStatus { kind: *kind, listen: *listen, taken_over: *take_over }
+fn port(entrance: &Entrance) -> PortStatus {
+    let PortOptions { kind, listen, take_over, default_backend: _, tls } = entrance.options();
+    let certificates = entrance.tls().map(|tls| tls.certs().told());
+    let (kind, listen, taken_over, tls) = (*kind, *listen, *take_over, tls.clone());
+    PortStatus { kind, listen, taken_over, tls, certificates }
 }
 
 impl Books {

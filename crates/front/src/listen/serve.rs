@@ -4,17 +4,20 @@ use crate::entrance::Entrance;
 use crate::front::Front;
 use crate::proxy::{self, Conn, Scheme};
 use crate::socket::Shared;
+use crate::tls::Client;
+use crate::upstream::dial;
 use crate::wire::{self, Told, Wire};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use segue_model::plan::PortKind;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -35,62 +38,112 @@ pub(super) async fn serve(
     peer: SocketAddr,
     hurry: CancellationToken,
 ) {
-    match entrance.options().kind {
-        PortKind::Http => http(front, entrance, stream, peer, hurry).await,
-    }
-}
-
-/// Serves HTTP in clear.
-async fn http(
-    front: Arc<Front>,
-    entrance: Arc<Entrance>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    hurry: CancellationToken,
-) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "client connection");
     }
-    let (number, _open) = front.connection();
     let socket = Shared::new(stream);
-    let limits = front.limits().clone();
-    let told = Arc::new(Told::default());
-    let (scheme, also) = (Scheme::Http, socket.clone());
-    let conn = Conn::new(front.clone(), entrance, scheme, peer, number, also, told.clone());
-    let timer = conn.timer().clone();
-    let service = service_fn(move |request| proxy::handle(conn.clone(), request));
-    let serving = http1::Builder::new()
-        .timer(timer)
-        .header_read_timeout(limits.head_read)
-        .max_buf_size(BUFFER_MAX)
-        // A head and a small body copied together go out sooner than as two pieces.
-        .writev(false)
-        .serve_connection(TokioIo::new(Wire::new(socket.clone(), told.clone())), service)
-        .with_upgrades();
-    let mut serving = pin!(serving);
-    let mut asked = pin!(hurry.cancelled());
-    let (mut listens, mut hurries) = (false, false);
-    let served = poll_fn(|cx| {
-        // Registered once, the token wakes this task by itself; it is looked at again
-        // only when the front closes, which it does before it hurries anybody.
-        if !hurries && (!listens || front.is_closing()) {
-            listens = true;
-            hurries = asked.as_mut().poll(cx).is_ready();
-            if hurries {
-                serving.as_mut().graceful_shutdown();
+    let guest = Guest { front, entrance, peer, socket: socket.clone(), hurry };
+    match guest.entrance.options().kind {
+        PortKind::Http => guest.http(Scheme::Http, socket).await,
+        // In a box, so that connections in clear do not carry its room along.
+        PortKind::Tls => Box::pin(guest.tls(socket)).await,
+    }
+}
+
+/// A connection, and where it came in.
+struct Guest {
+    front: Arc<Front>,
+    entrance: Arc<Entrance>,
+    peer: SocketAddr,
+    socket: Shared,
+    hurry: CancellationToken,
+}
+
+impl Guest {
+    /// Shakes hands and serves HTTP. Who has no certificate here is let through to the server
+    /// behind a port that was taken over: it may be for a site that is not moved.
+    async fn tls(self, socket: Shared) {
+        let Some(tls) = self.entrance.tls() else { return };
+        let taken_over = self.entrance.options().take_over;
+        match tls.accept(socket, taken_over).await {
+            Ok(Client::Ours(stream)) => self.http(Scheme::Https, *stream).await,
+            Ok(Client::Stranger { socket, bytes }) => self.pass_on(socket, &bytes).await,
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+            Err(error) => {
+                self.front.count_unshaken();
+                tracing::debug!(%error, peer = %self.peer, "no TLS");
             }
         }
-        serving.as_mut().poll(cx)
-    })
-    .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "client connection ended");
     }
-    if let Some(refusal) = told.refusal() {
-        front.count_unclear();
-        tracing::debug!(%peer, why = refusal.why(), "request refused");
-        // In a box, so that ordinary connections do not carry its room along.
-        let _ = tokio::time::timeout(LINGER, Box::pin(linger(socket))).await;
+
+    /// Passes a connection on as it is, beginning with what was read from it.
+    async fn pass_on(&self, mut client: Shared, bytes: &[u8]) {
+        let (listen, egress) = (self.entrance.options().listen, self.front.options().egress);
+        let limit = self.front.limits().connect;
+        let dialled = tokio::time::timeout(limit, dial(listen, egress)).await;
+        let Ok(Ok(mut server)) = dialled else {
+            if self.front.may_warn() {
+                tracing::warn!(%listen, "the live server takes no connection");
+            }
+            return;
+        };
+        let (_number, _open) = self.front.connection();
+        let both = async {
+            server.write_all(bytes).await?;
+            tokio::io::copy_bidirectional(&mut client, &mut server).await
+        };
+        tokio::select! {
+            _ = both => {}
+            () = self.hurry.cancelled() => {}
+        }
+    }
+
+    /// Serves HTTP/1 over a stream that ends in the connection's socket.
+    async fn http<S>(self, scheme: Scheme, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { front, entrance, peer, socket, hurry } = self;
+        let (number, _open) = front.connection();
+        let limits = front.limits().clone();
+        let told = Arc::new(Told::default());
+        let also = socket.clone();
+        let conn = Conn::new(front.clone(), entrance, scheme, peer, number, also, told.clone());
+        let timer = conn.timer().clone();
+        let service = service_fn(move |request| proxy::handle(conn.clone(), request));
+        let serving = http1::Builder::new()
+            .timer(timer)
+            .header_read_timeout(limits.head_read)
+            .max_buf_size(BUFFER_MAX)
+            // A head and a small body copied together go out sooner than as two pieces.
+            .writev(false)
+            .serve_connection(TokioIo::new(Wire::new(stream, told.clone())), service)
+            .with_upgrades();
+        let mut serving = pin!(serving);
+        let mut asked = pin!(hurry.cancelled());
+        let (mut listens, mut hurries) = (false, false);
+        let served = poll_fn(|cx| {
+            // Registered once, the token wakes this task by itself; it is looked at again
+            // only when the front closes, which it does before it hurries anybody.
+            if !hurries && (!listens || front.is_closing()) {
+                listens = true;
+                hurries = asked.as_mut().poll(cx).is_ready();
+                if hurries {
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
+            serving.as_mut().poll(cx)
+        })
+        .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "client connection ended");
+        }
+        if let Some(refusal) = told.refusal() {
+            front.count_unclear();
+            tracing::debug!(%peer, why = refusal.why(), "request refused");
+            // In a box, so that ordinary connections do not carry its room along.
+            let _ = tokio::time::timeout(LINGER, Box::pin(linger(socket))).await;
+        }
     }
 }
 

@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(crate) enum Scheme {
     /// In clear.
     Http,
+    /// Over TLS that the front terminates.
+    Https,
 }
 
 impl Scheme {
@@ -26,6 +28,7 @@ impl Scheme {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
         }
     }
 }

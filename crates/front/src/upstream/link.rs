@@ -66,7 +66,8 @@ async fn connect(
     Ok(TokioIo::new(dial(address, egress).await.map_err(Broken::Connect)?))
 }
 
-pub(super) async fn dial(address: SocketAddr, egress: Option<IpAddr>) -> io::Result<TcpStream> {
+/// Opens a connection of TCP, from `egress` where that is of the address's family.
+pub(crate) async fn dial(address: SocketAddr, egress: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Only an address of the backend's family can be a source address.
     if let Some(egress) = egress.filter(|e| e.is_ipv4() == address.is_ipv4()) {

@@ -12,7 +12,7 @@ mod link;
 
 pub(crate) use body::{Fate, Outgoing, Unsent};
 pub(crate) use kept::{Arriving, Fetch, Kept, field, write_head};
-pub(crate) use link::Link;
+pub(crate) use link::{Link, dial};
 
 use crate::clock;
 use crate::limits::Limits;

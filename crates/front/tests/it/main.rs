@@ -1,6 +1,7 @@
 //! The front as its clients, backends and controllers see it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod certificates;
 mod challenge;
 mod control;
 mod corpus;
@@ -16,3 +17,4 @@ mod smuggling;
 mod streams;
 mod support;
 mod takeover;
+mod tls;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 fn port(listen: SocketAddr, take_over: bool, default_backend: SocketAddr) -> PortOptions {
-    PortOptions { kind: PortKind::Http, listen, take_over, default_backend }
+    PortOptions { kind: PortKind::Http, listen, take_over, default_backend, tls: None }
 }
 
 /// Asks for a host that belongs to no unit.
@@ -42,7 +42,13 @@ async fn serves_a_unit_at_every_port_and_strangers_by_the_port_they_came_to() {
     assert_eq!(stranger(first).await, "source /");
     assert_eq!(stranger(second).await, "target /");
     let hello = front.hello().await;
-    let status = |listen| PortStatus { kind: PortKind::Http, listen, taken_over: false };
+    let status = |listen| PortStatus {
+        kind: PortKind::Http,
+        listen,
+        taken_over: false,
+        tls: None,
+        certificates: None,
+    };
     assert_eq!((hello.ports, hello.listening), (vec![status(first), status(second)], true));
 
     // A hold is for what comes in anywhere.

@@ -251,6 +251,7 @@ pub(crate) fn options(
             listen,
             take_over: false,
             default_backend,
+            tls: None,
         }],
         egress: None,
         control: folder.join("control.sock"),

@@ -33,6 +33,20 @@ pub struct PortPlan {
     pub listen: SocketAddr,
     /// Whether a live server listens there and the port is taken over from it.
     pub take_over: bool,
+    /// What a port for TLS needs, and no other has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsPlan>,
+}
+
+/// The certificates of a port where clients speak TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsPlan {
+    /// Files and folders with certificates and their keys; at least one. The front reads them
+    /// itself, and again when they change.
+    pub certificates: Vec<PathBuf>,
+    /// The host name whose certificate clients get that name none, or one that has none. Without
+    /// it they are refused.
+    pub default_certificate: Option<String>,
 }
 
 /// What clients speak at a port.
@@ -41,6 +55,8 @@ pub struct PortPlan {
 pub enum PortKind {
     /// HTTP in clear.
     Http,
+    /// HTTP over TLS, which the front terminates.
+    Tls,
 }
 
 impl PortKind {
@@ -48,6 +64,7 @@ impl PortKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Tls => "tls",
         }
     }
 }
@@ -61,7 +78,7 @@ impl fmt::Display for PortKind {
 impl PortPlan {
     /// Returns a port where clients speak HTTP in clear.
     pub fn http(listen: SocketAddr, take_over: bool) -> Self {
-        Self { kind: PortKind::Http, listen, take_over }
+        Self { kind: PortKind::Http, listen, take_over, tls: None }
     }
 }
 
@@ -124,7 +141,7 @@ impl From<FrontPlan> for Form {
             state,
         };
         match ports.as_slice() {
-            [PortPlan { kind: PortKind::Http, listen, take_over }] => {
+            [PortPlan { kind: PortKind::Http, listen, take_over, tls: None }] => {
                 Self { listen: Some(*listen), take_over: Some(*take_over), ..form }
             }
             _ => Self { ports, ..form },

@@ -15,7 +15,11 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
         name(found, format!("{at}.name"), &front.name);
         paths(found, &at, front);
         for (index, port) in front.ports.iter().enumerate() {
-            listen(found, place(&at, front, index), front.side, port, unit);
+            let place = place(&at, front, index);
+            for path in port.tls.iter().flat_map(|tls| &tls.certificates) {
+                absolute(found, &place.replace(".listen", ".certificates"), path);
+            }
+            listen(found, place, front.side, port, unit);
         }
         egress(found, &at, front, unit);
     }

@@ -46,6 +46,15 @@ pub struct PortFile {
     /// Default: false.
     #[serde(default)]
     pub take_over: bool,
+    /// Files and folders with certificates and their keys, at a port for `tls` and only there:
+    /// folders as certbot's `live`, pairs `NAME.crt` and `NAME.key`, or `NAME.pem` with both.
+    /// The front reads them itself, and again when they change. Default: none.
+    #[serde(default)]
+    pub certificates: Vec<PathBuf>,
+    /// The host name whose certificate clients get that name none, or one that has none.
+    /// Default: none; they are refused or, where the port was taken over, passed on to its
+    /// server.
+    pub default_certificate: Option<String>,
 }
 
 /// What clients speak at a port.
@@ -55,4 +64,6 @@ pub enum PortKindFile {
     /// HTTP in clear.
     #[default]
     Http,
+    /// HTTP over TLS, which the front terminates.
+    Tls,
 }

@@ -1,7 +1,7 @@
 use super::example;
 use crate::{PlanError, parse, template};
 use segue_model::gate::GateSpec;
-use segue_model::plan::{PortPlan, SecretRef};
+use segue_model::plan::{PortKind, PortPlan, SecretRef, TlsPlan};
 use segue_model::{Fault, Finding};
 
 /// Takes the `#` away from every setting of the template that is switched off.
@@ -54,7 +54,18 @@ fn a_front_has_one_port_in_short_or_a_list_of_ports() {
     let front = &parse(&at_source(two), "two").unwrap().unit.fronts[0];
     let second = PortPlan::http("192.0.2.10:8080".parse().unwrap(), false);
     assert_eq!(front.ports, [example().unit.fronts[0].ports[0].clone(), second]);
+    let tls = "port = [{ listen = \"192.0.2.10:80\", take_over = true }, \
+               { kind = \"tls\", listen = \"192.0.2.10:443\", take_over = true, \
+               certificates = [\"/etc/letsencrypt/live\"] }]\n";
+    let front = &parse(&at_source(tls), "tls").unwrap().unit.fronts[0];
+    let certificates = vec!["/etc/letsencrypt/live".into()];
+    assert_eq!(front.ports[1].kind, PortKind::Tls);
+    assert_eq!(front.ports[1].tls, Some(TlsPlan { certificates, default_certificate: None }));
     for wrong in [
+        "port = [{ listen = \"192.0.2.10:443\", kind = \"tls\" }]\n",
+        "port = [{ listen = \"192.0.2.10:443\", kind = \"tls\", default_certificate = \"a\" }]\n",
+        "port = [{ listen = \"192.0.2.10:80\", certificates = [\"/etc/x\"] }]\n",
+        "port = [{ listen = \"192.0.2.10:80\", default_certificate = \"a\" }]\n",
         "port = [{ listen = \"192.0.2.10:80\" }]\nlisten = \"192.0.2.10:81\"\n",
         "port = [{ listen = \"192.0.2.10:80\" }]\ntake_over = true\n",
         "port = []\n",
