@@ -7,7 +7,6 @@ use crate::options::FrontOptions;
 use crate::routes::{Routes, Site};
 use crate::stats::{Counts, Lane};
 use crate::upstream::Pool;
-use arc_swap::ArcSwap;
 use http::HeaderValue;
 use segue_model::{Fault, FaultKind, Side};
 use std::collections::HashSet;
@@ -20,7 +19,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Front {
     options: FrontOptions,
     limits: Arc<Limits>,
-    routes: ArcSwap<Routes>,
+    routes: Routes,
     entrances: Vec<Arc<Entrance>>,
     counts: Counts,
     other: Lane,
@@ -48,7 +47,7 @@ impl Front {
         Ok(Arc::new(Self {
             options,
             limits,
-            routes: ArcSwap::from_pointee(Routes::default()),
+            routes: Routes::new(),
             entrances,
             counts: Counts::new(),
             other: Lane::new(),
@@ -87,11 +86,12 @@ impl Front {
 
     /// Returns the site that a `Host` header names.
     pub(crate) fn site(&self, host: &str) -> Option<Arc<Site>> {
-        self.routes.load().find(host).cloned()
+        self.routes.find(host)
     }
 
-    pub(crate) fn set_routes(&self, routes: Routes) {
-        self.routes.store(Arc::new(routes));
+    /// Returns the table of all sites.
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     /// Returns what connections of each port have in common, in the order of the options.
@@ -111,7 +111,7 @@ impl Front {
 
     /// Returns whether a run of this name has the front.
     pub(crate) fn is_claimed_by(&self, run: &[u8]) -> bool {
-        self.routes.load().run().is_some_and(|own| own.as_str().as_bytes() == run)
+        self.routes.is_claimed_by(run)
     }
 
     /// Returns the counters of requests for hosts that belong to no unit.
@@ -184,13 +184,13 @@ impl Front {
         }
         // A unit's counters are those of each of its sites and hosts: its second ends once.
         let mut ticked = HashSet::new();
-        for site in self.routes.load().sites() {
+        self.routes.each(|site| {
             if ticked.insert(Arc::as_ptr(&site.counts)) {
                 site.counts.tick();
             }
             site.backends.source.reap();
             site.backends.target.reap();
-        }
+        });
     }
 }
 

@@ -30,6 +30,9 @@ mod run;
 mod socket;
 mod stats;
 mod store;
+#[cfg(any(feature = "testing", debug_assertions))]
+#[doc(hidden)]
+pub mod testing;
 mod timer;
 mod tls;
 mod upstream;

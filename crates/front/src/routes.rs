@@ -1,11 +1,20 @@
-//! Where requests go, by host name. Replaced as a whole, read without a lock.
+//! Where requests go, by host name. Read without a lock, changed in parts.
+//!
+//! The table is cut into shards, each replaced as a whole: a change of one site copies a
+//! hundredth of ten thousand, and a reader sees a shard before a change or after it. That one
+//! host of a unit is seen changed a moment before another makes no difference: what has to
+//! change at once for all of a unit is its gate.
 
 use crate::gate::Gate;
 use crate::stats::Counts;
 use crate::upstream::Pool;
-use segue_model::{RunId, Sides};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use segue_model::{RunId, Sides, UnitName};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Parts of the table; a power of two.
+const SHARDS: usize = 64;
 
 /// A site of a unit as requests see it.
 pub(crate) struct Site {
@@ -17,47 +26,95 @@ pub(crate) struct Site {
     pub(crate) backends: Sides<Arc<Pool>>,
 }
 
-/// All sites, by host name in lower case.
-#[derive(Default)]
+/// Sites by host name in lower case.
+type Shard = HashMap<Arc<str>, Arc<Site>>;
+
+/// All sites.
 pub(crate) struct Routes {
-    run: Option<RunId>,
-    hosts: HashMap<String, Arc<Site>>,
+    run: ArcSwapOption<RunId>,
+    shards: Box<[ArcSwap<Shard>]>,
 }
 
 impl Routes {
-    /// Builds the table from the run that has the front and sites with their host names.
-    pub(crate) fn new<'a>(
-        run: Option<RunId>,
-        sites: impl IntoIterator<Item = (&'a [String], Arc<Site>)>,
-    ) -> Self {
-        let mut hosts = HashMap::new();
-        for (names, site) in sites {
-            for name in names {
-                hosts.insert(canonical(name), site.clone());
+    /// Builds a table without sites.
+    pub(crate) fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| ArcSwap::from_pointee(Shard::new()));
+        Self { run: ArcSwapOption::empty(), shards: shards.collect() }
+    }
+
+    /// Sets the run that has the front.
+    pub(crate) fn set_run(&self, run: Option<RunId>) {
+        self.run.store(run.map(Arc::new));
+    }
+
+    /// Returns whether a run of this name has the front.
+    pub(crate) fn is_claimed_by(&self, run: &[u8]) -> bool {
+        self.run.load().as_ref().is_some_and(|own| own.as_str().as_bytes() == run)
+    }
+
+    /// Takes hosts out, then puts others in or in the place of what they had. Changes are made
+    /// one at a time. Names are [`canonical`].
+    pub(crate) fn change<'a>(
+        &self,
+        gone: impl IntoIterator<Item = &'a str>,
+        come: impl IntoIterator<Item = (&'a str, Arc<Site>)>,
+    ) {
+        let mut changed: HashMap<usize, Shard> = HashMap::new();
+        let copied = |at: usize| Shard::clone(&self.shards[at].load());
+        for name in gone {
+            let at = shard_of(name);
+            changed.entry(at).or_insert_with(|| copied(at)).remove(name);
+        }
+        for (name, site) in come {
+            let at = shard_of(name);
+            let shard = changed.entry(at).or_insert_with(|| copied(at));
+            match shard.get_mut(name) {
+                Some(known) => *known = site,
+                None => drop(shard.insert(name.into(), site)),
             }
         }
-        Self { run, hosts }
+        for (at, mut shard) in changed {
+            if shard.capacity() > 4 * shard.len() {
+                shard.shrink_to_fit();
+            }
+            self.shards[at].store(Arc::new(shard));
+        }
     }
 
-    /// Returns the run that has the front.
-    pub(crate) fn run(&self) -> Option<&RunId> {
-        self.run.as_ref()
-    }
-
-    /// Returns every site; one with several hosts several times.
-    pub(crate) fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
-        self.hosts.values()
+    /// Calls `with` for every site; for one with several hosts several times.
+    pub(crate) fn each(&self, mut with: impl FnMut(&Arc<Site>)) {
+        for shard in &self.shards {
+            shard.load().values().for_each(&mut with);
+        }
     }
 
     /// Returns the site that a `Host` header names.
-    pub(crate) fn find(&self, host: &str) -> Option<&Arc<Site>> {
+    pub(crate) fn find(&self, host: &str) -> Option<Arc<Site>> {
         let name = bare(host);
         if name.bytes().any(|b| b.is_ascii_uppercase()) {
-            self.hosts.get(&name.to_ascii_lowercase())
+            self.known(&name.to_ascii_lowercase())
         } else {
-            self.hosts.get(name)
+            self.known(name)
         }
     }
+
+    /// Returns the unit to which a host belongs; the name is [`canonical`].
+    pub(crate) fn owner(&self, name: &str) -> Option<UnitName> {
+        Some(self.known(name)?.gate.unit().clone())
+    }
+
+    fn known(&self, name: &str) -> Option<Arc<Site>> {
+        self.shards[shard_of(name)].load().get(name).cloned()
+    }
+}
+
+/// Returns the part of the table in which a name stands, by its bytes (FNV-1a). Names that
+/// somebody chooses so that all stand in one part make that part larger, no more.
+fn shard_of(name: &str) -> usize {
+    let hash = name
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    (hash ^ (hash >> 16)) as usize % SHARDS
 }
 
 /// Returns a host name as it stands in the table: lower case, no port, no final dot.
@@ -84,5 +141,15 @@ mod tests {
             assert_eq!(canonical(host), "shop.example.test");
         }
         assert_eq!(canonical("[::1]:80"), "[::1]");
+    }
+
+    #[test]
+    fn names_of_one_kind_spread_over_all_parts() {
+        let mut counts = [0_usize; SHARDS];
+        for number in 0..10_000 {
+            counts[shard_of(&format!("acc{number:06}.example.test"))] += 1;
+        }
+        let most = counts.iter().max().copied().unwrap_or_default();
+        assert!(most < 2 * 10_000 / SHARDS, "{counts:?}");
     }
 }

@@ -5,7 +5,6 @@ use crate::front::Front;
 use crate::limits::Limits;
 use crate::listen::{self, Door};
 use crate::options::FrontOptions;
-use crate::store::Store;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use segue_model::{Fault, FaultKind};
 use std::sync::Arc;
@@ -52,8 +51,7 @@ pub async fn run_until(
     let finish = limits.finish;
     let door = Door::default();
     let front = Front::new(options, limits)?;
-    let store = Store::new(front.options().state.clone());
-    let desk = Arc::new(Desk::restore(front.clone(), door.clone(), store)?);
+    let desk = Arc::new(Desk::restore(front.clone(), door.clone())?);
     desk.publish().await;
     let control = ControlSocket::open(&front.options().control).await?;
     let (hurry, tasks) = (CancellationToken::new(), front.tasks());

@@ -17,6 +17,7 @@ const PROGRAMS: &[&str] = &[
     // What a benchmark's program measured.
     "crates/dns/benches/",
     "crates/engine/benches/",
+    "crates/front/benches/",
     "crates/server/benches/",
     "xtask/",
     TESTS,
@@ -53,6 +54,7 @@ const CODE: [Kept; 11] = [
         // the whole process.
         places: &[
             "crates/engine/benches/",
+            "crates/front/benches/",
             "crates/engine/src/crashpoint.rs",
             "crates/files/",
             "crates/testkit/",

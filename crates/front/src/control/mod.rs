@@ -67,18 +67,33 @@ pub struct SiteRoute {
     pub backends: Sides<SocketAddr>,
 }
 
+/// A unit's route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitRoute {
+    /// The unit.
+    pub unit: UnitName,
+    /// Its sites: all of them are held and released together.
+    pub sites: Vec<SiteRoute>,
+    /// The side that takes the unit's requests.
+    pub write_side: Side,
+    /// How many released requests may be at each side at once.
+    pub concurrency: Sides<usize>,
+}
+
 /// What a controller asks a front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
-    /// Who are you, and in which state? Answered with [`Reply::Hello`].
+    /// Who are you, and how many units have you? Answered with [`Reply::Hello`], without
+    /// the units: there may be thousands.
     Hello,
-    /// The same, with the state of this unit alone: a front may have thousands.
+    /// The same, with the state of this unit.
     Greet {
         /// The unit.
         unit: UnitName,
     },
-    /// Everything that was counted. Answered with [`Reply::Stats`].
+    /// Everything that was counted, with the latest thousand holds. Answered with
+    /// [`Reply::Stats`].
     Stats,
     /// What was counted for one unit, in the same form; zero for one without a route.
     UnitStats {
@@ -113,6 +128,14 @@ pub enum Request {
         write_side: Side,
         /// How many released requests may be at each side at once.
         concurrency: Sides<usize>,
+    },
+    /// Does what [`Request::SetRoute`] does for several units: all of them or, if one is
+    /// refused, none. A line of the protocol has room for some thousands.
+    SetRoutes {
+        /// Who asks; the generation is above the last one of each of the units.
+        mark: Mark,
+        /// The routes, one a unit.
+        routes: Vec<UnitRoute>,
     },
     /// Begins a leased hold: from now on requests of the unit wait. Only if the
     /// unit is quiet: no running request's path begins with one of `slow_paths`
@@ -216,6 +239,7 @@ impl Request {
         match self {
             Self::Unclaim { mark }
             | Self::SetRoute { mark, .. }
+            | Self::SetRoutes { mark, .. }
             | Self::Hold { mark, .. }
             | Self::SealHold { mark, .. }
             | Self::Unseal { mark, .. }
@@ -232,7 +256,8 @@ impl Request {
         }
     }
 
-    /// Returns the unit that a changing request is about; none if it is about the front.
+    /// Returns the unit that a changing request is about; none if it is about the front or
+    /// several units.
     pub fn changed_unit(&self) -> Option<&UnitName> {
         match self {
             Self::SetRoute { unit, .. }
@@ -258,6 +283,7 @@ impl Request {
             Self::Claim { run, .. } => format!("claim front for run `{run}`"),
             Self::Unclaim { mark } => format!("give front free from run `{}`", mark.run),
             Self::SetRoute { unit, .. } => format!("set route of unit `{unit}`"),
+            Self::SetRoutes { routes, .. } => format!("set routes of {} units", routes.len()),
             Self::Hold { unit, .. } => format!("hold unit `{unit}`"),
             Self::WaitIdle { unit, .. } => format!("wait for requests of unit `{unit}`"),
             Self::Renew { hold_id, .. } => format!("renew hold `{hold_id}`"),

@@ -32,7 +32,9 @@ pub struct Hello {
     pub boot_ms: u64,
     /// Since when it runs.
     pub started_ms: u64,
-    /// Its units.
+    /// How many units have a route.
+    pub unit_count: usize,
+    /// The unit that was asked about, if it has a route.
     pub units: Vec<UnitStatus>,
 }
 
@@ -209,7 +211,8 @@ pub struct Stats {
     pub other: Totals,
     /// The last 120 seconds of each side, oldest first.
     pub windows: Sides<Vec<Window>>,
-    /// Holds since the front started, and those it knew before; oldest first.
+    /// Holds since the front started, and those it knew before; oldest first, the latest
+    /// thousand.
     pub holds: Vec<HoldRecord>,
     /// Requests refused because they can be read in two ways: where they end, for whom they
     /// are, or what they ask.

@@ -8,14 +8,14 @@ mod told;
 pub(crate) use serve::{ControlSocket, serve};
 
 use crate::clock;
-use crate::control::{HoldId, Reply, Request};
+use crate::control::{HoldId, Reply, Request, UnitRoute};
 use crate::front::Front;
 use crate::gate::{Begin, Change, Gate, Hold};
 use crate::listen::Door;
-use crate::routes::{Routes, Site};
+use crate::routes::Site;
 use crate::stats::Counts;
-use crate::store::{Saved, SavedHold, Store};
-use rules::{conflict, next_state, refused};
+use crate::store::{Change as Next, Haste, Journal, Saved, SavedHold};
+use rules::{conflict, next, refused};
 use segue_model::{EffectLeft, Fault, Side, UnitName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use tokio::sync::Mutex;
 pub(crate) struct Desk {
     front: Arc<Front>,
     door: Door,
-    store: Store,
     books: Mutex<Books>,
 }
 
 /// What is on disk, and the units that live by it.
 struct Books {
+    journal: Journal,
     saved: Saved,
     units: BTreeMap<UnitName, Unit>,
 }
@@ -48,8 +48,11 @@ struct Unit {
 impl Desk {
     /// Builds the desk from what a former process left: its routes, and a sealed hold
     /// still in force. A leased hold ended with the process that kept it.
-    pub(crate) fn restore(front: Arc<Front>, door: Door, store: Store) -> Result<Self, Fault> {
-        let saved = store.read()?;
+    ///
+    /// # Errors
+    /// Those of [`Journal::open`].
+    pub(crate) fn restore(front: Arc<Front>, door: Door) -> Result<Self, Fault> {
+        let (journal, saved) = Journal::open(front.options().state.clone())?;
         let mut units = BTreeMap::new();
         for (name, unit) in &saved.units {
             let gate = Gate::new(name.clone(), unit.write_side, unit.concurrency.clone());
@@ -58,13 +61,15 @@ impl Desk {
             }
             units.insert(name.clone(), routing::unit(&front, unit, gate, None));
         }
-        let desk = Self { front, door, store, books: Mutex::new(Books { saved, units }) };
-        Ok(desk)
+        Ok(Self { front, door, books: Mutex::new(Books { journal, saved, units }) })
     }
 
     /// Puts the restored routes in force.
     pub(crate) async fn publish(&self) {
-        self.books.lock().await.publish(&self.front);
+        let books = self.books.lock().await;
+        let routes = self.front.routes();
+        routes.set_run(books.saved.head.claim.clone());
+        routes.change([], books.sites(books.saved.units.keys()));
     }
 
     /// Carries out one request.
@@ -89,9 +94,16 @@ impl Desk {
 
     async fn change(&self, request: &Request) -> Result<Reply, Fault> {
         let mut books = self.books.lock().await;
-        let mut next = next_state(&books.saved, request)?;
+        let mut next = next(&books.saved, request)?;
         match request {
-            Request::SetRoute { .. } => self.set_route(&mut books, next, request).await,
+            Request::SetRoute { unit, sites, write_side, concurrency, .. } => {
+                let (unit, sites, write_side) = (unit.clone(), sites.clone(), *write_side);
+                let route = UnitRoute { unit, sites, write_side, concurrency: concurrency.clone() };
+                self.set_routes(&mut books, next, request, &[route]).await
+            }
+            Request::SetRoutes { routes, .. } => {
+                self.set_routes(&mut books, next, request, routes).await
+            }
             Request::Hold { .. } => self.hold(&mut books, next, request).await,
             Request::SealHold { unit, hold_id, .. } => {
                 self.seal(&mut books, next, unit, hold_id).await
@@ -103,7 +115,9 @@ impl Desk {
                 }
                 let gate = books.gate(unit, &request.what())?;
                 match gate.unseal(hold_id, *lease_ms) {
-                    Change::Done => self.keep(&mut books, next, EffectLeft::Done).await,
+                    Change::Done => {
+                        self.keep(&mut books, next, EffectLeft::Done, Haste::Pause).await
+                    }
                     other => over(other, hold_id, &request.what()),
                 }
             }
@@ -114,35 +128,43 @@ impl Desk {
                 if books.units.values().any(|u| u.gate.is_held()) {
                     return Err(conflict(&request.what(), "a unit is held", "release it first"));
                 }
-                let done = self.keep(&mut books, next, EffectLeft::None).await?;
-                books.publish(&self.front);
-                Ok(done)
+                self.keep_run(&mut books, next).await
             }
             Request::Leave { unit, .. } => self.leave(books, next, unit).await,
             Request::Bypass { .. } => self.bypass(books, next, &request.what()).await,
-            _ => {
-                let done = self.keep(&mut books, next, EffectLeft::None).await?;
-                books.publish(&self.front);
-                Ok(done)
-            }
+            _ => self.keep_run(&mut books, next).await,
         }
     }
 
     /// Writes the next state and makes it the present one. `left` says what a failed
     /// write leaves behind: what was changed in memory before stays.
-    async fn keep(&self, books: &mut Books, next: Saved, left: EffectLeft) -> Result<Reply, Fault> {
-        let written = self.store.write(&next).await;
+    async fn keep(
+        &self,
+        books: &mut Books,
+        next: Next,
+        left: EffectLeft,
+        haste: Haste,
+    ) -> Result<Reply, Fault> {
+        let Books { journal, saved, .. } = books;
+        let written = journal.write(saved, &next, haste).await;
         if written.is_ok() || left == EffectLeft::Done {
-            books.saved = next;
+            saved.apply(next);
         }
         written.map_err(|fault| fault.leaving(left))?;
-        Ok(Reply::Done { generation: books.saved.generation })
+        Ok(Reply::Done { generation: saved.head.generation })
+    }
+
+    /// Writes who has the front.
+    async fn keep_run(&self, books: &mut Books, next: Next) -> Result<Reply, Fault> {
+        let done = self.keep(books, next, EffectLeft::None, Haste::None).await?;
+        self.front.routes().set_run(books.saved.head.claim.clone());
+        Ok(done)
     }
 
     async fn hold(
         &self,
         books: &mut Books,
-        mut next: Saved,
+        mut next: Next,
         request: &Request,
     ) -> Result<Reply, Fault> {
         let Request::Hold { unit, hold_id, lease_ms, age_max_ms, count_max, .. } = request else {
@@ -173,8 +195,9 @@ impl Desk {
                 began_ms,
             });
         }
-        // Written first: fsync would lengthen the pause. A leased hold on disk holds nothing.
-        self.store.write(&next).await?;
+        // Written first: the sync would lengthen the pause. A leased hold on disk holds nothing.
+        let Books { journal, saved, .. } = &mut *books;
+        journal.write(saved, &next, Haste::Pause).await?;
         let hold = Hold {
             id: hold_id.clone(),
             lease_ms: *lease_ms,
@@ -184,8 +207,8 @@ impl Desk {
         };
         match gate.begin(hold, &quiet) {
             Begin::Began => {
-                books.saved = next;
-                Ok(Reply::Done { generation: books.saved.generation })
+                books.saved.apply(next);
+                Ok(Reply::Done { generation: books.saved.head.generation })
             }
             Begin::Busy(running, count) => Ok(Reply::Busy { running, count }),
             Begin::Held(other) => {
@@ -198,7 +221,7 @@ impl Desk {
     async fn seal(
         &self,
         books: &mut Books,
-        mut next: Saved,
+        mut next: Next,
         unit: &UnitName,
         hold_id: &HoldId,
     ) -> Result<Reply, Fault> {
@@ -213,7 +236,7 @@ impl Desk {
         if let Some(hold) = next.units.get_mut(unit).and_then(|u| u.hold.as_mut()) {
             hold.sealed = true;
         }
-        let kept = self.keep(books, next, EffectLeft::None).await;
+        let kept = self.keep(books, next, EffectLeft::None, Haste::Pause).await;
         if kept.is_err() {
             gate.unseal(hold_id, lease_ms);
         }
@@ -223,7 +246,7 @@ impl Desk {
     async fn release(
         &self,
         books: &mut Books,
-        mut next: Saved,
+        mut next: Next,
         unit: &UnitName,
         hold_id: &HoldId,
         to: Side,
@@ -240,7 +263,7 @@ impl Desk {
             saved.write_side = to;
             saved.hold = None;
         }
-        self.keep(books, next, EffectLeft::Done).await
+        self.keep(books, next, EffectLeft::Done, Haste::Pause).await
     }
 
     fn renew(
@@ -251,7 +274,7 @@ impl Desk {
         op: &str,
     ) -> Result<Reply, Fault> {
         match books.gate(unit, op)?.renew(hold_id) {
-            Change::Done => Ok(Reply::Done { generation: books.saved.generation }),
+            Change::Done => Ok(Reply::Done { generation: books.saved.head.generation }),
             other => over(other, hold_id, op),
         }
     }
@@ -273,13 +296,19 @@ impl Books {
         }
     }
 
-    fn publish(&self, front: &Front) {
-        let sites = self.saved.units.iter().flat_map(|(name, saved)| {
+    /// Returns every host of some units with its site.
+    fn sites<'a>(
+        &'a self,
+        units: impl IntoIterator<Item = &'a UnitName>,
+    ) -> impl Iterator<Item = (&'a str, Arc<Site>)> {
+        units.into_iter().flat_map(|name| {
+            let saved = self.saved.units.get(name).map_or(&[][..], |unit| &unit.sites[..]);
             let live = self.units.get(name).map_or(&[][..], |unit| &unit.sites[..]);
-            let hosts = saved.sites.iter().map(|site| site.hosts.as_slice());
-            hosts.zip(live.iter().cloned())
-        });
-        front.set_routes(Routes::new(self.saved.claim.clone(), sites));
+            let sites = saved.iter().zip(live);
+            sites.flat_map(|(saved, live)| {
+                saved.hosts.iter().map(move |host| (host.as_str(), live.clone()))
+            })
+        })
     }
 }
 

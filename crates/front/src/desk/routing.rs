@@ -2,13 +2,14 @@
 
 use super::rules::{self, conflict, refused};
 use super::{Books, Desk, Unit};
-use crate::control::{Reply, Request, SiteRoute};
+use crate::control::{Reply, Request, SiteRoute, UnitRoute};
 use crate::front::Front;
 use crate::gate::Gate;
 use crate::routes::{Site, canonical};
 use crate::stats::Counts;
-use crate::store::{Saved, SavedUnit};
+use crate::store::{Change, Haste, SavedUnit};
 use segue_model::{EffectLeft, Fault, Sides, UnitName};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::MutexGuard;
 
@@ -36,53 +37,88 @@ pub(super) fn unit(
     Unit { gate, counts, sites }
 }
 
-impl Desk {
-    pub(super) async fn set_route(
-        &self,
-        books: &mut Books,
-        mut next: Saved,
-        request: &Request,
-    ) -> Result<Reply, Fault> {
-        let op = request.what();
-        let Request::SetRoute { mark, unit: name, sites, write_side, concurrency } = request else {
-            return Err(refused(&op, "not a route"));
-        };
-        let canonical = |site: &SiteRoute| SiteRoute {
-            hosts: site.hosts.iter().map(|host| canonical(host)).collect(),
-            backends: site.backends.clone(),
-        };
-        let route = SavedUnit {
-            generation: mark.generation,
-            sites: sites.iter().map(canonical).collect(),
-            write_side: *write_side,
-            concurrency: concurrency.clone(),
-            hold: books.saved.units.get(name).and_then(|unit| unit.hold.clone()),
-        };
-        rules::check_route(&next, name, &route, &op)?;
-        let known = books.units.get(name).cloned();
-        if known.as_ref().is_some_and(|unit| unit.gate.is_held()) {
-            return Err(conflict(&op, "the unit is held", "release it: that sets the route too"));
+/// Returns a route as it is kept; a hold that was stays with it.
+fn saved(route: &UnitRoute, generation: u64, books: &Books) -> SavedUnit {
+    let canonical = |site: &SiteRoute| SiteRoute {
+        hosts: site.hosts.iter().map(|host| canonical(host)).collect(),
+        backends: site.backends.clone(),
+    };
+    SavedUnit {
+        generation,
+        sites: route.sites.iter().map(canonical).collect(),
+        write_side: route.write_side,
+        concurrency: route.concurrency.clone(),
+        hold: books.saved.units.get(&route.unit).and_then(|unit| unit.hold.clone()),
+    }
+}
+
+impl Books {
+    /// Checks that a route may be set: not while the unit is held, and not to move the unit.
+    fn may_be_set(&self, name: &UnitName, route: &SavedUnit, op: &str) -> Result<(), Fault> {
+        let Some(gate) = self.units.get(name).map(|unit| &unit.gate) else { return Ok(()) };
+        if gate.is_held() {
+            return Err(conflict(op, "the unit is held", "release it: that sets the route too"));
         }
-        let now = known.as_ref().map(|unit| unit.gate.side());
         let addresses = |unit: &SavedUnit| {
             unit.sites.iter().map(|site| site.backends.clone()).collect::<Vec<_>>()
         };
-        let former = next.units.get(name).map(addresses);
-        let same_backends = former.is_some_and(|former| former == addresses(&route));
-        if let Some(side) = now.filter(|side| same_backends && *side != route.write_side) {
-            let cause = format!("its requests go to {side}, where its writes are");
-            return Err(conflict(&op, &cause, "move it under a hold: a release sets the side"));
+        let former = self.saved.units.get(name).map(addresses);
+        let same_backends = former.is_some_and(|former| former == addresses(route));
+        let now = gate.side();
+        if same_backends && now != route.write_side {
+            let cause = format!("its requests go to {now}, where its writes are");
+            return Err(conflict(op, &cause, "move it under a hold: a release sets the side"));
         }
-        next.left.remove(name);
-        next.units.insert(name.clone(), route.clone());
-        let done = self.keep(books, next, EffectLeft::None).await?;
-        let gate = known.as_ref().map_or_else(
-            || Gate::new(name.clone(), route.write_side, route.concurrency.clone()),
-            |unit| unit.gate.clone(),
-        );
-        gate.set_route(route.write_side, route.concurrency.clone());
-        books.units.insert(name.clone(), unit(&self.front, &route, gate, known.as_ref()));
-        books.publish(&self.front);
+        Ok(())
+    }
+}
+
+impl Desk {
+    /// Sets the routes of some units: all of them, written at once, or none.
+    pub(super) async fn set_routes(
+        &self,
+        books: &mut Books,
+        mut next: Change,
+        request: &Request,
+        routes: &[UnitRoute],
+    ) -> Result<Reply, Fault> {
+        let op = request.what();
+        let Some(mark) = request.mark() else { return Err(refused(&op, "not a route")) };
+        let mut hosts = HashMap::new();
+        for route in routes {
+            let saved = saved(route, mark.generation, books);
+            rules::check_route(self.front.routes(), &route.unit, &saved, &op)?;
+            books.may_be_set(&route.unit, &saved, &op)?;
+            for host in saved.hosts() {
+                if let Some(other) = hosts.insert(host.clone(), &route.unit)
+                    && *other != route.unit
+                {
+                    return Err(rules::two_owners(host, other, &op));
+                }
+            }
+            if next.units.insert(route.unit.clone(), saved).is_some() && routes.len() > 1 {
+                let cause = format!("unit `{}` stands there twice", route.unit);
+                return Err(rules::invalid(&op, &cause, "name every unit once"));
+            }
+        }
+        let gone = routes.iter().filter_map(|route| books.saved.units.get(&route.unit));
+        let gone = gone.flat_map(SavedUnit::hosts).filter(|host| !hosts.contains_key(*host));
+        let gone: Vec<String> = gone.cloned().collect();
+        let done = self.keep(books, next, EffectLeft::None, Haste::None).await?;
+        for UnitRoute { unit: name, .. } in routes {
+            let Some(route) = books.saved.units.get(name) else { continue };
+            let known = books.units.get(name);
+            let (side, concurrency) = (route.write_side, route.concurrency.clone());
+            let gate = match known {
+                Some(unit) => unit.gate.clone(),
+                None => Gate::new(name.clone(), side, concurrency.clone()),
+            };
+            gate.set_route(side, concurrency);
+            let unit = unit(&self.front, route, gate, known);
+            books.units.insert(name.clone(), unit);
+        }
+        let come = books.sites(routes.iter().map(|route| &route.unit));
+        self.front.routes().change(gone.iter().map(String::as_str), come);
         Ok(done)
     }
 
@@ -91,7 +127,7 @@ impl Desk {
     pub(super) async fn leave(
         &self,
         mut books: MutexGuard<'_, Books>,
-        mut next: Saved,
+        mut next: Change,
         name: &UnitName,
     ) -> Result<Reply, Fault> {
         let op = format!("take unit `{name}` out of front");
@@ -102,27 +138,29 @@ impl Desk {
         if let Some(unit) = next.units.remove(name) {
             next.left.insert(name.clone(), unit.generation);
         }
-        if next.units.is_empty() {
+        if books.saved.units.keys().all(|other| other == name) {
             // In memory its route stays to the end: open connections still need it.
             return self.bypass(books, next, &op).await;
         }
-        let done = self.keep(&mut books, next, EffectLeft::None).await?;
+        let left = books.saved.units.get(name).cloned();
+        let done = self.keep(&mut books, next, EffectLeft::None, Haste::None).await?;
         books.units.remove(name);
-        books.publish(&self.front);
+        let hosts = left.iter().flat_map(SavedUnit::hosts).map(String::as_str);
+        self.front.routes().change(hosts, []);
         Ok(done)
     }
 
     pub(super) async fn bypass(
         &self,
         mut books: MutexGuard<'_, Books>,
-        next: Saved,
+        next: Change,
         op: &str,
     ) -> Result<Reply, Fault> {
         if books.units.values().any(|unit| unit.gate.is_sealed()) {
             let cause = "a hold is sealed: what lies behind the front refuses writes";
             return Err(conflict(op, cause, "release the hold first"));
         }
-        let done = self.keep(&mut books, next, EffectLeft::None).await?;
+        let done = self.keep(&mut books, next, EffectLeft::None, Haste::None).await?;
         drop(books);
         self.door.leave().await;
         Ok(done)

@@ -3,8 +3,8 @@
 use crate::clock;
 use crate::control::{HoldId, HoldRecord, Request, SiteRoute};
 use crate::gate::{Gate, Hold, Quiet};
-use crate::routes::canonical;
-use crate::store::{Saved, SavedHold, SavedUnit};
+use crate::routes::Routes;
+use crate::store::{Change, Saved, SavedHold, SavedUnit};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side, UnitName};
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// # Errors
 /// `SG0110` if another run has the front or none, `SG0111` if a newer epoch acts.
 pub(super) fn may_act(saved: &Saved, run: &RunId, epoch: Epoch, op: &str) -> Result<(), Fault> {
-    match &saved.claim {
+    match &saved.head.claim {
         Some(claim) if claim == run => {}
         Some(claim) => {
             let cause = format!("run `{claim}` has this front");
@@ -25,47 +25,54 @@ pub(super) fn may_act(saved: &Saved, run: &RunId, epoch: Epoch, op: &str) -> Res
                 .hint("claim the front first"));
         }
     }
-    if epoch < saved.epoch {
-        let cause = format!("epoch {epoch} was superseded by {}", saved.epoch);
+    if epoch < saved.head.epoch {
+        let cause = format!("epoch {epoch} was superseded by {}", saved.head.epoch);
         return Err(Fault::new("SG0111", FaultKind::LeaseLost, op, cause)
             .hint("another controller has taken over: leave the front to it"));
     }
     Ok(())
 }
 
-/// Checks who asks and returns the state with the request's epoch and generation.
+/// Checks who asks and returns what changes: the epoch and generation of the request, and the
+/// unit that it is about, if that has a route.
 ///
 /// # Errors
 /// Those of [`may_act`]; `SG0112` if the generation is not above the last one.
-pub(super) fn next_state(saved: &Saved, request: &Request) -> Result<Saved, Fault> {
+pub(super) fn next(saved: &Saved, request: &Request) -> Result<Change, Fault> {
     let op = request.what();
-    let mut next = saved.clone();
+    let mut next = Change { head: saved.head.clone(), ..Change::default() };
     if let Request::Claim { run, epoch } = request {
-        if saved.claim.is_some() {
+        if saved.head.claim.is_some() {
             may_act(saved, run, *epoch, &op)?;
         }
-        next.claim = Some(run.clone());
-        next.epoch = *epoch;
+        next.head.claim = Some(run.clone());
+        next.head.epoch = *epoch;
         return Ok(next);
     }
     let Some(mark) = request.mark() else { return Err(refused(&op, "it changes nothing")) };
     may_act(saved, &mark.run, mark.epoch, &op)?;
     let unit = request.changed_unit();
-    let last = saved.last_generation(unit);
+    let last = match request {
+        Request::SetRoutes { routes, .. } => {
+            let each = routes.iter().map(|route| saved.last_generation(Some(&route.unit)));
+            each.max().unwrap_or(0)
+        }
+        _ => saved.last_generation(unit),
+    };
     if mark.generation <= last {
         let cause = format!("generation {} came after {last}", mark.generation);
         return Err(Fault::new("SG0112", FaultKind::Conflict, op, cause)
             .hint("ask the front for its generation and state, then decide again"));
     }
-    next.epoch = mark.epoch;
-    next.generation = next.generation.max(mark.generation);
-    if let Some(unit) = unit.and_then(|unit| next.units.get_mut(unit)) {
-        unit.generation = mark.generation;
+    next.head.epoch = mark.epoch;
+    next.head.generation = next.head.generation.max(mark.generation);
+    if let Some((name, route)) = unit.and_then(|unit| saved.units.get_key_value(unit)) {
+        let route = SavedUnit { generation: mark.generation, ..route.clone() };
+        next.units.insert(name.clone(), route);
     }
     if let Request::Unclaim { .. } = request {
-        next.claim = None;
-        next.epoch = Epoch(0);
-        next.left.clear();
+        next.head.claim = None;
+        next.head.epoch = Epoch(0);
     }
     Ok(next)
 }
@@ -75,7 +82,7 @@ pub(super) fn next_state(saved: &Saved, request: &Request) -> Result<Saved, Faul
 /// # Errors
 /// `SG0115` if it has no host, no room for requests, or a host of another unit.
 pub(super) fn check_route(
-    saved: &Saved,
+    routes: &Routes,
     name: &UnitName,
     route: &SavedUnit,
     op: &str,
@@ -88,14 +95,18 @@ pub(super) fn check_route(
     if route.concurrency.source == 0 || route.concurrency.target == 0 {
         return Err(invalid(op, "concurrency is 0", "allow at least one request at once"));
     }
-    for (other, unit) in saved.units.iter().filter(|(other, _)| *other != name) {
-        let taken = |host: &&String| route.hosts().any(|own| *own == canonical(host));
-        if let Some(host) = unit.hosts().find(taken) {
-            let cause = format!("host `{host}` belongs to unit `{other}`");
-            return Err(invalid(op, &cause, "give every host to one unit"));
+    for host in route.hosts() {
+        if let Some(other) = routes.owner(host).filter(|other| other != name) {
+            return Err(two_owners(host, &other, op));
         }
     }
     Ok(())
+}
+
+/// Refuses a host that another unit has.
+pub(super) fn two_owners(host: &str, other: &UnitName, op: &str) -> Fault {
+    let cause = format!("host `{host}` belongs to unit `{other}`");
+    invalid(op, &cause, "give every host to one unit")
 }
 
 /// Returns the condition under which a hold begins; none for other requests.
@@ -154,6 +165,6 @@ pub(super) fn refused(op: &str, cause: &str) -> Fault {
         .hint("use a controller of the front's version")
 }
 
-fn invalid(op: &str, cause: &str, hint: &str) -> Fault {
+pub(super) fn invalid(op: &str, cause: &str, hint: &str) -> Fault {
     Fault::new("SG0115", FaultKind::Invalid, op, cause).hint(hint)
 }

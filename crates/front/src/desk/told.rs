@@ -7,8 +7,11 @@ use crate::entrance::Entrance;
 use crate::options::PortOptions;
 use segue_model::{Sides, UnitName};
 
+/// Most holds that an answer tells of: it is one line of bounded length.
+const HOLDS_MAX: usize = 1_000;
+
 impl Desk {
-    /// Returns the state of the front, with that of every unit or of one.
+    /// Returns the state of the front, with that of a unit.
     pub(super) async fn hello(&self, only: Option<&UnitName>) -> Hello {
         let books = self.books.lock().await;
         let options = self.front.options();
@@ -19,15 +22,13 @@ impl Desk {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ports: self.front.entrances().iter().map(|entrance| port(entrance)).collect(),
             listening: self.door.is_open(),
-            claim: books.saved.claim.clone(),
-            epoch: books.saved.epoch,
-            generation: books.saved.generation,
+            claim: books.saved.head.claim.clone(),
+            epoch: books.saved.head.epoch,
+            generation: books.saved.head.generation,
             boot_ms: clock::now_ms(),
             started_ms: self.front.started_ms(),
-            units: match only {
-                None => books.saved.units.keys().filter_map(|name| books.status(name)).collect(),
-                Some(name) => books.status(name).into_iter().collect(),
-            },
+            unit_count: books.saved.units.len(),
+            units: only.and_then(|name| books.status(name)).into_iter().collect(),
         }
     }
 
@@ -40,6 +41,7 @@ impl Desk {
         let of_unit = only.map(|name| books.units.get(name).map(|unit| unit.counts.clone()));
         drop(books);
         holds.sort_by_key(|hold| hold.began_ms);
+        holds.drain(..holds.len().saturating_sub(HOLDS_MAX));
         let (connections, accepted) = self.front.connection_counts();
         let counts = match &of_unit {
             None => Some(self.front.counts()),

@@ -157,6 +157,11 @@ impl Gate {
         View { side: core.side, hold: core.status(), running, streams, held: core.queue.len() }
     }
 
+    /// Returns the unit.
+    pub(crate) fn unit(&self) -> &UnitName {
+        &self.unit
+    }
+
     /// Returns the side that takes the requests now.
     pub(crate) fn side(&self) -> Side {
         self.core().side

@@ -9,6 +9,7 @@ mod golden;
 mod headers;
 mod hold;
 mod leaving;
+mod many;
 mod ports;
 mod recorder;
 mod replay;

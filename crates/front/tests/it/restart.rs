@@ -76,7 +76,8 @@ async fn changes_nothing_that_cannot_be_written_down() {
     let shop = Shop::start("source").await;
     let front = Running::routed(&shop, &shop).await;
     assert!(done(&front.hold("h1").await));
-    // A folder in the place of the next file: it cannot be written.
+    // The file is exchanged, and a folder is in the place of the next one: it cannot be written.
+    std::fs::remove_file(front.folder.path().join("state.json")).unwrap();
     std::fs::create_dir(front.folder.path().join("state.json.next")).unwrap();
     assert_eq!(code(front.seal("h1").await), "SG0120");
     assert!(matches!(front.status().await.hold, HoldStatus::Leased { .. }));
@@ -86,5 +87,14 @@ async fn changes_nothing_that_cannot_be_written_down() {
     assert_eq!(front.status().await.hold, HoldStatus::Open);
     assert_eq!(code(front.hold("h2").await), "SG0120");
     assert_eq!(front.status().await.hold, HoldStatus::Open);
+    // With room again the next change brings along what could not be written.
+    std::fs::remove_dir(front.folder.path().join("state.json.next")).unwrap();
+    assert!(done(&front.hold("h2").await));
+    assert!(done(&front.seal("h2").await));
+    let (listen, folder) = (front.address, killed(front).await);
+    let again = options(folder.path(), listen, shop.address);
+    let front = Running::start(again, quick(), folder).await;
+    let sealed = HoldStatus::Sealed { hold_id: "h2".into() };
+    assert_eq!(front.status().await.hold, sealed);
     front.stop().await;
 }

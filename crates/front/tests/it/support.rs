@@ -315,7 +315,7 @@ impl Running {
     }
 
     pub(crate) async fn hello(&self) -> Hello {
-        match self.ask(Ask::Hello).await.unwrap() {
+        match self.ask(Ask::Greet { unit: unit() }).await.unwrap() {
             Reply::Hello(hello) => hello,
             other => panic!("{other:?}"),
         }

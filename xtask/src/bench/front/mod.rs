@@ -18,8 +18,9 @@ mod peers;
 mod process;
 
 use super::Scratch;
+use super::program;
 use super::result::Row;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use kinds::{KINDS, Kind};
 use process::{Process, cpu_ns, installed};
 use std::net::SocketAddr;
@@ -60,7 +61,30 @@ pub(super) fn run(target: &Path) -> Result<Vec<Row>> {
     rows.extend(latency(&subjects)?);
     drop(subjects);
     rows.push(held(&binary, &folder.join("held"), upstream)?);
+    rows.extend(routes(folder)?);
     Ok(rows)
+}
+
+/// Measures what ten thousand sites cost.
+fn routes(folder: &Path) -> Result<Vec<Row>> {
+    let told = program("segue-front", "routes", &[&folder.display().to_string()])?;
+    let of = |name: &str| told.get(name).copied().with_context(|| format!("`{name}` is missing"));
+    Ok(vec![
+        Row::bound("10,000 sites' routes swapped", "ms", of("10,000 sites swapped, ms")?, 5.0),
+        Row::bound(
+            "one of 10,000 sites' routes swapped",
+            "ms",
+            of("one of 10,000 sites swapped, ms")?,
+            0.1,
+        ),
+        Row::bound("10,000 units brought in", "s", of("10,000 units brought in, s")?, 5.0),
+        Row::bound(
+            "one of 10,000 units changed, on disk",
+            "ms",
+            of("one of 10,000 units changed on disk, ms")?,
+            20.0,
+        ),
+    ])
 }
 
 /// A proxy under test.

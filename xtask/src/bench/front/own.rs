@@ -60,7 +60,7 @@ impl Front {
 
     /// Returns how many requests wait.
     pub(super) fn held(&mut self) -> Result<u64> {
-        let hello = self.ask(&json!({ "request": "hello" }))?;
+        let hello = self.ask(&json!({ "request": "greet", "unit": "bench" }))?;
         hello["units"][0]["held"].as_u64().context("a front's greeting counts held requests")
     }
 

@@ -1,0 +1,122 @@
+//! What ten thousand sites cost a front: their routes swapped in memory, one unit changed on
+//! disk, all of them brought in.
+//!
+//! Each measurement is printed as a line of JSON, `{"name", "value"}`; `cargo xtask bench
+//! front` reads them and compares them with the goals. Nothing here is linked into `segue`.
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+
+use segue_front::control::{Client, Mark, Reply, Request, SiteRoute, UnitRoute};
+use segue_front::testing::Table;
+use segue_front::{FrontOptions, Limits, PortOptions, run_until};
+use segue_model::plan::PortKind;
+use segue_model::{Epoch, Side, Sides};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const SITES: usize = 10_000;
+
+/// Units that come in with one request.
+const BATCH: usize = 2_500;
+
+fn main() {
+    // `cargo bench` adds a word of its own.
+    let mut wanted = std::env::args().skip(1).filter(|word| word != "--bench");
+    let folder = wanted.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = folder.join(format!("routes-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let table = Table::new(SITES, options(&folder)).unwrap();
+    let all: Vec<_> = (1..40).map(|to| table.swap(to)).collect();
+    told("10,000 sites swapped, ms", ms(median(all)));
+    let one: Vec<_> = (0..SITES).map(|number| table.swap_one(number)).collect();
+    told("one of 10,000 sites swapped, ms", ms(median(one)));
+    let found: Vec<_> = (0..9).map(|_| table.find_all()).collect();
+    told("one of 10,000 sites found, ns", ms(median(found)) * 1e6 / SITES as f64);
+    drop(table);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(protocol(&folder));
+    runtime.shutdown_background();
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Tells one measurement.
+fn told(name: &str, value: f64) {
+    println!("{}", serde_json::json!({ "name": name, "value": value }));
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn options(folder: &Path) -> FrontOptions {
+    let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    FrontOptions {
+        name: "bench".into(),
+        side: Side::Source,
+        ports: vec![PortOptions {
+            kind: PortKind::Http,
+            listen,
+            take_over: false,
+            default_backend: listen,
+        }],
+        egress: None,
+        control: folder.join("s"),
+        state: folder.join("s.json"),
+    }
+}
+
+fn route(number: usize) -> UnitRoute {
+    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    UnitRoute {
+        unit: format!("acc{number:06}").as_str().into(),
+        sites: vec![SiteRoute {
+            hosts: vec![format!("acc{number:06}.example.test")],
+            backends: Sides { source: address(80), target: address(8080) },
+        }],
+        write_side: Side::Source,
+        concurrency: Sides { source: 64, target: 64 },
+    }
+}
+
+/// What a controller waits for.
+async fn protocol(folder: &Path) {
+    let options = options(folder);
+    let control = options.control.clone();
+    tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
+    let client = loop {
+        match Client::connect(&control).await {
+            Ok(client) => break client.with_limit(Duration::from_secs(60)),
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    client.call(&Request::Claim { run: "bench".into(), epoch: Epoch(1) }).await.unwrap();
+    let mut generation = 0;
+    let mut mark = || {
+        generation += 1;
+        Mark { run: "bench".into(), epoch: Epoch(1), generation }
+    };
+    let began = Instant::now();
+    for first in (0..SITES).step_by(BATCH) {
+        let routes = (first..first + BATCH).map(route).collect();
+        client.call(&Request::SetRoutes { mark: mark(), routes }).await.unwrap();
+    }
+    told("10,000 units brought in, s", began.elapsed().as_secs_f64());
+    let mut times = Vec::new();
+    for number in 0..200 {
+        let UnitRoute { unit, sites, write_side, concurrency } = route(number * 31);
+        let ask = Request::SetRoute { mark: mark(), unit, sites, write_side, concurrency };
+        let began = Instant::now();
+        client.call(&ask).await.unwrap();
+        times.push(began.elapsed());
+    }
+    told("one of 10,000 units changed on disk, ms", ms(median(times)));
+    let began = Instant::now();
+    let Reply::Hello(hello) = client.call(&Request::Hello).await.unwrap() else { panic!("hello") };
+    assert_eq!(hello.unit_count, SITES);
+    told("greeted with 10,000 units, ms", ms(began.elapsed()));
+}
