@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Seconds that are remembered.
-const WINDOWS: usize = 120;
+const WINDOWS: u64 = 120;
 
 /// Shards of the current second.
 const SHARDS: usize = 4;
@@ -141,14 +141,30 @@ impl Lane {
 
     /// Closes the current second; called once a second.
     pub(crate) fn tick(&self) {
+        self.close(clock::now_ms() / 1_000);
+    }
+
+    /// Closes the second that ends in `second`. One without requests is not kept: of
+    /// thousands of units most are idle, and two minutes of each would be much memory.
+    fn close(&self, second: u64) {
         let mut all = Second::default();
         for shard in &self.now {
             all.take(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
         }
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        while past.front().is_some_and(|window| window.second + WINDOWS <= second) {
+            past.pop_front();
+        }
+        if all.count == 0 {
+            if past.is_empty() && past.capacity() > 0 {
+                *past = VecDeque::new();
+            }
+            return;
+        }
         let times = all.times.as_ref();
         let at = |q: f64| times.map_or(0.0, |times| clock::as_ms(times.value_at_quantile(q)));
         let window = Window {
-            second: clock::now_ms() / 1_000,
+            second,
             count: all.count,
             failed: all.failed,
             refused: all.refused,
@@ -157,10 +173,6 @@ impl Lane {
             p95_ms: at(0.95),
             max_ms: at(1.0),
         };
-        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        if past.len() == WINDOWS {
-            past.pop_front();
-        }
         past.push_back(window);
     }
 
@@ -173,7 +185,7 @@ impl Lane {
         }
     }
 
-    /// Returns the last seconds, oldest first.
+    /// Returns the last seconds that had requests, oldest first.
     pub(crate) fn windows(&self) -> Vec<Window> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
@@ -205,11 +217,32 @@ mod tests {
         assert!((window.p95_ms - 95.0).abs() < 1.5, "{window:?}");
         assert!((window.max_ms - 100.0).abs() < 1.5, "{window:?}");
         assert_eq!(lane.totals(), Totals { requests: 100, failed: 2, longest_ms: 200.0 });
-        for _ in 0..WINDOWS {
-            lane.tick();
+    }
+
+    #[test]
+    fn keeps_two_minutes_and_no_second_without_requests() {
+        let lane = Lane::new();
+        let one = |second| {
+            let (answer_us, whole_us) = (Some(900), 1_000);
+            let (failed, refused, client, probe) = (false, false, 0, false);
+            lane.count(0, &Answered { answer_us, whole_us, failed, refused, client, probe });
+            lane.close(second);
+        };
+        let seconds = || lane.windows().iter().map(|window| window.second).collect::<Vec<_>>();
+        for second in 1..=300 {
+            one(second);
         }
-        assert!(lane.windows().iter().all(|w| w.count == 0));
-        assert_eq!(lane.windows().len(), WINDOWS);
+        assert_eq!(seconds(), (181..=300).collect::<Vec<_>>());
+        lane.close(301);
+        assert_eq!(seconds(), (182..=300).collect::<Vec<_>>(), "an idle second is none");
+        one(302);
+        assert_eq!(seconds(), (183..=300).chain([302]).collect::<Vec<_>>());
+        for second in 303..=422 {
+            lane.close(second);
+        }
+        assert_eq!(seconds(), [] as [u64; 0]);
+        assert_eq!(lane.past.lock().unwrap().capacity(), 0, "idle for long, it keeps no room");
+        assert_eq!(lane.totals().requests, 301);
     }
 
     #[test]

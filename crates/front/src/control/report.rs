@@ -209,7 +209,8 @@ pub struct Stats {
     pub relayed: Totals,
     /// Requests for hosts that belong to no unit.
     pub other: Totals,
-    /// The last 120 seconds of each side, oldest first.
+    /// Those of the last 120 seconds of each side in which requests were answered, oldest
+    /// first.
     pub windows: Sides<Vec<Window>>,
     /// Holds since the front started, and those it knew before; oldest first, the latest
     /// thousand.
