@@ -83,6 +83,7 @@ mod tests {
     fn ten_thousand_sites_are_swapped_before_anybody_notices() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let port = crate::PortOptions {
+            tls: None,
             kind: PortKind::Http,
             listen: address,
             take_over: false,

@@ -59,6 +59,7 @@ fn options(folder: &Path) -> FrontOptions {
         name: "bench".into(),
         side: Side::Source,
         ports: vec![PortOptions {
+            tls: None,
             kind: PortKind::Http,
             listen,
             take_over: false,
