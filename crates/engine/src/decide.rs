@@ -2,6 +2,7 @@
 //!
 //! No clock, no I/O, no randomness: a simulator asks the same questions as the executor.
 
+use segue_model::StepName;
 use segue_model::event::Actor;
 use segue_model::state::{AttemptState, Direction, StepStatus, Stuck};
 use segue_model::table::{Retry, StepShape, TableShape};
@@ -32,6 +33,14 @@ pub enum Wish {
         by: Actor,
         /// Why.
         because: String,
+    },
+    /// Undo this step and those after it, then go on: its gates are asked again. Only in a
+    /// table that [steps back](TableShape::steps_back).
+    StepBack {
+        /// The step.
+        step: StepName,
+        /// Number of the record with which it was done: done again, it is not meant.
+        done: u64,
     },
 }
 
@@ -108,6 +117,9 @@ fn forward(shape: &TableShape, state: &AttemptState, here: Here, wish: &Wish) ->
             return Next::Withdraw { by: Actor::Controller, because: because.into() };
         }
     }
+    if let Some(place) = steps_back(shape, state, wish) {
+        return Next::Undo(place);
+    }
     let open =
         shape.steps.iter().position(|step| state.status(&step.name) != Some(&StepStatus::Done));
     let Some(place) = open else {
@@ -131,6 +143,19 @@ fn forward(shape: &TableShape, state: &AttemptState, here: Here, wish: &Wish) ->
             Next::Recover(place)
         }
     }
+}
+
+/// Returns the step to undo next for a wish to step back; none if it was followed, or came too
+/// late.
+pub fn steps_back(shape: &TableShape, state: &AttemptState, wish: &Wish) -> Option<usize> {
+    let Wish::StepBack { step, done } = wish else { return None };
+    if !shape.steps_back() || state.steps.get(step)?.done_at() != Some(*done) {
+        return None;
+    }
+    let first = shape.position(step)?;
+    let standing =
+        |step: &StepShape| !matches!(state.status(&step.name), None | Some(StepStatus::Undone));
+    shape.steps.iter().rposition(standing).filter(|last| *last >= first)
 }
 
 /// Says whether every step before the point of no return is done.

@@ -13,6 +13,7 @@
 //! the journal durably knows the intent and its inverse.
 
 pub mod board;
+pub mod canary;
 pub mod clock;
 #[cfg(any(feature = "testing", debug_assertions))]
 pub mod conformance;

@@ -20,6 +20,10 @@ pub enum Phase {
     Prepare,
     /// Hold, fence and open the live source again, to measure the pause; changes no stage.
     Drill,
+    /// Give the target a rising share of the requests that read; the write side stays.
+    Split,
+    /// Take that share back.
+    Unsplit,
     /// Move the write side from source to target.
     Cutover,
     /// Move the write side back from target to source.
@@ -35,6 +39,8 @@ impl Phase {
             Self::Sync => "sync",
             Self::Prepare => "prepare",
             Self::Drill => "drill",
+            Self::Split => "split",
+            Self::Unsplit => "unsplit",
             Self::Cutover => "cutover",
             Self::Failback => "failback",
             Self::Settle => "settle",

@@ -6,6 +6,8 @@
 //!                                    ^                    |                     |
 //!                                    +------failback------+------(a person)-----+
 //! ```
+//! While it is prepared, a split gives the target a share of the requests that read; the
+//! share ends with a cutover, which takes all requests along.
 //!
 //! **Invariants.** A record that is not legal in a state never becomes part of it: which
 //! ones are legal stands in one match ([`UnitState::legal`], [`RunState::legal`]). Folding the same records
@@ -113,6 +115,13 @@ pub struct StepState {
     pub intended: Moment,
     /// The newest record about it.
     pub latest: Moment,
+}
+
+impl StepState {
+    /// Returns the number of the record with which it was done, while it is.
+    pub fn done_at(&self) -> Option<u64> {
+        (self.status == StepStatus::Done).then_some(self.latest.seq)
+    }
 }
 
 /// Why an attempt or a watched unit waits for a person.
@@ -302,6 +311,9 @@ pub struct UnitState {
     pub rehearsed: Option<Rehearsal>,
     /// The last drill on the live source: the pause it measured, milliseconds.
     pub drilled: Option<(Moment, f64)>,
+    /// Share of the requests that read which a split gives the target, percent.
+    #[serde(default)]
+    pub share: u8,
 }
 
 impl Default for UnitState {
@@ -322,6 +334,7 @@ impl Default for UnitState {
             deferred: None,
             rehearsed: None,
             drilled: None,
+            share: 0,
         }
     }
 }
@@ -347,6 +360,12 @@ impl UnitState {
     /// Says whether `event` may be the unit's next record under `epoch`.
     pub fn allows(&self, event: &Event, epoch: Epoch) -> bool {
         self.legal(event, epoch).is_ok()
+    }
+
+    /// Says whether a split gives the target requests, or is about to.
+    pub fn is_split(&self) -> bool {
+        let opens = self.open.as_ref().is_some_and(|open| open.attempt.phase == Phase::Split);
+        self.share > 0 || opens
     }
 
     /// Says whether its last word was a failback or a withdrawal of a cutover.

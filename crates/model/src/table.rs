@@ -88,6 +88,12 @@ impl TableShape {
         self.phase == Phase::Drill
     }
 
+    /// Says whether a step that is done may be undone while the table goes on: a split gives
+    /// its last share back and waits for its gates again.
+    pub fn steps_back(&self) -> bool {
+        self.phase == Phase::Split
+    }
+
     /// Says whether trouble undoes the whole table, and not its open step alone. A hold or a
     /// fence of a former process may have lapsed, so such a table is not gone on with.
     pub fn goes_back_whole(&self) -> bool {

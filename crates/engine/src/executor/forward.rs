@@ -3,7 +3,7 @@
 use super::Course;
 use super::waits::doubled;
 use crate::crashpoint;
-use crate::decide::{AfterFault, AfterObserved, Here, after_fault, after_observed};
+use crate::decide::{AfterFault, AfterObserved, Here, Wish, after_fault, after_observed};
 use crate::gates::{Gate, GateContext};
 use futures_util::future::join_all;
 use segue_model::event::Event;
@@ -336,9 +336,12 @@ impl Course<'_> {
         self.failed(place, fault.clone()).await
     }
 
-    /// Says whether a wish to turn back can still be followed.
+    /// Says whether a wish to turn or step back can still be followed.
     fn turned(&self) -> Outcome<bool> {
-        let wished = matches!(*self.wish.borrow(), crate::decide::Wish::TurnBack { .. });
-        Ok(wished && !self.open()?.crossed())
+        let wish = self.wish.borrow().clone();
+        let open = self.open()?;
+        let wished = matches!(wish, Wish::TurnBack { .. })
+            || crate::decide::steps_back(&self.shape, &open, &wish).is_some();
+        Ok(wished && !open.crossed())
     }
 }

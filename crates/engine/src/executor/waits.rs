@@ -5,7 +5,7 @@ use crate::decide::Wish;
 use futures_util::FutureExt;
 use segue_model::state::AttemptState;
 use segue_model::table::{Pause, Retry};
-use segue_model::{EffectLeft, Fault, FaultKind};
+use segue_model::{EffectLeft, Fault, FaultKind, StepName};
 use segue_port::{Clock, Outcome};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -107,9 +107,21 @@ impl Course<'_> {
         }
         Ok(tokio::select! {
             biased;
-            () = turned_back(self.wish.clone()) => None,
+            () = turned_back(self.wish.clone(), self.steps_back()?) => None,
             done = work => Some(done),
         })
+    }
+
+    /// Returns the steps over which the table would step back: those done, with the records
+    /// that say so.
+    pub(super) fn steps_back(&self) -> Outcome<Vec<(StepName, u64)>> {
+        if !self.shape.steps_back() {
+            return Ok(Vec::new());
+        }
+        let open = self.open()?;
+        let done =
+            open.steps.iter().filter_map(|(name, step)| Some((name.clone(), step.done_at()?)));
+        Ok(done.collect())
     }
 
     /// Waits before another try of the step; a wish to turn back ends it early.
@@ -133,8 +145,14 @@ pub(super) fn doubled(first: Duration, tries: u32) -> Duration {
     first.max(Duration::from_millis(1)).saturating_mul(factor).min(LONGEST_BACKOFF.max(first))
 }
 
-async fn turned_back(mut wish: watch::Receiver<Wish>) {
-    let turned = wish.wait_for(|wish| matches!(wish, Wish::TurnBack { .. })).await.is_ok();
+/// Waits for a wish to turn back, or to step back over one of these steps that are done.
+async fn turned_back(mut wish: watch::Receiver<Wish>, done: Vec<(StepName, u64)>) {
+    let turns = |wish: &Wish| match wish {
+        Wish::TurnBack { .. } => true,
+        Wish::StepBack { step, done: seq } => done.iter().any(|own| own == &(step.clone(), *seq)),
+        Wish::Forward | Wish::Through => false,
+    };
+    let turned = wish.wait_for(turns).await.is_ok();
     if !turned {
         // Nobody is left to wish anything.
         std::future::pending::<()>().await;

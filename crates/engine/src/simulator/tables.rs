@@ -82,6 +82,8 @@ pub(super) fn table(phase: Phase, mutant: Option<Mutant>, units: usize) -> (Tabl
     let mut rows = match phase {
         Phase::Sync => plain(&["claim", "seed", "follow", "reverse", "check"], Act::Look),
         Phase::Prepare => plain(&["insert", "lower_ttls"], Act::Plain),
+        Phase::Split => plain(&["split_5", "split_50", "split_100", "judge"], Act::Look),
+        Phase::Unsplit => plain(&["unsplit"], Act::Plain),
         Phase::Settle => {
             let first = shape_of("restore_ttls", true, Pause::None, AGAIN);
             vec![(first, Act::Plain), (shape_of("end", false, Pause::None, AGAIN), Act::Plain)]

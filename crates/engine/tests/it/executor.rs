@@ -365,3 +365,80 @@ async fn an_attempt_is_not_finished_with_another_table() {
     withdrawn(&bench.resume(bench.cutover()).await);
     assert_eq!(bench.try_resume(bench.cutover()).await.unwrap_err().code, "SG0620");
 }
+
+/// A table of a split whose second step's gate does this at its first question, then waits one
+/// turn and passes.
+fn split(bench: &Bench, first: impl Fn() + Send + Sync + 'static) -> segue_engine::Table {
+    let mut table = bench.table(Phase::Split, &["split_5", "split_25", "split_50"]);
+    let asked = AtomicU32::new(0);
+    table.steps[2].gates.push(FnGate::new("no_worse", move |_| {
+        match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => {
+                first();
+                (Verdict::Wait, "watched".into())
+            }
+            1 => (Verdict::Wait, "watched".into()),
+            _ => (Verdict::Pass, "no worse".into()),
+        }
+    }));
+    table
+}
+
+#[tokio::test]
+async fn a_split_gives_a_share_back_and_goes_on_behind_its_gates() {
+    let bench = Bench::prepared().await;
+    let (journal, wish) = (bench.journal.clone(), bench.wish.clone());
+    let table = split(&bench, move || {
+        let state = journal.state();
+        let step = segue_model::StepName::from("split_25");
+        let done = state.open.as_ref().unwrap().steps[&step].done_at().unwrap();
+        wish.send_replace(segue_engine::Wish::StepBack { step, done });
+    });
+    assert_eq!(bench.execute(table).await, Ended::Completed);
+    let wanted = [
+        "run split_5",
+        "run split_25",
+        "quench split_25",
+        "undo split_25",
+        "run split_25",
+        "run split_50",
+    ];
+    assert_eq!(bench.log(), wanted);
+    assert_eq!(bench.state().stage, Stage::Prepared);
+}
+
+#[tokio::test]
+async fn a_wish_to_step_back_that_is_out_of_date_moves_nothing() {
+    let bench = Bench::prepared().await;
+    let wish = bench.wish.clone();
+    let table = split(&bench, move || {
+        let step = "split_25".into();
+        wish.send_replace(segue_engine::Wish::StepBack { step, done: 1 });
+    });
+    assert_eq!(bench.execute(table).await, Ended::Completed);
+    assert_eq!(bench.log(), ["run split_5", "run split_25", "run split_50"]);
+    // Nor does a table of another kind step back.
+    let (journal, wish) = (bench.journal.clone(), bench.wish.clone());
+    let mut table = bench.cutover();
+    table.steps[1].gates.push(FnGate::new("late", move |_| {
+        let state = journal.state();
+        let step = segue_model::StepName::from("arm");
+        let done = state.open.as_ref().unwrap().steps[&step].done_at().unwrap();
+        wish.send_replace(segue_engine::Wish::StepBack { step, done });
+        (Verdict::Pass, "passed".into())
+    }));
+    assert_eq!(bench.execute(table).await, Ended::Completed);
+    assert_eq!(bench.logged("undo"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_split_that_turns_back_gives_everything_back() {
+    let bench = Bench::prepared().await;
+    let wish = bench.wish.clone();
+    let table = split(&bench, move || {
+        wish.send_replace(turn_back());
+    });
+    assert!(matches!(bench.execute(table).await, Ended::Withdrawn { .. }));
+    assert_eq!(bench.logged("undo"), reversed(&["split_5", "split_25"]));
+    assert_eq!((bench.state().stage, bench.state().share), (Stage::Prepared, 0));
+}

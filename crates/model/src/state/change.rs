@@ -75,6 +75,7 @@ impl UnitState {
             Event::Measured { .. } | Event::Noted { .. } | Event::TriggerJudged { .. } => {}
             of_attempt => {
                 if let Some(open) = &mut self.open {
+                    self.share = open.share(of_attempt).unwrap_or(self.share);
                     open.change(of_attempt, now);
                     self.write_side = open.write_side(self.write_side, of_attempt);
                 }
@@ -90,7 +91,7 @@ impl UnitState {
             self.stage = match phase {
                 Phase::Sync => Stage::Synced,
                 Phase::Prepare | Phase::Failback => Stage::Prepared,
-                Phase::Drill => self.stage,
+                Phase::Drill | Phase::Split | Phase::Unsplit => self.stage,
                 Phase::Cutover => Stage::Watching,
                 Phase::Settle => Stage::Settled,
             };
@@ -101,6 +102,8 @@ impl UnitState {
             self.write_side = WriteSide::At(side);
         }
         if moves && how == EndedHow::Completed {
+            // All requests went along.
+            self.share = 0;
             self.watching_since = (phase == Phase::Cutover).then_some(now);
             self.confirmed = None;
             self.commit_timer = None;
@@ -165,6 +168,20 @@ impl AttemptState {
             // Everything else belongs to the run and was taken there.
             _ => {}
         }
+    }
+
+    /// Returns the share of the target after `event`, if it says one: what a step of a split
+    /// did stands in its output, what its undo brings back in what it read beforehand.
+    fn share(&self, event: &Event) -> Option<u8> {
+        if !matches!(self.attempt.phase, Phase::Split | Phase::Unsplit) {
+            return None;
+        }
+        let share = match event {
+            Event::StepDone { output, .. } => output.get("share"),
+            Event::UndoDone { step } => self.steps.get(step)?.prepared.get("former_share"),
+            _ => None,
+        };
+        u8::try_from(share?.as_u64()?).ok()
     }
 
     fn set(&mut self, step: &StepName, status: StepStatus, now: Moment) {

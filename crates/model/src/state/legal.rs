@@ -24,7 +24,9 @@ impl UnitState {
             (E::UnitDeferred { .. }, _) => need(self.stage < Stage::Watching, "the unit has moved"),
             (E::UnitExcluded { .. }, open) => self.may_exclude(open.is_some()),
             (E::UnitIncluded { .. }, _) => need(self.excluded.is_some(), "the unit takes part"),
-            (E::TriggerFired { .. }, _) => need(watched, "the unit is not watched"),
+            (E::TriggerFired { .. }, _) => {
+                need(watched || self.is_split(), "the unit is not watched")
+            }
             (E::FailbackRefused { .. }, None) => need(watched, "the unit is not watched"),
             (E::CommitTimerTold { .. }, None) | (E::Confirmed { .. }, None) => {
                 need(self.stage == Stage::Watching, "the unit is not being watched")
@@ -62,8 +64,12 @@ impl UnitState {
             | (Phase::Prepare, Stage::Synced)
             | (Phase::Drill, Stage::Synced | Stage::Prepared)
             | (Phase::Cutover, Stage::Prepared)
+            | (Phase::Unsplit, Stage::Prepared)
             | (Phase::Failback, Stage::Watching)
             | (Phase::Settle, Stage::Confirmed) => true,
+            (Phase::Split, Stage::Prepared) => {
+                return need(self.share == 0, "the traffic is split already");
+            }
             (Phase::Failback, Stage::Confirmed) => matches!(by, Actor::Person(_)),
             _ => false,
         };
@@ -159,13 +165,15 @@ impl AttemptState {
     }
 
     /// The steps after it are undone. A table that can turn round undoes only after it did;
-    /// one without a point of no return may undo its open step to run it afresh.
+    /// one without a point of no return may undo its open step to run it afresh, and a split
+    /// its last share to wait for its gates again.
     fn may_undo(&self, step: &StepName) -> Legal {
         let place = self.place(step)?;
         let table = self.table.as_ref().ok_or("the table is not fixed")?;
         if self.direction == Direction::Forward {
             need(!table.goes_back_whole(), "the attempt is not being withdrawn")?;
-            need(self.status(step) != Some(&StepStatus::Done), "the step is done")?;
+            let done = self.status(step) == Some(&StepStatus::Done);
+            need(!done || table.steps_back(), "the step is done")?;
         }
         for later in &table.steps[place + 1..] {
             if !matches!(self.status(&later.name), None | Some(StepStatus::Undone)) {

@@ -9,6 +9,7 @@ use crate::table::{Budget, Pause, Retry, StepShape, TableShape};
 use serde_json::{Value, json};
 
 /// A journal in memory.
+#[derive(Clone)]
 struct Log {
     state: RunState,
     records: Vec<Record>,
@@ -364,4 +365,41 @@ fn a_table_that_makes_no_sense_is_refused() {
     let as_drill = |steps| TableShape { phase: Phase::Drill, steps, budget: None };
     assert!(as_drill(good.steps[..2].to_vec()).check().is_err(), "a drill that seals");
     assert!(as_drill(good.steps[2..].to_vec()).check().is_err(), "a drill that promotes");
+}
+
+#[test]
+fn the_share_of_a_split_follows_its_steps_and_ends_with_the_cutover() {
+    let mut log = Log::new();
+    log.complete(Phase::Sync);
+    log.refuses(start(Phase::Split, 2));
+    log.complete(Phase::Prepare);
+    log.add(start(Phase::Split, 3));
+    let mut table = shape(Phase::Split);
+    table.steps[0].name = StepName::from("split_5");
+    table.steps[1].name = StepName::from("split_25");
+    log.add(Event::TableFixed { table });
+    let share = |log: &Log| (log.unit().share, log.unit().is_split());
+    assert_eq!(share(&log), (0, true));
+    let up = |step: &str, share: u8, former: u8| {
+        let step = StepName::from(step);
+        let prepared = json!({ "former_share": former });
+        let intended = Event::StepIntended { step: step.clone(), prepared, epoch: Epoch(1) };
+        [intended, Event::StepDone { step, output: json!({ "share": share }) }]
+    };
+    log.all(up("split_5", 5, 0));
+    log.all(up("split_25", 25, 5));
+    assert_eq!(share(&log), (25, true));
+    // A step back while the table goes forward: the last one, and no other.
+    log.refuses(undo("split_5"));
+    log.all([undo("split_25"), undone("split_25")]);
+    assert_eq!(share(&log), (5, true));
+    log.all(up("split_25", 25, 5));
+    log.add(Event::AttemptCompleted);
+    assert_eq!(share(&log), (25, true));
+    // What is split is not split again, but taken back or cut over.
+    log.refuses(start(Phase::Split, 4));
+    let mut back = log.clone();
+    back.add(start(Phase::Unsplit, 4));
+    log.complete(Phase::Cutover);
+    assert_eq!(share(&log), (0, false));
 }
