@@ -79,6 +79,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         pick: PickArgs,
     },
+    /// Give the target a rising share of the visitors who read, each share once the one before
+    /// is shown to be no worse; harm takes all of it back
+    Split {
+        /// Hash of the approved plan, at least eight characters
+        hash: String,
+        /// Send every request to the source again
+        #[arg(long)]
+        back: bool,
+        #[command(flatten)]
+        pick: PickArgs,
+    },
     /// Hold, fence and open the live source again without switching: measures the pause
     Drill {
         /// Hash of the approved plan, at least eight characters

@@ -8,7 +8,7 @@ use crate::routes::{Routes, Site};
 use crate::stats::{Counts, Lane};
 use crate::upstream::Pool;
 use http::HeaderValue;
-use segue_model::{Fault, FaultKind, Side};
+use segue_model::{Fault, FaultKind, RunId, Side};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -109,6 +109,11 @@ impl Front {
         &self.counts
     }
 
+    /// Returns the run that has the front.
+    pub(crate) fn claim(&self) -> Option<Arc<RunId>> {
+        self.routes.run()
+    }
+
     /// Returns whether a run of this name has the front.
     pub(crate) fn is_claimed_by(&self, run: &[u8]) -> bool {
         self.routes.is_claimed_by(run)
@@ -187,6 +192,9 @@ impl Front {
         self.routes.each(|site| {
             if ticked.insert(Arc::as_ptr(&site.counts)) {
                 site.counts.tick();
+                if let Some(split) = &*site.split.load() {
+                    split.tick(clock::now_us());
+                }
             }
             site.backends.source.reap();
             site.backends.target.reap();

@@ -28,6 +28,7 @@ mod proxy;
 mod routes;
 mod run;
 mod socket;
+mod split;
 mod stats;
 mod store;
 #[cfg(any(feature = "testing", debug_assertions))]

@@ -6,6 +6,7 @@
 //! change at once for all of a unit is its gate.
 
 use crate::gate::Gate;
+use crate::split::Split;
 use crate::stats::Counts;
 use crate::upstream::Pool;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -24,6 +25,8 @@ pub(crate) struct Site {
     pub(crate) counts: Arc<Counts>,
     /// Connections to the site's application at each side.
     pub(crate) backends: Sides<Arc<Pool>>,
+    /// The split of the unit, if it has or had one; the same place for all its sites.
+    pub(crate) split: Arc<ArcSwapOption<Split>>,
 }
 
 /// Sites by host name in lower case.
@@ -45,6 +48,11 @@ impl Routes {
     /// Sets the run that has the front.
     pub(crate) fn set_run(&self, run: Option<RunId>) {
         self.run.store(run.map(Arc::new));
+    }
+
+    /// Returns the run that has the front.
+    pub(crate) fn run(&self) -> Option<Arc<RunId>> {
+        self.run.load_full()
     }
 
     /// Returns whether a run of this name has the front.

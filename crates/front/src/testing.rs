@@ -33,7 +33,7 @@ impl Table {
                 let room = Sides { source: 8, target: 8 };
                 let gate = Gate::new(name.as_str().into(), Side::Source, room);
                 let backends = Sides::from_fn(|_| pool.clone());
-                Arc::new(Site { gate, counts: counts.clone(), backends })
+                Arc::new(Site { gate, counts: counts.clone(), backends, split: Arc::default() })
             };
             names.iter().map(one).collect::<Vec<_>>()
         };

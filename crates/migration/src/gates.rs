@@ -1,6 +1,7 @@
 //! The gates of the tables: those of the plan, and those that ask more than samples. Each
 //! answers with its numbers; no data is Unknown.
 
+mod split;
 mod zone;
 
 use crate::families::Families;
@@ -43,6 +44,32 @@ pub(crate) fn of_plan(
             let because = format!("the source's access log is not in the plan{of}; not checked");
             all.push(Arc::new(Told { name: "all_traffic", answer: (Verdict::Pass, because) }));
         }
+    }
+    all
+}
+
+/// Says why a split that stands does harm, if it is shown to.
+pub async fn harm_of_split(
+    families: &Families,
+    plan: &segue_model::plan::SplitPlan,
+) -> Option<String> {
+    let trials = families.fronts.trials().await.ok()?;
+    split::harm(plan, &trials)
+}
+
+/// Returns the gates of a share: both sides up, and the share that stands no worse.
+pub(crate) fn of_split(
+    families: &Families,
+    plan: &segue_model::plan::SplitPlan,
+    standing: u8,
+) -> Vec<Arc<dyn Gate>> {
+    let gates = families.plan.policy.gates.iter();
+    let up = gates.filter(|gate| matches!(gate.bound.what, What::BackendHealthy(_)));
+    let mut all: Vec<Arc<dyn Gate>> =
+        up.map(|gate| one(families, gate, &Remembered::default())).collect();
+    if standing > 0 {
+        let fronts = Arc::clone(&families.fronts);
+        all.push(Arc::new(split::NoWorse::new(fronts, plan.clone(), standing)));
     }
     all
 }

@@ -7,6 +7,7 @@ mod check;
 pub mod families;
 pub mod fleet;
 pub mod gates;
+mod judge;
 pub mod tables;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -16,4 +17,5 @@ mod together;
 
 pub use check::compare_live;
 pub use families::Families;
+pub use gates::harm_of_split;
 pub use together::{Part, Together};

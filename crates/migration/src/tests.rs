@@ -66,6 +66,18 @@ fn of(plan: Plan) -> Families {
     }
 }
 
+/// The example with a split of these shares.
+fn split_in(shares: &[u8]) -> Families {
+    let mut plan = segue_plan::parse(segue_plan::template(), "example.toml").unwrap();
+    let policy = std::sync::Arc::make_mut(&mut plan.policy);
+    policy.harmless_paths = vec!["/static/".into()];
+    policy.split = Some(segue_model::plan::SplitPlan {
+        shares: shares.to_vec(),
+        ..segue_plan::defaults::split()
+    });
+    of(plan)
+}
+
 fn place(table: &Table, name: &str) -> usize {
     table.steps.iter().position(|step| step.name.as_str() == name).unwrap()
 }
@@ -77,6 +89,8 @@ fn every_table_is_sound() {
     for table in [
         tables::sync(&families),
         tables::prepare(&families),
+        tables::split(&split_in(&[5, 25, 50, 75, 100])),
+        tables::unsplit(&families),
         tables::drill(&families, &remembered),
         tables::cutover(&families, Way::Forward, &remembered),
         tables::cutover(&families, Way::Back, &remembered),
@@ -148,6 +162,8 @@ fn the_simulator_follows_these_very_tables() {
         tables::cutover(&families, Way::Back, &remembered),
         tables::drill(&families, &remembered),
         tables::settle(&families, &Value::Null, None),
+        tables::split(&split_in(&[5, 50, 100])),
+        tables::unsplit(&families),
     ] {
         let rules = |shape: segue_model::table::TableShape| -> Vec<_> {
             let rule = |step: segue_model::table::StepShape| {
@@ -278,4 +294,28 @@ fn a_maintenance_window_compares_before_the_seal_and_meets_before_what_must_not_
     assert!(waits("seal_fronts")[0].contains("`compare`"));
     assert!(waits("promote")[0].contains("`seal`"));
     assert_eq!(table.steps[place(&table, "fence")].time_allowed.as_millis(), 60_000);
+}
+
+#[test]
+fn a_split_rises_behind_proof_of_the_share_before_and_has_no_point_of_no_return() {
+    let table = tables::split(&split_in(&[5, 25, 100]));
+    let names: Vec<&str> = table.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, ["split_5", "split_25", "split_100", "judge"]);
+    let proven = |name: &str| -> Vec<String> {
+        let gates = &table.steps[place(&table, name)].gates;
+        gates.iter().map(|gate| gate.asks()).filter(|asks| asks.starts_with("no worse")).collect()
+    };
+    assert!(proven("split_5").is_empty(), "nobody was there yet");
+    for (name, share) in
+        [("split_25", "with 5 %"), ("split_100", "with 25 %"), ("judge", "with 100 %")]
+    {
+        assert_eq!(proven(name).len(), 1, "{name}");
+        assert!(proven(name)[0].contains(share), "{name}: {:?}", proven(name));
+    }
+    let up: Vec<String> = table.steps[0].gates.iter().map(|gate| gate.name()).collect();
+    assert!(up.iter().any(|name| name == "target_up"), "{up:?}");
+    assert!(!table.shape().goes_back_whole() && table.shape().steps_back());
+    // Longer than a share may take to be judged.
+    assert!(table.gate_wait.as_secs() > 3_660);
+    assert!(tables::split(&families()).shape().check().is_err(), "no split in the plan");
 }

@@ -14,10 +14,12 @@ use std::sync::Arc;
 
 mod front;
 mod moves;
+mod split;
 mod zone;
 
 pub use front::{FrontPlan, PortKind, PortPlan, TlsPlan};
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
+pub use split::SplitPlan;
 pub use zone::{
     AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, TsigKey, ZoneGuard, ZonePlan,
 };
@@ -320,6 +322,12 @@ pub struct Policy {
     pub quiet_wait_ms: u64,
     /// Paths whose requests are known to be slow; a hold begins only when none is running.
     pub slow_paths: Vec<String>,
+    /// Paths, by how they begin, on which GET and HEAD do not write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub harmless_paths: Vec<String>,
+    /// How the traffic is split before a cutover, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitPlan>,
     /// How long a gate may wait before the table gives up, seconds.
     pub gate_wait_s: u64,
     /// How long after a cutover somebody must confirm, or the unit goes back by itself,

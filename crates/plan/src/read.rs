@@ -11,12 +11,12 @@ pub use moves::read_moves;
 use crate::check::without_web_server;
 use crate::file::{
     BackendFile, BackendsFile, CommandsFile, DatabaseFile, GateFile, PlanFile, PolicyFile,
-    ProbeFile, RehearsalSiteFile, ServerFile, SideFile, TriggerFile,
+    ProbeFile, RehearsalSiteFile, ServerFile, SideFile, SplitFile, TriggerFile,
 };
 use crate::{PlanError, Problem, check, defaults};
 use segue_model::plan::{
-    Backend, DatabasePlan, DatabaseServer, Plan, Policy, ProbePlan, SecretRef, SitePlan, TreePlan,
-    UnitPlan, WorkerCommands, WorkerPlan,
+    Backend, DatabasePlan, DatabaseServer, Plan, Policy, ProbePlan, SecretRef, SitePlan, SplitPlan,
+    TreePlan, UnitPlan, WorkerCommands, WorkerPlan,
 };
 use segue_model::{Side, Sides, UnitName};
 use std::sync::Arc;
@@ -210,11 +210,31 @@ fn policy(file: PolicyFile) -> Policy {
         hold_count_max: file.hold_count_max.unwrap_or(silent.hold_count_max),
         quiet_wait_ms: file.quiet_wait_ms.unwrap_or(silent.quiet_wait_ms),
         slow_paths: file.slow_paths.unwrap_or(silent.slow_paths),
+        harmless_paths: file.harmless_paths.unwrap_or(silent.harmless_paths),
+        split: file.split.map(split),
         gate_wait_s: file.gate_wait_s.unwrap_or(silent.gate_wait_s),
         commit_timer_s: file.commit_timer_s.unwrap_or(silent.commit_timer_s),
         stable_for_s: file.stable_for_s.unwrap_or(silent.stable_for_s),
         maintenance_budget_ms: file.maintenance_budget_s.map(|s| s.saturating_mul(1_000)),
         triggers: silent.triggers,
         gates: silent.gates,
+    }
+}
+
+fn split(file: SplitFile) -> SplitPlan {
+    let silent = defaults::split();
+    SplitPlan {
+        shares: file.shares.unwrap_or(silent.shares),
+        dwell_s: file.dwell_s.unwrap_or(silent.dwell_s),
+        longest_s: file.longest_s.unwrap_or(silent.longest_s),
+        warm_s: file.warm_s.unwrap_or(silent.warm_s),
+        slow_ms: file.slow_ms.unwrap_or(silent.slow_ms),
+        false_alarm: file.false_alarm.unwrap_or(silent.false_alarm),
+        failing_margin: file.failing_margin.unwrap_or(silent.failing_margin),
+        p50_factor: file.p50_factor.unwrap_or(silent.p50_factor),
+        p95_factor: file.p95_factor.unwrap_or(silent.p95_factor),
+        proof: file.proof.unwrap_or(silent.proof),
+        testers: file.testers.unwrap_or(silent.testers),
+        cookie: file.cookie.unwrap_or(silent.cookie),
     }
 }

@@ -102,6 +102,17 @@ pub enum Command {
         #[serde(default)]
         pick: Pick,
     },
+    /// Gives the target a rising share of the requests that read, or takes it back.
+    Split {
+        /// Hash of the plan, whole or its first eight characters.
+        hash: String,
+        /// Take the share back.
+        #[serde(default)]
+        back: bool,
+        /// Which units.
+        #[serde(default)]
+        pick: Pick,
+    },
     /// Holds, fences and opens the live source again, to measure the pause.
     Drill {
         /// Hash of the plan, whole or its first eight characters.

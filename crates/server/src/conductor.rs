@@ -149,11 +149,11 @@ impl Conductor {
         })
     }
 
-    /// Returns the units whose stage fits.
-    pub(crate) fn at_stage(&self, fits: impl Fn(Stage) -> bool) -> Vec<Arc<Unit>> {
+    /// Returns the units whose state fits.
+    pub(crate) fn units_that(&self, fit: impl Fn(&UnitState) -> bool) -> Vec<Arc<Unit>> {
         let Some(run) = self.run() else { return Vec::new() };
         let fitting = |state: &RunState| -> Vec<Arc<Unit>> {
-            let units = state.units.iter().filter(|(_, unit)| fits(unit.stage));
+            let units = state.units.iter().filter(|(_, unit)| fit(unit));
             units.filter_map(|(name, _)| run.units.get(name).cloned()).collect()
         };
         self.journal.with(fitting)
@@ -175,7 +175,7 @@ impl Conductor {
     pub(crate) fn wave_mates(&self, unit: &UnitName) -> Vec<Arc<Unit>> {
         let Some(run) = self.run() else { return Vec::new() };
         let wave = run.fleet.wave_of(unit);
-        let mut mates = self.at_stage(|stage| stage == Stage::Watching);
+        let mut mates = self.units_that(|state| state.stage == Stage::Watching);
         mates.retain(|mate| mate.name() != unit && run.fleet.wave_of(mate.name()) == wave);
         mates
     }
@@ -230,6 +230,7 @@ impl Conductor {
             Command::Cutover { hash, prepare_only, pick } => {
                 self.cutover(&hash, prepare_only, &pick, by).await
             }
+            Command::Split { hash, back, pick } => self.split(&hash, back, &pick, by).await,
             Command::Drill { hash, pick } => self.drill(&hash, &pick, by).await,
             Command::Rehearse { hash, pick, faults, keep } => {
                 let asked = Asked { faults, keep };

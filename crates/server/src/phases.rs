@@ -30,6 +30,8 @@ pub(crate) fn table_of(
         }
         Phase::Sync => tables::sync(families),
         Phase::Prepare => tables::prepare(families),
+        Phase::Split => tables::split(families),
+        Phase::Unsplit => tables::unsplit(families),
         Phase::Drill => tables::drill(families, &remembered(state)),
         Phase::Cutover => tables::cutover(families, Way::Forward, &remembered(state)),
         Phase::Failback => tables::cutover(families, Way::Back, &remembered(state)),
@@ -114,6 +116,11 @@ pub(crate) fn answer(phase: Phase, ended: &Ended, state: &UnitState) -> (u8, Str
                     Phase::Sync => "in step: the target follows the source".to_owned(),
                     Phase::Prepare => "fronts stand and TTLs are low".to_owned(),
                     Phase::Drill => "nothing changed".to_owned(),
+                    Phase::Split => format!(
+                        "the target has {} % of the visitors who read and is no worse; `segue cutover` takes everything along",
+                        state.share
+                    ),
+                    Phase::Unsplit => "every request goes to the source".to_owned(),
                     Phase::Cutover => format!(
                         "the unit is at the {}; watched until `segue confirm`",
                         Side::Target

@@ -118,6 +118,7 @@ fn of_unit(
         "unit": name,
         "stage": state.stage,
         "write_side": state.write_side,
+        "share": state.share,
         "open": state.open.as_ref().map(|open| json!({
             "phase": open.attempt.phase,
             "number": open.attempt.number,
@@ -225,6 +226,9 @@ pub(crate) fn text(status: &Value) -> String {
         word(&status["stage"]),
         word(&status["plan_hash"])
     );
+    if let Some(share) = status["share"].as_u64().filter(|share| *share > 0) {
+        let _ = writeln!(text, "  split: {share} % of the visitors who read are at the target");
+    }
     if let Some(open) = status["open"].as_object() {
         let _ = writeln!(text, "  open: {} {}", word(&open["phase"]), open["number"]);
         if let Some(stuck) = open["stuck"].as_object() {

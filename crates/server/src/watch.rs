@@ -3,6 +3,8 @@
 //! Alerts are watched for as long as the copies are kept up. What moves something is watched
 //! for from the end of the cutover to confirm, and only by what was measured since.
 
+mod split;
+
 use crate::active::Active;
 use crate::commit_timer;
 use crate::conductor::Conductor;
@@ -47,7 +49,7 @@ pub(crate) fn start(conductor: &Arc<Conductor>) {
                 }
                 awake
             } else {
-                conductor.at_stage(|stage| stage == Stage::Watching)
+                conductor.units_that(|state| state.stage == Stage::Watching || state.is_split())
             };
             for unit in units {
                 let watch = watches.entry(unit.name().clone()).or_default();
@@ -108,8 +110,12 @@ impl Watch {
             return None;
         }
         let now_ms = unit.clock.boot_ms();
-        let moves = watched_since(&state);
-        if let Some(since) = state.watching_since.filter(|_| moves.is_some())
+        let split = unit.plan.policy.split.as_ref().filter(|_| state.is_split());
+        if split.is_some() {
+            split::look(unit, &active, &state).await;
+        }
+        let moves = watched_since(&state).or_else(|| split.and_then(|_| split::since(&state)));
+        if let Some(since) = state.watching_since.filter(|_| moves.is_some() && split.is_none())
             && commit_timer::look(unit, &state, since).await
         {
             return None;
@@ -133,7 +139,8 @@ impl Watch {
             }
             verdicts.push(judged);
             if due.is_none() && moves.is_some() {
-                due = self.due(unit, trigger, judgement).await;
+                let position = split.map(|plan| split::position(plan, &state));
+                due = self.due(unit, trigger, judgement, position).await;
             }
         }
         active.judged(verdicts);
@@ -192,11 +199,22 @@ impl Watch {
         false
     }
 
-    async fn due(&self, unit: &Arc<Unit>, trigger: &Trigger, judgement: Judgement) -> Option<Due> {
+    async fn due(
+        &self,
+        unit: &Arc<Unit>,
+        trigger: &Trigger,
+        judgement: Judgement,
+        split: Option<Position>,
+    ) -> Option<Due> {
         let action = judgement.starts?;
-        let goes_back = action == TriggerAction::FailBack;
-        let loss = if goes_back { loss(unit).await } else { None };
-        let position = Position { watching: true, loss, ..Position::default() };
+        let position = match split {
+            Some(position) => position,
+            None => {
+                let goes_back = action == TriggerAction::FailBack;
+                let loss = if goes_back { loss(unit).await } else { None };
+                Position { watching: true, loss, ..Position::default() }
+            }
+        };
         let reaction = react(trigger, action, &position);
         if reaction == Reaction::Tell {
             return None;
@@ -272,6 +290,9 @@ async fn carry_out(conductor: Arc<Conductor>, unit: Arc<Unit>, due: Due) {
 }
 
 async fn for_unit(unit: &Arc<Unit>, due: Due) {
+    if let Reaction::StepBack { to_percent } = due.reaction {
+        return split::carry_out(unit, due, to_percent).await;
+    }
     let Ok(_turn) = unit.take_turn() else { return };
     let Due { trigger, because, reaction } = due;
     let fired = Event::TriggerFired { trigger: trigger.name.clone(), because: because.clone() };
@@ -285,7 +306,8 @@ async fn for_unit(unit: &Arc<Unit>, due: Due) {
     match reaction {
         Reaction::Tell => {}
         Reaction::Ask { because: why } => ask(unit, &trigger, &because, &why).await,
-        // A plan that asks for it is refused; one of a later version stops here.
+        // A plan that asks for it is refused; one of a later version stops here. A step back
+        // was carried out above.
         Reaction::StepBack { .. } | Reaction::FailBack(Scope::Mail) => {
             ask(unit, &trigger, &because, "this version cannot do what the plan wants").await;
         }

@@ -11,8 +11,10 @@ mod patience;
 mod preflight;
 mod route;
 mod sampler;
+mod split;
 mod totals;
 mod turns;
 
 pub use fronts::{FrontSettings, Fronts};
+pub use split::{Met, Trials};
 pub use totals::TrafficTotals;

@@ -14,6 +14,9 @@ pub(crate) fn command(asked: Command) -> Result<api::Command> {
         Command::Cutover { hash, prepare_only, pick } => {
             api::Command::Cutover { hash, prepare_only, pick: picked(pick) }
         }
+        Command::Split { hash, back, pick } => {
+            api::Command::Split { hash, back, pick: picked(pick) }
+        }
         Command::Drill { hash, pick } => api::Command::Drill { hash, pick: picked(pick) },
         Command::Rehearse { hash, pick, faults, keep, list_faults: false } => {
             api::Command::Rehearse { hash, pick: picked(pick), faults, keep }

@@ -33,9 +33,7 @@ impl Sim {
             }
             Stage::Fresh => self.begin(c, Phase::Sync, Actor::Controller),
             Stage::Synced => self.begin(c, Phase::Prepare, Actor::Controller),
-            Stage::Prepared if may_move && !self.disturbances.ended() => {
-                self.begin(c, Phase::Cutover, person())
-            }
+            Stage::Prepared if may_move && !self.disturbances.ended() => self.set_out(c),
             Stage::Watching => self.watch(c),
             Stage::Confirmed if may_move && self.strikes(D::Rollback) => {
                 self.begin(c, Phase::Failback, person())
@@ -46,6 +44,19 @@ impl Sim {
                 Ok(())
             }
         }
+    }
+
+    /// A unit that is prepared is cut over, now and then after a split, or after one that was
+    /// taken back again.
+    fn set_out(&mut self, c: usize) -> Result<(), Stop> {
+        let past = self.courses[c].books.unit().history.last().map(|past| past.state.attempt.phase);
+        let phase = match past {
+            Some(Phase::Split) if self.dice.chance(200) => Phase::Unsplit,
+            Some(Phase::Split | Phase::Unsplit) => Phase::Cutover,
+            _ if self.dice.chance(150) => Phase::Split,
+            _ => Phase::Cutover,
+        };
+        self.begin(c, phase, person())
     }
 
     fn begin(&mut self, c: usize, phase: Phase, by: Actor) -> Result<(), Stop> {

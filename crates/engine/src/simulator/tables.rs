@@ -83,7 +83,9 @@ pub(super) fn table(phase: Phase, mutant: Option<Mutant>, units: usize) -> (Tabl
         Phase::Sync => plain(&["claim", "seed", "follow", "reverse", "check"], Act::Look),
         Phase::Prepare => plain(&["insert", "lower_ttls"], Act::Plain),
         Phase::Split => plain(&["split_5", "split_50", "split_100", "judge"], Act::Look),
-        Phase::Unsplit => plain(&["unsplit"], Act::Plain),
+        Phase::Unsplit => {
+            vec![(shape_of("unsplit", false, Pause::None, AGAIN), Act::Plain)]
+        }
         Phase::Settle => {
             let first = shape_of("restore_ttls", true, Pause::None, AGAIN);
             vec![(first, Act::Plain), (shape_of("end", false, Pause::None, AGAIN), Act::Plain)]

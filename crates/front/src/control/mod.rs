@@ -18,12 +18,15 @@
 mod client;
 pub(crate) use client::LINE_MAX;
 mod report;
+mod split;
 
 pub use client::Client;
 pub use report::{
     Certificates, Hello, HoldRecord, HoldStatus, PortStatus, Running, Stats, Totals, UnitStatus,
     Window,
 };
+
+pub use split::{SeenSide, SplitRoute, SplitStatus, Trial};
 
 use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
@@ -137,6 +140,17 @@ pub enum Request {
         /// The routes, one a unit.
         routes: Vec<UnitRoute>,
     },
+    /// Gives the target a share of the unit's requests that read, while the source is the write
+    /// side; with 0 percent and no testers it ends. Nothing else of the route changes. Not
+    /// while the unit is at the target.
+    SetSplit {
+        /// Who asks.
+        mark: Mark,
+        /// The unit.
+        unit: UnitName,
+        /// The split; a former one is replaced.
+        split: SplitRoute,
+    },
     /// Begins a leased hold: from now on requests of the unit wait. Only if the
     /// unit is quiet: no running request's path begins with one of `slow_paths`
     /// and none runs longer than `quiet_age_ms`; otherwise [`Reply::Busy`], and
@@ -240,6 +254,7 @@ impl Request {
             Self::Unclaim { mark }
             | Self::SetRoute { mark, .. }
             | Self::SetRoutes { mark, .. }
+            | Self::SetSplit { mark, .. }
             | Self::Hold { mark, .. }
             | Self::SealHold { mark, .. }
             | Self::Unseal { mark, .. }
@@ -261,6 +276,7 @@ impl Request {
     pub fn changed_unit(&self) -> Option<&UnitName> {
         match self {
             Self::SetRoute { unit, .. }
+            | Self::SetSplit { unit, .. }
             | Self::Hold { unit, .. }
             | Self::SealHold { unit, .. }
             | Self::Unseal { unit, .. }
@@ -284,6 +300,9 @@ impl Request {
             Self::Unclaim { mark } => format!("give front free from run `{}`", mark.run),
             Self::SetRoute { unit, .. } => format!("set route of unit `{unit}`"),
             Self::SetRoutes { routes, .. } => format!("set routes of {} units", routes.len()),
+            Self::SetSplit { unit, split, .. } => {
+                format!("give the target {} % of unit `{unit}`", split.percent)
+            }
             Self::Hold { unit, .. } => format!("hold unit `{unit}`"),
             Self::WaitIdle { unit, .. } => format!("wait for requests of unit `{unit}`"),
             Self::Renew { hold_id, .. } => format!("renew hold `{hold_id}`"),

@@ -1,6 +1,6 @@
 //! What a front tells about itself. Times are milliseconds of the boot clock.
 
-use super::{HoldId, SiteRoute};
+use super::{HoldId, SiteRoute, SplitStatus, Trial};
 use segue_model::plan::{PortKind, TlsPlan};
 use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,9 @@ pub struct UnitStatus {
     pub streams: usize,
     /// Requests that wait, because of a hold or to be released.
     pub held: usize,
+    /// Its split, also one that is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitStatus>,
 }
 
 /// Whether and how a unit is held.
@@ -227,4 +230,7 @@ pub struct Stats {
     pub connections: u64,
     /// Client connections taken so far.
     pub accepted: u64,
+    /// What visitors met at both sides of a split; of one unit only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
 }

@@ -13,8 +13,10 @@ use crate::front::Front;
 use crate::gate::{Begin, Change, Gate, Hold};
 use crate::listen::Door;
 use crate::routes::Site;
+use crate::split::Split;
 use crate::stats::Counts;
 use crate::store::{Change as Next, Haste, Journal, Saved, SavedHold};
+use arc_swap::ArcSwapOption;
 use rules::{conflict, next, refused};
 use segue_model::{EffectLeft, Fault, Side, UnitName};
 use std::collections::BTreeMap;
@@ -41,6 +43,7 @@ struct Books {
 struct Unit {
     gate: Arc<Gate>,
     counts: Arc<Counts>,
+    split: Arc<ArcSwapOption<Split>>,
     /// In the order of its saved sites.
     sites: Vec<Arc<Site>>,
 }
@@ -103,6 +106,9 @@ impl Desk {
             }
             Request::SetRoutes { routes, .. } => {
                 self.set_routes(&mut books, next, request, routes).await
+            }
+            Request::SetSplit { unit, split, .. } => {
+                self.set_split(&mut books, next, unit, split).await
             }
             Request::Hold { .. } => self.hold(&mut books, next, request).await,
             Request::SealHold { unit, hold_id, .. } => {
@@ -259,9 +265,16 @@ impl Desk {
         if change != Change::Done {
             return over(change, hold_id, &op);
         }
-        if let Some(saved) = next.units.get_mut(unit) {
-            saved.write_side = to;
-            saved.hold = None;
+        let ended = match next.units.get_mut(unit) {
+            Some(saved) => {
+                saved.write_side = to;
+                saved.hold = None;
+                if to == Side::Target { routing::end_split(saved) } else { None }
+            }
+            None => None,
+        };
+        if let (Some(split), Some(live)) = (ended, books.units.get(unit)) {
+            live.put_split(Some(split));
         }
         self.keep(books, next, EffectLeft::Done, Haste::Pause).await
     }

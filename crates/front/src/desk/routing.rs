@@ -2,13 +2,16 @@
 
 use super::rules::{self, conflict, refused};
 use super::{Books, Desk, Unit};
-use crate::control::{Reply, Request, SiteRoute, UnitRoute};
+use crate::clock;
+use crate::control::{Reply, Request, SiteRoute, SplitRoute, UnitRoute};
 use crate::front::Front;
 use crate::gate::Gate;
 use crate::routes::{Site, canonical};
+use crate::split::Split;
 use crate::stats::Counts;
 use crate::store::{Change, Haste, SavedUnit};
-use segue_model::{EffectLeft, Fault, Sides, UnitName};
+use arc_swap::ArcSwapOption;
+use segue_model::{EffectLeft, Fault, Side, Sides, UnitName};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::MutexGuard;
@@ -21,6 +24,7 @@ pub(super) fn unit(
     known: Option<&Unit>,
 ) -> Unit {
     let counts = known.map_or_else(|| Arc::new(Counts::new()), |unit| unit.counts.clone());
+    let split = known.map_or_else(|| Arc::new(ArcSwapOption::empty()), |unit| unit.split.clone());
     let pools = || known.into_iter().flat_map(|unit| &unit.sites).map(|site| &site.backends);
     let site = |route: &SiteRoute| {
         let backends = Sides::from_fn(|side| {
@@ -31,10 +35,31 @@ pub(super) fn unit(
                 None => front.pool(address),
             }
         });
-        Arc::new(Site { gate: gate.clone(), counts: counts.clone(), backends })
+        let (gate, counts, split) = (gate.clone(), counts.clone(), split.clone());
+        Arc::new(Site { gate, counts, backends, split })
     };
     let sites = saved.sites.iter().map(site).collect();
-    Unit { gate, counts, sites }
+    let unit = Unit { gate, counts, split: split.clone(), sites };
+    if known.is_none() {
+        unit.put_split(saved.split.clone());
+    }
+    unit
+}
+
+impl Unit {
+    /// Puts a split in force, in place of the one before.
+    pub(super) fn put_split(&self, route: Option<SplitRoute>) {
+        let former = self.split.load_full();
+        let split = route.map(|route| Split::new(route, clock::now_us(), former.as_deref()));
+        self.split.store(split.map(Arc::new));
+    }
+}
+
+/// Ends a unit's split on paper; the split that is over still takes visitors' cookies back.
+pub(super) fn end_split(saved: &mut SavedUnit) -> Option<SplitRoute> {
+    let split = saved.split.as_mut()?;
+    (split.percent, split.testers) = (0, Vec::new());
+    Some(split.clone())
 }
 
 /// Returns a route as it is kept; a hold that was stays with it.
@@ -49,6 +74,7 @@ fn saved(route: &UnitRoute, generation: u64, books: &Books) -> SavedUnit {
         write_side: route.write_side,
         concurrency: route.concurrency.clone(),
         hold: books.saved.units.get(&route.unit).and_then(|unit| unit.hold.clone()),
+        split: books.saved.units.get(&route.unit).and_then(|unit| unit.split.clone()),
     }
 }
 
@@ -119,6 +145,40 @@ impl Desk {
         }
         let come = books.sites(routes.iter().map(|route| &route.unit));
         self.front.routes().change(gone.iter().map(String::as_str), come);
+        Ok(done)
+    }
+
+    /// Gives the target a share of the requests that read, or takes it back.
+    pub(super) async fn set_split(
+        &self,
+        books: &mut Books,
+        mut next: Change,
+        name: &UnitName,
+        split: &SplitRoute,
+    ) -> Result<Reply, Fault> {
+        let op = format!("give the target {} % of unit `{name}`", split.percent);
+        let gate = books.gate(name, &op)?;
+        let over = split.percent == 0 && split.testers.is_empty();
+        rules::check_split(split, &op)?;
+        if gate.side() != Side::Source && !over {
+            let cause = "the unit is at the target: every request goes there";
+            return Err(conflict(&op, cause, "a split is for the time before a cutover"));
+        }
+        if let Some(saved) = next.units.get_mut(name) {
+            saved.split = Some(split.clone());
+        }
+        // Taking a share back does not wait for the disk: visitors may be meeting errors.
+        let unit = books.units.get(name).cloned();
+        let former = books.saved.units.get(name).and_then(|saved| saved.split.clone());
+        let lowers = former.as_ref().is_some_and(|former| split.percent < former.percent);
+        if let Some(unit) = unit.as_ref().filter(|_| lowers) {
+            unit.put_split(Some(split.clone()));
+            return self.keep(books, next, EffectLeft::Done, Haste::Pause).await;
+        }
+        let done = self.keep(books, next, EffectLeft::None, Haste::None).await?;
+        if let Some(unit) = unit.filter(|_| former.as_ref() != Some(split)) {
+            unit.put_split(Some(split.clone()));
+        }
         Ok(done)
     }
 

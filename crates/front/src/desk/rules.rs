@@ -1,7 +1,7 @@
 //! Who may change a front, and what a valid change is.
 
 use crate::clock;
-use crate::control::{HoldId, HoldRecord, Request, SiteRoute};
+use crate::control::{HoldId, HoldRecord, Request, SiteRoute, SplitRoute};
 use crate::gate::{Gate, Hold, Quiet};
 use crate::routes::Routes;
 use crate::store::{Change, Saved, SavedHold, SavedUnit};
@@ -75,6 +75,26 @@ pub(super) fn next(saved: &Saved, request: &Request) -> Result<Change, Fault> {
         next.head.epoch = Epoch(0);
     }
     Ok(next)
+}
+
+/// Checks a split.
+///
+/// # Errors
+/// `SG0115` if its share is no percentage, or it names no path or no cookie.
+pub(super) fn check_split(split: &SplitRoute, op: &str) -> Result<(), Fault> {
+    let hint = "write what the plan's `[policy.split]` allows";
+    if split.percent > 100 {
+        return Err(invalid(op, "the share is above 100 %", hint));
+    }
+    let over = split.percent == 0 && split.testers.is_empty();
+    if split.paths.is_empty() && !over {
+        return Err(invalid(op, "no path may leave the write side", hint));
+    }
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if split.id.is_empty() || split.cookie.is_empty() || !split.cookie.bytes().all(token) {
+        return Err(invalid(op, "it has no name, or no cookie that browsers take", hint));
+    }
+    Ok(())
 }
 
 /// Checks a route.

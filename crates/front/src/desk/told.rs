@@ -38,6 +38,7 @@ impl Desk {
         let asked = |name: &UnitName| only.is_none_or(|only| only == name);
         let units = books.units.iter().filter(|(name, _)| asked(name));
         let mut holds: Vec<_> = units.flat_map(|(_, unit)| unit.gate.history()).collect();
+        let split = only.and_then(|name| books.units.get(name)?.split.load_full());
         let of_unit = only.map(|name| books.units.get(name).map(|unit| unit.counts.clone()));
         drop(books);
         holds.sort_by_key(|hold| hold.began_ms);
@@ -55,6 +56,7 @@ impl Desk {
             stats.probes = counts.probes.totals();
             stats.relayed = counts.relayed.totals();
         }
+        stats.trial = split.map(|split| split.report(clock::now_us()));
         if only.is_none() {
             stats.unclear = self.front.unclear();
             stats.unshaken = self.front.unshaken();
@@ -74,7 +76,9 @@ fn port(entrance: &Entrance) -> PortStatus {
 impl Books {
     fn status(&self, name: &UnitName) -> Option<UnitStatus> {
         let saved = self.saved.units.get(name)?;
-        let view = self.units.get(name)?.gate.view();
+        let live = self.units.get(name)?;
+        let view = live.gate.view();
+        let split = live.split.load();
         Some(UnitStatus {
             unit: name.clone(),
             sites: saved.sites.clone(),
@@ -83,6 +87,7 @@ impl Books {
             in_flight: view.running,
             streams: view.streams,
             held: view.held,
+            split: split.as_ref().map(|split| split.status(clock::now_us())),
         })
     }
 }

@@ -65,7 +65,8 @@ pub(super) async fn answer(
         let lane = if seen.is_relayed() { Lane::Relayed } else { Lane::Side(side) };
         let counts = Some(site.counts.clone());
         let mut visit = Visit::begin(conn.clone(), lane, counts, began_us, false);
-        let goal = Goal { pool: site.backends.get(side).clone(), side, lane, pass: None };
+        let goal =
+            Goal { pool: site.backends.get(side).clone(), side, lane, pass: None, turn: None };
         let asked = fetch(conn, goal, parts.clone(), seen, &mut visit);
         let result = match tokio::time::timeout(limit, asked).await {
             Ok(result) => result,

@@ -120,20 +120,21 @@ pub(super) fn host(headers: &HeaderMap) -> &str {
     headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default()
 }
 
-/// Takes out the wish for a side. It counts for safe requests from loopback that name the run
-/// that has the front: behind a local TLS terminator everybody comes from loopback.
+/// Takes out the wish for a side. It counts for safe requests from loopback, or through another
+/// front, that name the run that has the front: behind a local TLS terminator everybody comes
+/// from loopback, and anybody can write that another front sent them.
 pub(super) fn take_wish(
     method: &Method,
     headers: &mut HeaderMap,
     seen: Seen,
-    loopback: bool,
+    near: bool,
     claimed_by: impl FnOnce(&[u8]) -> bool,
 ) -> Option<Side> {
     if !seen.any(Seen::TO) {
         return None;
     }
     let wish = headers.remove(TO)?;
-    if !loopback || !matches!(*method, Method::GET | Method::HEAD) {
+    if !near || !matches!(*method, Method::GET | Method::HEAD) {
         return None;
     }
     let (side, run) = wish.to_str().ok()?.split_once(' ')?;
@@ -143,6 +144,13 @@ pub(super) fn take_wish(
         _ => return None,
     };
     claimed_by(run.as_bytes()).then_some(side)
+}
+
+/// Asks another front, through which a backend is reached, for a side.
+pub(super) fn wish_for(headers: &mut HeaderMap, side: Side, run: &str) {
+    if let Ok(wish) = HeaderValue::from_str(&format!("{side} {run}")) {
+        headers.insert(TO, wish);
+    }
 }
 
 /// Takes out what a probe says of itself: the run it belongs to.

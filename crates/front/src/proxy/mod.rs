@@ -5,6 +5,7 @@ mod challenge;
 mod exchange;
 mod headers;
 mod own;
+mod split;
 mod upgrade;
 mod visit;
 
@@ -35,6 +36,8 @@ struct Goal {
     lane: Lane,
     /// Its right to be there; none for hosts that belong to no unit.
     pass: Option<Pass>,
+    /// What a split made of it; in a box, for few units have one.
+    turn: Option<Box<split::Turn>>,
 }
 
 /// Why a request has no goal.
@@ -76,20 +79,31 @@ async fn answer(conn: &Arc<Conn>, mut request: Request<Incoming>) -> Response<Re
     }
     let counts = site.as_ref().map(|site| site.counts.clone());
     let visit = |lane| Visit::begin(conn.clone(), lane, counts, began_us, probe);
-    let goal = match goal(conn, site, &mut request, seen, began_us).await {
+    let mut goal = match goal(conn, site, &mut request, seen, began_us).await {
         Ok(goal) => goal,
         Err(Unwanted::Gone) => return own::gone(conn),
         Err(Unwanted::Held(turned, lane)) => return own::held(conn, turned, visit(lane)),
     };
     let side = goal.side;
     let mut visit = visit(goal.lane);
+    let turn = goal.turn.take();
     let outcome = match headers::wanted_upgrade(&request, seen) {
         // In a box, so that ordinary requests do not carry its room along.
         Some(protocol) => {
             Box::pin(upgrade::forward(conn, goal, request, seen, protocol, &mut visit)).await
         }
-        None => forward(conn, goal, request, seen, &mut visit).await,
+        None => {
+            let (parts, body) = request.into_parts();
+            let message = (parts, (!body.is_end_stream()).then_some(body));
+            match turn {
+                None => forward(conn, goal, message, seen, &mut visit).await,
+                Some(turn) => {
+                    Box::pin(split::ask(conn, *turn, goal, message, seen, &mut visit)).await
+                }
+            }
+        }
     };
+    let side = visit.side().unwrap_or(side);
     match outcome {
         Ok((response, pieces)) => relay(conn, side, response, pieces, visit),
         Err(unanswered) => own::unanswered(conn, side, &unanswered, visit),
@@ -108,10 +122,11 @@ async fn goal(
     let method = request.method().clone();
     let claimed = |run: &[u8]| front.is_claimed_by(run);
     let headers = request.headers_mut();
-    let wish = headers::take_wish(&method, headers, seen, conn.is_loopback(), claimed);
+    let near = conn.is_loopback() || seen.is_relayed();
+    let wish = headers::take_wish(&method, headers, seen, near, claimed);
     let Some(site) = site else {
         let pool = conn.entrance().default_pool().clone();
-        return Ok(Goal { pool, side: front.side(), lane: Lane::Other, pass: None });
+        return Ok(Goal { pool, side: front.side(), lane: Lane::Other, pass: None, turn: None });
     };
     let relayed = seen.is_relayed();
     let lane = |side| if relayed { Lane::Relayed } else { Lane::Side(side) };
@@ -120,12 +135,38 @@ async fn goal(
     match site.gate.enter(conn.hint(), flight).await {
         Ok(pass) if pass.waited() && conn.client_left() => Err(Unwanted::Gone),
         Ok(pass) => {
-            let side = wish.unwrap_or_else(|| pass.side());
+            let mut side = wish.unwrap_or_else(|| pass.side());
+            let mut turn = None;
+            if pass.side() == Side::Source
+                && wish.is_none()
+                && !relayed
+                && let Some((chosen, chose)) = split_of(conn, &site, request, seen)
+            {
+                (side, turn) = (chosen, Some(chose));
+            }
             let pool = site.backends.get(side).clone();
-            Ok(Goal { pool, side, lane: lane(side), pass: Some(pass) })
+            Ok(Goal { pool, side, lane: lane(side), pass: Some(pass), turn })
         }
         Err(turned) => Err(Unwanted::Held(turned, lane(site.gate.side()))),
     }
+}
+
+/// Lets the unit's split choose a side for a request, if it has one.
+fn split_of(
+    conn: &Conn,
+    site: &Arc<Site>,
+    request: &mut Request<Incoming>,
+    seen: Seen,
+) -> Option<(Side, Box<split::Turn>)> {
+    if site.split.load().is_none() {
+        return None;
+    }
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let reads = matches!(method, Method::GET | Method::HEAD)
+        && request.body().is_end_stream()
+        && headers::wanted_upgrade(request, seen).is_none();
+    split::turn(conn, site, (&method, &path, request.headers_mut()), reads)
 }
 
 /// Why there is no answer of a backend.
@@ -153,12 +194,11 @@ struct Rest {
 async fn forward(
     conn: &Arc<Conn>,
     goal: Goal,
-    request: Request<Incoming>,
+    (parts, body): (Parts, Option<Incoming>),
     seen: Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
-    let (parts, body) = request.into_parts();
-    if body.is_end_stream() && matches!(parts.method, Method::GET | Method::HEAD) {
+    if body.is_none() && matches!(parts.method, Method::GET | Method::HEAD) {
         fetch(conn, goal, parts, seen, visit).await
     } else {
         // In a box, so that requests without a body do not carry its room along.
@@ -202,18 +242,19 @@ async fn send(
     conn: &Arc<Conn>,
     goal: Goal,
     mut parts: Parts,
-    body: Incoming,
+    body: Option<Incoming>,
     seen: Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
     let backend = goal.pool.address();
     headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
-    let (body, fate) = if body.is_end_stream() {
-        (Outgoing::Empty, None)
-    } else {
-        let (body, fate) = Outgoing::client(body, conn.front().limits().body_idle);
-        (body, Some(fate))
+    let (body, fate) = match body {
+        None => (Outgoing::Empty, None),
+        Some(body) => {
+            let (body, fate) = Outgoing::client(body, conn.front().limits().body_idle);
+            (body, Some(fate))
+        }
     };
     let Goal { pool, pass, .. } = goal;
     let link = pool.open().await.map_err(Unanswered::Broken)?;

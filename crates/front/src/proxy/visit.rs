@@ -24,6 +24,14 @@ pub(crate) enum Scheme {
 }
 
 impl Scheme {
+    /// Says whether nobody on the way can read along.
+    pub(crate) fn is_secure(self) -> bool {
+        match self {
+            Self::Http => false,
+            Self::Https => true,
+        }
+    }
+
     /// Returns the scheme as it stands in a URL.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -39,6 +47,7 @@ pub(crate) struct Conn {
     entrance: Arc<Entrance>,
     scheme: Scheme,
     loopback: bool,
+    address: IpAddr,
     peer: HeaderValue,
     /// Spreads connections over shards.
     hint: usize,
@@ -71,6 +80,7 @@ impl Conn {
             entrance,
             scheme,
             loopback,
+            address,
             peer: value,
             hint,
             client,
@@ -95,6 +105,11 @@ impl Conn {
 
     pub(super) fn is_loopback(&self) -> bool {
         self.loopback
+    }
+
+    /// Returns the client's address.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
     }
 
     /// Returns the client's address as a header's value.
@@ -191,6 +206,32 @@ impl Visit {
     /// The request goes to the backend now.
     pub(super) fn forwarded(&mut self) {
         self.forwarded_us = clock::now_us();
+    }
+
+    /// The other side is asked after all.
+    pub(super) fn turn_to(&mut self, side: Side) {
+        if let Lane::Side(own) = &mut self.lane {
+            *own = side;
+        }
+        self.forwarded();
+    }
+
+    /// Returns under what it is counted.
+    pub(super) fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    /// Returns the side it was sent to, if it is counted under one.
+    pub(super) fn side(&self) -> Option<Side> {
+        match self.lane {
+            Lane::Side(side) => Some(side),
+            Lane::Relayed | Lane::Other => None,
+        }
+    }
+
+    /// Returns how long the answer's head took, microseconds.
+    pub(super) fn answer_us(&self) -> Option<u64> {
+        self.answer_us
     }
 
     /// Returns when its head was there.

@@ -9,7 +9,7 @@ mod tests;
 
 pub(crate) use journal::{Haste, Journal};
 
-use crate::control::{HoldId, SiteRoute};
+use crate::control::{HoldId, SiteRoute, SplitRoute};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -47,6 +47,9 @@ pub(crate) struct SavedUnit {
     pub(crate) concurrency: Sides<usize>,
     /// The latest hold, unless it was released.
     pub(crate) hold: Option<SavedHold>,
+    /// The latest split; one with 0 percent is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) split: Option<SplitRoute>,
 }
 
 /// A hold. Only a sealed one is in force after a restart.

@@ -19,6 +19,7 @@ fn unit(number: usize, sealed: Option<bool>) -> (UnitName, SavedUnit) {
                 target: "127.0.0.3:80".parse().unwrap(),
             },
         }],
+        split: None,
         write_side: Side::Source,
         concurrency: Sides { source: 8, target: 8 },
         hold: sealed.map(|sealed| SavedHold {

@@ -15,6 +15,7 @@ mod recorder;
 mod replay;
 mod restart;
 mod smuggling;
+mod split;
 mod streams;
 mod support;
 mod takeover;

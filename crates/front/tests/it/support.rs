@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -64,17 +64,26 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    pub(crate) async fn start(name: &'static str) -> Arc<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let shop = Arc::new(Self {
-            address: listener.local_addr().unwrap(),
+    /// An application that does not run.
+    pub(crate) fn absent(name: &'static str) -> Self {
+        Self::at(free_address(), name)
+    }
+
+    fn at(address: SocketAddr, name: &'static str) -> Self {
+        Self {
+            address,
             name,
             seen: Mutex::default(),
             finished: AtomicUsize::new(0),
             at_once: AtomicUsize::new(0),
             at_once_max: AtomicUsize::new(0),
             go: watch::Sender::new(false),
-        });
+        }
+    }
+
+    pub(crate) async fn start(name: &'static str) -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let shop = Arc::new(Self::at(listener.local_addr().unwrap(), name));
         let serving = shop.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -146,6 +155,7 @@ impl Shop {
         let unknown = path.split("/known-to-").nth(1).is_some_and(|side| side != self.name);
         let status = match path.as_str() {
             "/error" => 500,
+            _ if path == format!("/error/{}", self.name) => 500,
             _ if unknown => 404,
             _ => 200,
         };
@@ -180,8 +190,19 @@ pub(crate) async fn send(
     address: SocketAddr,
     request: Request<Full<Bytes>>,
 ) -> Result<Answer, String> {
+    send_from("127.0.0.1", address, request).await
+}
+
+/// Sends one request from an address of the loopback network.
+pub(crate) async fn send_from(
+    client: &str,
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, String> {
     let began = Instant::now();
-    let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
+    let socket = TcpSocket::new_v4().map_err(|e| e.to_string())?;
+    socket.bind(SocketAddr::new(client.parse().unwrap(), 0)).map_err(|e| e.to_string())?;
+    let stream = socket.connect(address).await.map_err(|e| e.to_string())?;
     let (mut sender, connection) =
         client::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     let connection = tokio::spawn(connection);
@@ -234,8 +255,12 @@ pub(crate) fn run_id() -> RunId {
     "run-1".into()
 }
 
+/// Returns an address at which nobody listens: its port is free at an address of its own, where
+/// no connection of another test takes it meanwhile.
 pub(crate) fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let last = NEXT.fetch_add(1, Ordering::SeqCst) % 250 + 1;
+    std::net::TcpListener::bind(format!("127.0.5.{last}:0")).unwrap().local_addr().unwrap()
 }
 
 pub(crate) fn options(

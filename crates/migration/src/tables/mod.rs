@@ -4,6 +4,7 @@ mod cutover;
 mod drill;
 mod prepare;
 mod settle;
+pub(crate) mod split;
 mod sync;
 mod window;
 
@@ -11,6 +12,7 @@ pub use cutover::{Remembered, cutover};
 pub use drill::drill;
 pub use prepare::prepare;
 pub use settle::settle;
+pub use split::{split, unsplit};
 pub use sync::sync;
 pub use window::window;
 

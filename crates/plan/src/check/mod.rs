@@ -11,6 +11,7 @@ mod measures;
 mod moves;
 mod names;
 mod policy;
+mod split;
 mod trees;
 mod triggers;
 mod unit;
@@ -35,6 +36,7 @@ pub fn check(plan: &Plan) -> Vec<Problem> {
     trees::check(&mut found, &plan.unit.trees);
     zones::check(&mut found, &plan.unit);
     policy::check(&mut found, &plan.policy);
+    split::check(&mut found, plan);
     measures::check(&mut found, &plan.unit);
     gates::check(&mut found, plan);
     triggers::check(&mut found, plan);

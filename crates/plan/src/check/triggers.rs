@@ -18,7 +18,7 @@ pub(super) fn check(found: &mut Found, plan: &Plan) {
         bound(found, "SG0726", "trigger", at, &trigger.bound);
         times(found, at, trigger);
         comparison(found, at, trigger);
-        reach(found, at, trigger);
+        reach(found, at, trigger, plan.policy.split.is_some());
         if let Some((text, remedy)) = unmeasured(&plan.unit, &trigger.bound, Asker::Trigger) {
             found.add("SG0726", format!("{at}.what"), text, remedy);
         }
@@ -94,13 +94,13 @@ fn comparison(found: &mut Found, at: Key<'_>, trigger: &Trigger) {
 }
 
 /// Actions that nothing here can carry out, and those that contradict the measure.
-fn reach(found: &mut Found, at: Key<'_>, trigger: &Trigger) {
-    if trigger.action == TriggerAction::StepBack {
+fn reach(found: &mut Found, at: Key<'_>, trigger: &Trigger, split: bool) {
+    if trigger.action == TriggerAction::StepBack && !split {
         found.add(
             "SG0732",
             format!("{at}.action"),
-            "`step_back` needs a traffic split under way, and no plan can split the traffic yet",
-            "write `fail_back`, `hold_and_ask` or `alert`",
+            "`step_back` needs a split of the traffic, and the plan has none",
+            "add `[policy.split]`, or write `fail_back`, `hold_and_ask` or `alert`",
         );
     }
     if trigger.scope == Scope::Mail {

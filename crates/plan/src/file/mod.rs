@@ -11,6 +11,7 @@ mod measure;
 mod moves;
 mod policy;
 mod secret;
+mod split;
 mod timeline;
 mod unit;
 mod zone;
@@ -32,6 +33,7 @@ pub use measure::{
 pub use moves::{MoveFile, MovesFile, ProviderFile, SigningFile};
 pub use policy::PolicyFile;
 pub use secret::SecretText;
+pub use split::SplitFile;
 pub use timeline::TimelineFile;
 pub use unit::{
     BackendFile, BackendsFile, CommandsFile, DatabaseFile, ProbeFile, ServerFile, SideFile,

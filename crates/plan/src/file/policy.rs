@@ -1,5 +1,6 @@
 //! What the operator allows, as written in the plan file.
 
+use super::SplitFile;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,6 +31,9 @@ pub struct PolicyFile {
     pub quiet_wait_ms: Option<u64>,
     /// Paths whose requests are known to take longer than the budget. Default: none.
     pub slow_paths: Option<Vec<String>>,
+    /// Paths, by how they begin, on which GET and HEAD change nothing, not even a session: a
+    /// split may send them to the target. Default: none.
+    pub harmless_paths: Option<Vec<String>>,
     /// Database lag allowed before a cutover, milliseconds: the bound of the gates
     /// `database_lag` and `database_lag_back`. Default: 1000.
     pub database_lag_max_ms: Option<f64>,
@@ -55,4 +59,6 @@ pub struct PolicyFile {
     /// Longest pause of a plan with `strategy = "maintenance_window"`, seconds, 10 to 86400;
     /// others have none. Default: 1800.
     pub maintenance_budget_s: Option<u64>,
+    /// How the traffic is split before the cutover. Default: not at all.
+    pub split: Option<SplitFile>,
 }

@@ -22,9 +22,20 @@ pub(super) fn policy(one: &Policy, other: &Policy) -> Result<Policy, Vec<String>
         "trigger",
         &mut unlike,
     );
+    // Without a split is the stricter one.
+    let split = match (&one.split, &other.split) {
+        (Some(one), Some(other)) if one == other => Some(one.clone()),
+        (Some(_), Some(_)) => {
+            unlike.push("policy.split".into());
+            None
+        }
+        _ => None,
+    };
     if !unlike.is_empty() {
         return Err(unlike);
     }
+    // Each must hold for the sites of both.
+    let harmless = one.harmless_paths.iter().filter(|path| other.harmless_paths.contains(path));
     let mut slow_paths = one.slow_paths.clone();
     slow_paths
         .extend(other.slow_paths.iter().filter(|path| !one.slow_paths.contains(path)).cloned());
@@ -41,6 +52,8 @@ pub(super) fn policy(one: &Policy, other: &Policy) -> Result<Policy, Vec<String>
         hold_count_max: one.hold_count_max.min(other.hold_count_max),
         quiet_wait_ms: one.quiet_wait_ms.min(other.quiet_wait_ms),
         slow_paths,
+        harmless_paths: harmless.cloned().collect(),
+        split,
         gate_wait_s: one.gate_wait_s.min(other.gate_wait_s),
         commit_timer_s: match (one.commit_timer_s, other.commit_timer_s) {
             (0, timer) | (timer, 0) => timer,

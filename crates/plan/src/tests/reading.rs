@@ -32,8 +32,25 @@ fn template_names_every_key_of_the_policy() {
     let schema = crate::schema();
     let keys = schema["$defs"]["PolicyFile"]["properties"].as_object().unwrap();
     assert!(keys.len() > 10);
-    for key in keys.keys() {
+    for key in keys.keys().filter(|key| *key != "split") {
         assert!(template().contains(&format!("\n#{key} = ")), "{key} is not in the template");
+    }
+}
+
+#[test]
+fn the_template_shows_the_default_split() {
+    let (before, split) = template().split_once("# [policy.split]\n").unwrap();
+    let (split, _) = split.split_once("\n\n").unwrap();
+    let split: Vec<&str> = split.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
+    let schema = crate::schema();
+    let keys = schema["$defs"]["SplitFile"]["properties"].as_object().unwrap();
+    assert_eq!(split.len(), keys.len(), "every key");
+    let policy = before.replace("#harmless_paths = []", "harmless_paths = [\"/static/\"]");
+    let said = format!("{policy}\n[policy.split]\n{}", split.join("\n"));
+    let silent = format!("{policy}\n[policy.split]\n");
+    for text in [said, silent] {
+        let plan = parse(&text, "split").unwrap();
+        assert_eq!(plan.policy.split, Some(crate::defaults::split()));
     }
 }
 
@@ -214,6 +231,8 @@ fn every_default_is_right_with_everything_measured() {
         "[measure.resolvers]",
         "[measure]\nmail_log = \"/var/log/mail.log\"\n[measure.resolvers]",
     );
+    // The split among them wants something to split.
+    let text = text.replace("#harmless_paths = []", "harmless_paths = [\"/static/\"]");
     let plan = parse(&text, "whole.toml").unwrap();
     let names: Vec<_> = plan.policy.triggers.iter().map(|t| t.name.as_str()).collect();
     for name in ["app_errors", "cpu_high", "ram_high", "bounces", "canary_lost", "resolvers_late"] {

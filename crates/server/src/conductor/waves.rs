@@ -90,6 +90,45 @@ impl Conductor {
         together(answers)
     }
 
+    /// Splits the traffic of every unit that may begin, all at the same time: most of it is
+    /// waiting. Taking a split back asks for nothing.
+    pub(super) async fn split(
+        self: &Arc<Self>,
+        hash: &str,
+        back: bool,
+        pick: &Pick,
+        by: Actor,
+    ) -> Answer {
+        self.same_plan(hash)?;
+        let run = self.need_run()?;
+        let mut units = self.pick(pick)?;
+        if units.len() > 1 {
+            units.retain(|unit| {
+                if back { unit.state().is_split() } else { unit.plan.policy.split.is_some() }
+            });
+            if units.is_empty() {
+                let none = if back { "no traffic is split" } else { "no unit's plan has a split" };
+                return Ok((0, none.into()));
+            }
+        }
+        let each = units.into_iter().map(|unit| {
+            let by = by.clone();
+            let name = unit.name().clone();
+            let now_ms = self.clock.wall_ms();
+            let lacks =
+                self.journal.with(|state| missing_for_drill(&run.fleet, state, &name, now_ms));
+            async move {
+                let answer = match back {
+                    true => unit.unsplit(by).await,
+                    false if lacks.is_empty() => unit.split(by).await,
+                    false => Ok((WAITS, told(&lacks))),
+                };
+                (name, answer)
+            }
+        });
+        together(futures_util::future::join_all(each).await)
+    }
+
     /// Returns the answer for a unit that lacks something.
     pub(super) fn lacking(&self, run: &Run, unit: &UnitName) -> Option<(u8, String)> {
         let now_ms = self.clock.wall_ms();

@@ -34,6 +34,72 @@ impl Unit {
         self.attempt(Phase::Cutover, by, String::new()).await
     }
 
+    /// Gives the target a rising share of the requests that read.
+    pub(crate) async fn split(self: &Arc<Self>, by: Actor) -> Answer {
+        if self.plan.policy.split.is_none() {
+            return Err(refuse("split the traffic", "the plan has no `[policy.split]`")
+                .hint("a cutover needs no split; nothing was touched"));
+        }
+        let _busy = self.take_turn()?;
+        if self.state().stage == Stage::Synced {
+            let ended = self.attempt(Phase::Prepare, by.clone(), String::new()).await?;
+            if ended.0 != 0 {
+                return Ok(ended);
+            }
+        }
+        if self.state().share > 0 {
+            return Err(refuse("split the traffic", "it is split already")
+                .hint("`segue split --back` ends that split; `segue cutover` takes all along"));
+        }
+        self.attempt(Phase::Split, by, String::new()).await
+    }
+
+    /// Sends every request to the source again.
+    pub(crate) async fn unsplit(self: &Arc<Self>, by: Actor) -> Answer {
+        let because = "asked to end the split";
+        if let Some(open) = &self.state().open {
+            if open.attempt.phase != Phase::Split {
+                return Err(refuse("end the split", "another table is being executed")
+                    .hint("`segue watch` shows it; a cutover ends the split by itself"));
+            }
+            self.wish.send_replace(Wish::TurnBack { by: by.clone(), because: because.into() });
+            let _busy = self.busy.lock().await;
+            if self.state().share == 0 {
+                return Ok((0, "the split is taken back: every request goes to the source".into()));
+            }
+            // It had ended before it could turn round.
+            return self.attempt(Phase::Unsplit, by, because.into()).await;
+        }
+        let _busy = self.take_turn()?;
+        if self.state().share == 0 {
+            return Ok((0, "the traffic is not split".into()));
+        }
+        self.attempt(Phase::Unsplit, by, because.into()).await
+    }
+
+    /// Takes the target's share back by itself: all of it, or the last step up.
+    pub(crate) async fn step_back(self: &Arc<Self>, by: Actor, because: String, to_percent: u8) {
+        let state = self.state();
+        let open = state.open.as_ref().filter(|open| open.attempt.phase == Phase::Split);
+        let Some(open) = open else {
+            let Ok(_busy) = self.take_turn() else { return };
+            if self.state().share > 0 {
+                let ended = self.attempt(Phase::Unsplit, by, because).await;
+                tracing::info!(?ended, "the split was ended");
+            }
+            return;
+        };
+        let last = open.table.iter().flat_map(|table| table.steps.iter().rev()).find_map(|step| {
+            let done = open.steps.get(&step.name)?.done_at()?;
+            Some((step.name.clone(), done))
+        });
+        let wish = match last {
+            Some((step, done)) if to_percent > 0 => Wish::StepBack { step, done },
+            _ => Wish::TurnBack { by, because },
+        };
+        self.wish.send_replace(wish);
+    }
+
     /// Makes its open cutover turn round, if that still can.
     pub(crate) fn turn_round(&self, because: &str) {
         let state = self.state();
@@ -72,6 +138,7 @@ impl Unit {
             Stage::Settled => {
                 Err(refuse("roll back", "the unit is settled: the point of no return was passed"))
             }
+            _ if state.share > 0 => self.attempt(Phase::Unsplit, by, because).await,
             _ => Ok((0, "nothing to roll back: the unit is at the source".into())),
         }
     }

@@ -15,6 +15,7 @@ mod practice;
 mod rehearse;
 mod run;
 mod site;
+mod splitting;
 mod spread;
 mod terminal;
 

@@ -112,6 +112,8 @@ pub(crate) fn policy() -> Policy {
         hold_count_max: 1_000,
         quiet_wait_ms: 1_000,
         slow_paths: vec!["/slow".into()],
+        harmless_paths: Vec::new(),
+        split: None,
         gate_wait_s: 10,
         commit_timer_s: 0,
         stable_for_s: 1,

@@ -3,6 +3,7 @@
 mod data;
 mod fronts;
 mod policy;
+mod split;
 mod unit;
 mod zones;
 

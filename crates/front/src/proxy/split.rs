@@ -1,0 +1,115 @@
+//! A request under a split: asked of the side it was given, and never worse for it.
+
+use super::visit::Visit;
+use super::{Conn, Goal, Rest, Unanswered, forward, headers};
+use crate::clock;
+use crate::routes::Site;
+use crate::split::{Asked, Cookie, Outcome, Split};
+use crate::upstream::Arriving;
+use http::request::Parts;
+use http::{HeaderMap, Method, Response};
+use hyper::body::Incoming;
+use segue_model::Side;
+use std::sync::Arc;
+
+/// What a split made of a request.
+pub(super) struct Turn {
+    split: Arc<Split>,
+    site: Arc<Site>,
+    /// The visitor, if the request is part of the trial.
+    counted: Option<u64>,
+    cookie: Option<Cookie>,
+}
+
+/// Lets the split of a site choose a side; nothing if it leaves the request alone.
+pub(super) fn turn(
+    conn: &Conn,
+    site: &Arc<Site>,
+    (method, path, headers): (&Method, &str, &mut HeaderMap),
+    reads: bool,
+) -> Option<(Side, Box<Turn>)> {
+    let split = site.split.load_full()?;
+    let asked = Asked { method, path, reads, client: conn.address() };
+    let choice = split.choose(asked, headers, clock::now_us());
+    if choice.side == Side::Source && choice.counted.is_none() && choice.cookie.is_none() {
+        return None;
+    }
+    let turn =
+        Turn { split, site: Arc::clone(site), counted: choice.counted, cookie: choice.cookie };
+    Some((choice.side, Box::new(turn)))
+}
+
+/// Asks the side that was chosen; what the target does not answer well and in time is asked at
+/// the source, whose answer the visitor gets.
+pub(super) async fn ask(
+    conn: &Arc<Conn>,
+    turn: Turn,
+    goal: Goal,
+    (parts, body): (Parts, Option<Incoming>),
+    seen: super::Seen,
+    visit: &mut Visit,
+) -> Result<(Response<Arriving>, Rest), Unanswered> {
+    let Turn { split, site, counted, cookie } = turn;
+    let mut answer = if goal.side == Side::Target {
+        at_target(conn, &split, &site, counted, goal, parts, seen, visit).await
+    } else {
+        let answer = forward(conn, goal, (parts, body), seen, visit).await;
+        note(&split, Side::Source, counted, &answer, visit);
+        answer
+    };
+    if let (Some(cookie), Ok((response, _))) = (cookie, &mut answer) {
+        Split::put(cookie, response.headers_mut(), conn.scheme().is_secure());
+    }
+    answer
+}
+
+#[allow(clippy::too_many_arguments)] // What a request is, and where it goes instead.
+async fn at_target(
+    conn: &Arc<Conn>,
+    split: &Split,
+    site: &Arc<Site>,
+    counted: Option<u64>,
+    mut goal: Goal,
+    mut parts: Parts,
+    seen: super::Seen,
+    visit: &mut Visit,
+) -> Result<(Response<Arriving>, Rest), Unanswered> {
+    // The pass stays here: what is left of a request that took too long does not run on under it.
+    let pass = goal.pass.take();
+    let again = parts.clone();
+    if let (true, Some(run)) = (split.is_relayed(), conn.front().claim()) {
+        headers::wish_for(&mut parts.headers, Side::Target, run.as_str());
+    }
+    let asked = forward(conn, goal, (parts, None), seen, visit);
+    let answer = tokio::time::timeout(split.slow(), asked).await.unwrap_or(Err(Unanswered::Late));
+    note(split, Side::Target, counted, &answer, visit);
+    if let Ok((response, mut rest)) = answer {
+        if !response.status().is_server_error() {
+            rest.pass = pass;
+            return Ok((response, rest));
+        }
+    } else if let Err(refused @ Unanswered::Refused(_)) = answer {
+        return Err(refused);
+    }
+    visit.turn_to(Side::Source);
+    let pool = site.backends.source.clone();
+    let goal = Goal { pool, side: Side::Source, lane: visit.lane(), pass, turn: None };
+    forward(conn, goal, (again, None), seen, visit).await
+}
+
+/// Counts what came of a request, unless it was the client's doing.
+fn note(
+    split: &Split,
+    side: Side,
+    counted: Option<u64>,
+    answer: &Result<(Response<Arriving>, Rest), Unanswered>,
+    visit: &Visit,
+) {
+    let failed = match answer {
+        Ok((response, _)) => response.status().is_server_error(),
+        Err(Unanswered::Broken(_) | Unanswered::Late | Unanswered::Unasked) => true,
+        Err(Unanswered::Refused(_) | Unanswered::Unsent(_)) => return,
+    };
+    let answer_us = if answer.is_ok() { visit.answer_us() } else { None };
+    split.count(side, counted, Outcome { failed, answer_us }, clock::now_us());
+}

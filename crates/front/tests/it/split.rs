@@ -1,0 +1,178 @@
+//! A share of the visitors who read at the target, while the source writes.
+
+use crate::support::*;
+use segue_front::control::{Reply, Request as Ask, SplitRoute, Trial};
+use segue_model::{Fault, Side};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn route(percent: u8) -> SplitRoute {
+    SplitRoute {
+        id: "run-1-split-3".into(),
+        percent,
+        paths: vec!["/static/".into(), "/error".into(), "/hang".into()],
+        testers: vec!["127.0.9.9".parse().unwrap()],
+        cookie: "segue-split".into(),
+        warm_ms: 0,
+        relayed: false,
+        slow_ms: 300,
+    }
+}
+
+async fn set(front: &Running, split: SplitRoute) -> Result<Reply, Fault> {
+    front.ask(Ask::SetSplit { mark: front.mark(), unit: unit(), split }).await
+}
+
+async fn trial(front: &Running) -> Trial {
+    match front.ask(Ask::UnitStats { unit: unit() }).await.unwrap() {
+        Reply::Stats(stats) => stats.trial.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn visit(front: &Running, visitor: u8, method: &str, path: &str) -> Answer {
+    let client = format!("127.0.1.{visitor}");
+    let asked = send_from(&client, front.address, request(method, path, ""));
+    within(path, asked).await.unwrap()
+}
+
+/// Asks once for each of forty visitors; returns where each was sent.
+async fn everybody(front: &Running, path: &str) -> BTreeMap<u8, String> {
+    let mut sides = BTreeMap::new();
+    for visitor in 1..=40 {
+        let answer = visit(front, visitor, "GET", path).await;
+        assert_eq!(answer.status, 200, "visitor {visitor}");
+        assert_eq!(answer.body, format!("{} {path}", answer.side()));
+        sides.insert(visitor, answer.side().to_owned());
+    }
+    sides
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rising_share_moves_visitors_who_read_and_none_comes_back() {
+    let (source, target) = (Shop::start("source").await, Shop::start("target").await);
+    let front = Running::routed(&source, &target).await;
+    let mut moved: Vec<u8> = Vec::new();
+    for percent in [5, 25, 50, 75, 100] {
+        assert!(done(&set(&front, route(percent)).await));
+        let sides = everybody(&front, "/static/a.css").await;
+        let now: Vec<u8> = sides.iter().filter(|(_, s)| *s == "target").map(|(v, _)| *v).collect();
+        assert!(moved.iter().all(|visitor| now.contains(visitor)), "{percent} %: {sides:?}");
+        assert!(now.len() >= moved.len());
+        moved = now;
+        let counted = trial(&front).await;
+        let cells = (counted.sides.source.cells, counted.sides.target.cells);
+        assert!(cells.1.abs_diff(moved.len() as u64) <= 1, "{percent} %: {cells:?}");
+    }
+    assert_eq!(moved.len(), 40);
+    // What may write stays, and so does who wrote.
+    assert_eq!(visit(&front, 1, "GET", "/cart").await.side(), "source");
+    let wrote = visit(&front, 1, "POST", "/static/a.css").await;
+    assert_eq!(wrote.side(), "source");
+    let cookie = wrote.headers["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.starts_with("segue-split="), "{cookie}");
+    assert_eq!(visit(&front, 1, "GET", "/static/a.css").await.side(), "source");
+    assert_eq!(visit(&front, 2, "GET", "/static/a.css").await.side(), "target");
+    // Its cookie says so wherever it comes from; the application never sees it.
+    let mut asked = request("GET", "/static/b.css", "");
+    let pair = cookie.split(';').next().unwrap();
+    asked.headers_mut().insert("cookie", format!("sid=1; {pair}").parse().unwrap());
+    let answer = within("a cookie", send_from("127.0.1.3", front.address, asked)).await.unwrap();
+    assert_eq!(answer.side(), "source");
+    let seen = source.seen();
+    let last = seen.iter().rfind(|seen| seen.path == "/static/b.css").unwrap();
+    assert_eq!(last.headers["cookie"], "sid=1");
+    // One step back at once.
+    assert!(done(&set(&front, route(0)).await));
+    let sides = everybody(&front, "/static/a.css").await;
+    assert!(sides.values().all(|side| side == "source"));
+    let tester = send_from("127.0.9.9", front.address, request("GET", "/static/a.css", ""));
+    assert_eq!(within("a tester", tester).await.unwrap().side(), "target");
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_notices_that_the_target_fails() {
+    let (source, target) = (Shop::start("source").await, Shop::start("target").await);
+    let front = Running::routed(&source, &target).await;
+    assert!(done(&set(&front, route(100)).await));
+    // An error of its own, and no answer in time: the source answers.
+    let answer = visit(&front, 1, "GET", "/error/target").await;
+    assert_eq!((answer.status.as_u16(), answer.side()), (200, "source"));
+    source.let_go();
+    let answer = visit(&front, 2, "GET", "/hang").await;
+    assert_eq!((answer.status.as_u16(), answer.side()), (200, "source"));
+    assert!(answer.took < Duration::from_secs(3), "{:?}", answer.took);
+    let split = front.status().await.split.unwrap();
+    assert_eq!((split.open, split.saved), (false, 2));
+    // The third in a row takes the target out, and nobody waits for it any more.
+    assert_eq!(visit(&front, 3, "GET", "/error/target").await.status, 200);
+    let split = front.status().await.split.unwrap();
+    assert_eq!((split.open, split.opened, split.saved), (true, 1, 3));
+    let before = target.paths().len();
+    let sides = everybody(&front, "/static/a.css").await;
+    assert!(sides.values().all(|side| side == "source"), "{sides:?}");
+    assert_eq!(target.paths().len(), before);
+    let counted = trial(&front).await;
+    assert_eq!((counted.sides.target.failing, counted.sides.source.cells), (3, 0));
+    // What the source fails too is the source's own.
+    let answer = visit(&front, 4, "GET", "/error/source").await;
+    assert_eq!((answer.status.as_u16(), answer.side()), (500, "source"));
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_is_gone_costs_no_visitor_anything() {
+    let (source, target) = (Shop::start("source").await, Shop::start("target").await);
+    let front = Running::routed(&source, &target).await;
+    let gone = SplitRoute { paths: vec!["/".into()], ..route(50) };
+    assert!(done(&set(&front, gone).await));
+    let absent = Shop::absent("target");
+    assert!(done(&front.set_route(&source, &absent, 64).await));
+    let sides = everybody(&front, "/static/a.css").await;
+    assert!(sides.values().all(|side| side == "source"));
+    assert!(front.status().await.split.unwrap().open);
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_split_outlives_the_front_and_ends_with_the_cutover() {
+    let (source, target) = (Shop::start("source").await, Shop::start("target").await);
+    let front = Running::routed(&source, &target).await;
+    assert!(done(&set(&front, route(100)).await));
+    let address = front.address;
+    let folder = front.stop().await;
+    let options = options(folder.path(), address, source.address);
+    let front = Running::start(options, quick(), folder).await;
+    assert_eq!(front.status().await.split.unwrap().percent, 100);
+    assert_eq!(visit(&front, 1, "GET", "/static/a.css").await.side(), "target");
+    // A hold keeps readers too, and a release to the source leaves the share.
+    assert!(done(&front.hold("h1").await));
+    let waiting = later(front.address, "GET", "/static/held.css");
+    front.held(1).await;
+    assert!(done(&front.release("h1", Side::Source).await));
+    assert_eq!(within("released", waiting).await.unwrap().unwrap().side(), "target");
+    assert!(done(&front.hold("h2").await) && done(&front.seal("h2").await));
+    assert!(done(&front.release("h2", Side::Target).await));
+    let split = front.status().await.split.unwrap();
+    assert_eq!((split.percent, visit(&front, 1, "POST", "/order").await.side()), (0, "target"));
+    assert_eq!(code(set(&front, route(50)).await), "SG0116");
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_split_that_makes_no_sense_is_refused() {
+    let (source, target) = (Shop::start("source").await, Shop::start("target").await);
+    let front = Running::routed(&source, &target).await;
+    for bad in [
+        route(101),
+        SplitRoute { paths: Vec::new(), ..route(5) },
+        SplitRoute { cookie: "a b".into(), ..route(5) },
+        SplitRoute { id: String::new(), ..route(5) },
+    ] {
+        assert_eq!(code(set(&front, bad.clone()).await), "SG0115", "{bad:?}");
+    }
+    assert_eq!(front.status().await.split, None);
+    assert_eq!(visit(&front, 1, "GET", "/static/a.css").await.side(), "source");
+    front.stop().await;
+}
