@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use dns::{
     AuditArgs, DiffArgs, DnsCommand, DrillArgs, MoveArgs, QueriesArgs, WatchArgs,
 };
+use segue_model::Network;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -336,4 +337,10 @@ pub(crate) struct FrontArgs {
     /// Where requests for hosts outside the plan go
     #[arg(long, required_unless_present = "options")]
     pub(crate) default_backend: Option<SocketAddr>,
+    /// Network of proxies that are believed about who a client is; may be named several times
+    #[arg(long)]
+    pub(crate) trusted: Vec<Network>,
+    /// Most connections of one client at once
+    #[arg(long)]
+    pub(crate) connections_per_client: Option<usize>,
 }

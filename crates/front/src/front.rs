@@ -1,6 +1,8 @@
 //! What all parts of a running front share.
 
+use crate::client::Trusted;
 use crate::clock;
+use crate::crowd::Crowd;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::options::FrontOptions;
@@ -10,6 +12,7 @@ use crate::upstream::Pool;
 use http::HeaderValue;
 use segue_model::{Fault, FaultKind, RunId, Side};
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,12 +27,13 @@ pub(crate) struct Front {
     counts: Counts,
     other: Lane,
     name: HeaderValue,
+    via: HeaderValue,
+    crowd: Arc<Crowd>,
+    trusted: Trusted,
     started_ms: u64,
     closing: AtomicBool,
     /// Second of the last warning about a backend.
     warned_s: AtomicU64,
-    accepted: AtomicU64,
-    connections: AtomicU64,
     unclear: AtomicU64,
     unshaken: AtomicU64,
     tasks: TaskTracker,
@@ -38,10 +42,18 @@ pub(crate) struct Front {
 impl Front {
     /// Builds a front without routes.
     pub(crate) fn new(options: FrontOptions, limits: Limits) -> Result<Arc<Self>, Fault> {
-        let name = HeaderValue::from_str(&options.name).map_err(|e| {
-            Fault::new("SG0121", FaultKind::Invalid, format!("name front `{}`", options.name), e)
-                .hint("use letters, digits and hyphens")
-        })?;
+        let as_header = |text: &str| {
+            HeaderValue::from_str(text).map_err(|e| {
+                let op = format!("name front `{}`", options.name);
+                Fault::new("SG0121", FaultKind::Invalid, op, e)
+                    .hint("use letters, digits and hyphens")
+            })
+        };
+        let name = as_header(&options.name)?;
+        // The fronts of two runs may have one name, and one before the other is no loop.
+        let via = as_header(&format!("{}.{:016x}", options.name, start_id()))?;
+        let crowd = Crowd::new(limits.connections, limits.connections_per_client);
+        let trusted = Trusted::new(options.trusted.clone());
         let limits = Arc::new(limits);
         let entrances = entrances(&options, &limits)?;
         Ok(Arc::new(Self {
@@ -52,11 +64,12 @@ impl Front {
             counts: Counts::new(),
             other: Lane::new(),
             name,
+            via,
+            crowd,
+            trusted,
             started_ms: clock::now_ms(),
             closing: AtomicBool::new(false),
             warned_s: AtomicU64::new(0),
-            accepted: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
             unclear: AtomicU64::new(0),
             unshaken: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -78,6 +91,11 @@ impl Front {
     /// Returns the front's name as a header's value.
     pub(crate) fn name_value(&self) -> &HeaderValue {
         &self.name
+    }
+
+    /// Returns how the front names itself to others that a request comes through.
+    pub(crate) fn via(&self) -> &HeaderValue {
+        &self.via
     }
 
     pub(crate) fn started_ms(&self) -> u64 {
@@ -134,17 +152,14 @@ impl Front {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Counts a client connection until the guard is dropped. The number serves to
-    /// spread connections over shards.
-    pub(crate) fn connection(self: &Arc<Self>) -> (usize, OpenConnection) {
-        let number = self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        (number as usize, OpenConnection(self.clone()))
+    /// Returns the client connections.
+    pub(crate) fn crowd(&self) -> &Arc<Crowd> {
+        &self.crowd
     }
 
-    /// Returns client connections now open, and taken so far.
-    pub(crate) fn connection_counts(&self) -> (u64, u64) {
-        (self.connections.load(Ordering::Relaxed), self.accepted.load(Ordering::Relaxed))
+    /// Returns the proxies that are believed about who a client is.
+    pub(crate) fn trusted(&self) -> &Trusted {
+        &self.trusted
     }
 
     /// Counts a request that was refused because its boundaries are not clear.
@@ -202,6 +217,11 @@ impl Front {
     }
 }
 
+/// Returns a number that no other start of a front has, as far as chance can tell.
+fn start_id() -> u64 {
+    RandomState::new().hash_one(clock::now_us())
+}
+
 /// Builds the entrance of every port; ports with one backend share its connections.
 fn entrances(options: &FrontOptions, limits: &Arc<Limits>) -> Result<Vec<Arc<Entrance>>, Fault> {
     let mut all: Vec<Arc<Entrance>> = Vec::new();
@@ -215,13 +235,4 @@ fn entrances(options: &FrontOptions, limits: &Arc<Limits>) -> Result<Vec<Arc<Ent
         all.push(Entrance::new(port.clone(), pool, limits)?);
     }
     Ok(all)
-}
-
-/// A client connection that counts as open.
-pub(crate) struct OpenConnection(Arc<Front>);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
 }

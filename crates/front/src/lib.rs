@@ -15,8 +15,10 @@
 //! **Invariant.** A request is either answered by a backend, exactly once, or by the
 //! front with a 4xx or 5xx; none is sent twice unless it is safe to.
 
+mod client;
 mod clock;
 pub mod control;
+mod crowd;
 mod desk;
 mod entrance;
 mod front;

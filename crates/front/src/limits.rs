@@ -1,6 +1,14 @@
 //! Bounds of time and number; the same for every front.
 
+use segue_model::plan::FrontLimits;
 use std::time::Duration;
+
+/// Most header fields of a request; more than browsers send by far. Any other number costs
+/// some time of each request, see `serve`.
+pub(crate) const HEADERS: usize = 100;
+
+/// Open files beside those of connections: ports, control, log, state.
+const FILES_BESIDE: usize = 64;
 
 /// How long things may take and how many there may be.
 #[derive(Debug, Clone)]
@@ -16,8 +24,23 @@ pub struct Limits {
     /// How often the files of certificates are looked at. Seldom enough that it takes no more
     /// than a hundredth of the time, however many there are.
     pub certificates: Duration,
+    /// Most client connections at once.
+    pub connections: usize,
+    /// Most connections at once of one client: an IPv4 address or an IPv6 /64.
+    pub connections_per_client: usize,
+    /// How long a trusted proxy may take to say who the client is (PROXY protocol).
+    pub preface: Duration,
+    /// Most header fields of a request.
+    pub headers: usize,
     /// Without a byte of a request's body.
     pub body_idle: Duration,
+    /// How long a request's body may come at any pace.
+    pub body_grace: Duration,
+    /// Least bytes a second of a request's body, on average of the time that the front waits
+    /// for it, after the grace; 0 asks for none.
+    pub body_rate: u64,
+    /// How long a client may take nothing of what it is sent.
+    pub taken_idle: Duration,
     /// To connect to a backend.
     pub connect: Duration,
     /// From a request to the head of its answer, and between two parts of the answer.
@@ -42,7 +65,14 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             handshakes_max: 4096,
             certificates: Duration::from_secs(5),
+            connections: 20_000,
+            connections_per_client: 1_000,
+            preface: Duration::from_secs(5),
+            headers: HEADERS,
             body_idle: Duration::from_secs(60),
+            body_grace: Duration::from_secs(20),
+            body_rate: 256,
+            taken_idle: Duration::from_secs(60),
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(60),
             orphan: Duration::from_secs(600),
@@ -51,5 +81,40 @@ impl Default for Limits {
             pool_idle: Duration::from_secs(4),
             finish: Duration::from_secs(30),
         }
+    }
+}
+
+impl Limits {
+    /// Returns the limits that a plan asks for, in a process that may have so many open files.
+    pub(crate) fn asked(self, asked: &FrontLimits, files: usize) -> Self {
+        let connections = asked.connections.unwrap_or(self.connections);
+        // A connection of a client takes one of its own and one to a backend.
+        let possible = (files.saturating_sub(FILES_BESIDE) / 2).max(1);
+        if possible < connections {
+            tracing::warn!(files, connections, possible, "too few open files are allowed");
+        }
+        Self {
+            connections: connections.min(possible),
+            connections_per_client: asked
+                .connections_per_client
+                .unwrap_or(self.connections_per_client),
+            headers: asked.headers.unwrap_or(self.headers),
+            body_rate: asked.body_rate.unwrap_or(self.body_rate),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_connections_than_files_are_promised() {
+        let asked = FrontLimits { connections: Some(500), headers: Some(20), ..Default::default() };
+        let limits = Limits::default().asked(&asked, 464);
+        assert_eq!((limits.connections, limits.headers, limits.body_rate), (200, 20, 256));
+        assert_eq!(Limits::default().asked(&asked, 100_000).connections, 500);
+        assert_eq!(Limits::default().asked(&FrontLimits::default(), 0).connections, 1);
     }
 }

@@ -1,7 +1,7 @@
 //! What a front is told at its start, and the file that tells it.
 
-use segue_model::plan::{FrontPlan, PortKind, PortPlan, TlsPlan};
-use segue_model::{Fault, FaultKind, Side};
+use segue_model::plan::{FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
+use segue_model::{Fault, FaultKind, Network, Side};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -25,6 +25,12 @@ pub struct FrontOptions {
     pub control: PathBuf,
     /// Path of the state file.
     pub state: PathBuf,
+    /// Proxies that are believed about who a client is.
+    #[serde(default)]
+    pub trusted: Vec<Network>,
+    /// What it takes of clients at most.
+    #[serde(default)]
+    pub limits: FrontLimits,
 }
 
 /// A port of a front.
@@ -42,12 +48,24 @@ pub struct PortOptions {
     /// What a port for TLS needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsPlan>,
+    /// Whether trusted proxies say with the PROXY protocol who a client is.
+    #[serde(default)]
+    pub proxy_in: bool,
 }
 
 impl FrontOptions {
     /// Returns the options of a front of a plan. What belongs to no unit goes to the server
-    /// whose place a port for HTTP in clear takes, else to `server`.
-    pub fn of(plan: &FrontPlan, server: SocketAddr) -> Self {
+    /// whose place a port for HTTP in clear takes, else to `server`. It believes the proxies of its plan, and
+    /// its unit's other fronts, which may relay to it.
+    pub fn of(plan: &FrontPlan, server: SocketAddr, fronts: &[FrontPlan]) -> Self {
+        let others = fronts.iter().filter(|other| other.name != plan.name);
+        let relays = others.flat_map(|other| {
+            other.egress.into_iter().chain(other.ports.iter().map(|port| port.listen.ip()))
+        });
+        let own = |network: &Network| plan.ports.iter().any(|p| network.contains(p.listen.ip()));
+        let relays = relays.map(Network::from).filter(|relay| !own(relay));
+        let mut trusted: Vec<Network> = plan.trusted.iter().copied().chain(relays).collect();
+        trusted.dedup();
         let port = |port: &PortPlan| PortOptions {
             kind: port.kind,
             listen: port.listen,
@@ -57,6 +75,7 @@ impl FrontOptions {
                 PortKind::Http | PortKind::Tls => server,
             },
             tls: port.tls.clone(),
+            proxy_in: port.proxy_in,
         };
         Self {
             name: plan.name.clone(),
@@ -65,6 +84,8 @@ impl FrontOptions {
             egress: plan.egress,
             control: plan.control.clone(),
             state: plan.state.clone(),
+            trusted,
+            limits: plan.limits.clone(),
         }
     }
 
@@ -137,6 +158,7 @@ mod tests {
             take_over: true,
             default_backend: listen.parse().unwrap(),
             tls: None,
+            proxy_in: false,
         };
         FrontOptions {
             name: "source".into(),
@@ -145,6 +167,8 @@ mod tests {
             egress: Some("127.0.0.250".parse().unwrap()),
             control: "/run/a.sock".into(),
             state: "/var/a.json".into(),
+            trusted: vec!["198.51.100.0/24".parse().unwrap()],
+            limits: FrontLimits { body_rate: Some(0), ..FrontLimits::default() },
         }
     }
 

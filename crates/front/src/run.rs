@@ -47,7 +47,7 @@ pub async fn run_until(
     limits: Limits,
     end: impl Future<Output = ()>,
 ) -> Result<(), Fault> {
-    raise_descriptor_limit();
+    let limits = limits.asked(&options.limits, raise_descriptor_limit());
     let finish = limits.finish;
     let door = Door::default();
     let front = Front::new(options, limits)?;
@@ -122,11 +122,14 @@ async fn every_second(front: &Front) {
 }
 
 /// Allows as many descriptors as the administrator lets this process have: each client
-/// needs two, and a hold keeps clients waiting.
-fn raise_descriptor_limit() {
+/// needs two, and a hold keeps clients waiting. Returns how many that are.
+fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "descriptor limit not raised");
     }
+    // None is no limit.
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(now).unwrap_or(usize::MAX)
 }

@@ -77,7 +77,7 @@ impl Table {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use segue_model::plan::PortKind;
+    use segue_model::plan::{FrontLimits, PortKind};
 
     #[test]
     fn ten_thousand_sites_are_swapped_before_anybody_notices() {
@@ -88,6 +88,7 @@ mod tests {
             listen: address,
             take_over: false,
             default_backend: address,
+            proxy_in: false,
         };
         let options = FrontOptions {
             name: "a".into(),
@@ -96,6 +97,8 @@ mod tests {
             egress: None,
             control: "a".into(),
             state: "b".into(),
+            trusted: Vec::new(),
+            limits: FrontLimits::default(),
         };
         let table = Table::new(10_000, options).unwrap();
         let best = |work: &mut dyn FnMut(usize) -> Duration| (1..8).map(work).min().unwrap();

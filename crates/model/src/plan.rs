@@ -17,7 +17,7 @@ mod moves;
 mod split;
 mod zone;
 
-pub use front::{FrontPlan, PortKind, PortPlan, TlsPlan};
+pub use front::{FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
 pub use split::SplitPlan;
 pub use zone::{

@@ -56,7 +56,7 @@ impl Fronts {
         let server = self.settings.unit.backends(plan.side).next();
         let server = server.ok_or_else(|| self.without_site())?.address;
         let options = FrontOptions::beside(&plan.state);
-        FrontOptions::of(plan, server).write(&options)?;
+        FrontOptions::of(plan, server, &self.settings.unit.fronts).write(&options)?;
         let args = ["front".to_owned(), format!("--options={}", options.display())];
         let log = plan.state.with_extension("log");
         segue_doors::detached::spawn(&self.settings.program, &args, &log).map_err(|e| {
@@ -137,6 +137,7 @@ pub(crate) fn others_ports(plan: &FrontPlan, hello: &Hello) -> Option<String> {
         listen: p.listen,
         take_over: p.taken_over,
         tls: p.tls.clone(),
+        proxy_in: p.proxy_in,
     };
     let there: Vec<PortPlan> = hello.ports.iter().map(port).collect();
     let same = there.len() == plan.ports.len() && plan.ports.iter().all(|p| there.contains(p));

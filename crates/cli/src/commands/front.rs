@@ -4,7 +4,7 @@ use crate::args::FrontArgs;
 use anyhow::{Context, Result, bail};
 use segue_front::{FrontOptions, PortOptions};
 use segue_model::Side;
-use segue_model::plan::PortKind;
+use segue_model::plan::{FrontLimits, PortKind};
 use tracing_subscriber::EnvFilter;
 
 /// Runs the front until it is told to end.
@@ -40,6 +40,7 @@ fn by_hand(args: FrontArgs) -> Result<FrontOptions> {
         take_over: args.take_over,
         default_backend: args.default_backend.with_context(|| missing("default-backend"))?,
         tls: None,
+        proxy_in: false,
     };
     Ok(FrontOptions {
         name: args.name.with_context(|| missing("name"))?,
@@ -48,6 +49,11 @@ fn by_hand(args: FrontArgs) -> Result<FrontOptions> {
         egress: args.egress,
         control: args.control.with_context(|| missing("control"))?,
         state: args.state.with_context(|| missing("state"))?,
+        trusted: args.trusted,
+        limits: FrontLimits {
+            connections_per_client: args.connections_per_client,
+            ..FrontLimits::default()
+        },
     })
 }
 

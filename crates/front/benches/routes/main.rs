@@ -8,7 +8,7 @@
 use segue_front::control::{Client, Mark, Reply, Request, SiteRoute, UnitRoute};
 use segue_front::testing::Table;
 use segue_front::{FrontOptions, Limits, PortOptions, run_until};
-use segue_model::plan::PortKind;
+use segue_model::plan::{FrontLimits, PortKind};
 use segue_model::{Epoch, Side, Sides};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -64,10 +64,13 @@ fn options(folder: &Path) -> FrontOptions {
             listen,
             take_over: false,
             default_backend: listen,
+            proxy_in: false,
         }],
         egress: None,
         control: folder.join("s"),
         state: folder.join("s.json"),
+        trusted: Vec::new(),
+        limits: FrontLimits::default(),
     }
 }
 

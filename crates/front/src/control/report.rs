@@ -57,6 +57,9 @@ pub struct PortStatus {
     /// Where its certificates are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsPlan>,
+    /// Whether trusted proxies say with the PROXY protocol who a client is.
+    #[serde(default)]
+    pub proxy_in: bool,
     /// What was read there; none where clients speak in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<Certificates>,
@@ -230,6 +233,10 @@ pub struct Stats {
     pub connections: u64,
     /// Client connections taken so far.
     pub accepted: u64,
+    /// Client connections refused: too many, too many of one client, or without the PROXY
+    /// header that belongs there.
+    #[serde(default)]
+    pub turned_away: u64,
     /// What visitors met at both sides of a split; of one unit only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,

@@ -43,13 +43,19 @@ impl Desk {
         drop(books);
         holds.sort_by_key(|hold| hold.began_ms);
         holds.drain(..holds.len().saturating_sub(HOLDS_MAX));
-        let (connections, accepted) = self.front.connection_counts();
+        let (connections, accepted, turned_away) = self.front.crowd().counts();
         let counts = match &of_unit {
             None => Some(self.front.counts()),
             Some(unit) => unit.as_deref(),
         };
-        let mut stats =
-            Stats { boot_ms: clock::now_ms(), holds, connections, accepted, ..Stats::default() };
+        let mut stats = Stats {
+            boot_ms: clock::now_ms(),
+            holds,
+            connections,
+            accepted,
+            turned_away,
+            ..Stats::default()
+        };
         if let Some(counts) = counts {
             stats.sides = Sides::from_fn(|side| counts.sides.get(side).totals());
             stats.windows = Sides::from_fn(|side| counts.sides.get(side).windows());
@@ -67,10 +73,11 @@ impl Desk {
 }
 
 fn port(entrance: &Entrance) -> PortStatus {
-    let PortOptions { kind, listen, take_over, default_backend: _, tls } = entrance.options();
+    let PortOptions { kind, listen, take_over, default_backend: _, tls, proxy_in } =
+        entrance.options();
     let certificates = entrance.tls().map(|tls| tls.certs().told());
     let (kind, listen, taken_over, tls) = (*kind, *listen, *take_over, tls.clone());
-    PortStatus { kind, listen, taken_over, tls, certificates }
+    PortStatus { kind, listen, taken_over, tls, proxy_in: *proxy_in, certificates }
 }
 
 impl Books {

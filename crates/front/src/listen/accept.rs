@@ -2,6 +2,7 @@
 //! connection.
 
 use super::serve;
+use crate::crowd::Place;
 use crate::entrance::Entrance;
 use crate::front::Front;
 use segue_doors::takeover;
@@ -100,6 +101,14 @@ impl Port {
     }
 }
 
+/// Who came in.
+pub(super) struct Arrival {
+    pub(super) peer: SocketAddr,
+    pub(super) place: Place,
+    /// Whether the peer says first, with the PROXY protocol, who the client is.
+    pub(super) says_client: bool,
+}
+
 fn spawn(
     front: &Arc<Front>,
     entrance: &Arc<Entrance>,
@@ -112,8 +121,21 @@ fn spawn(
         tracing::warn!("the live server no longer takes the front's connections");
         return;
     }
+    // Refused before anything is built for it: closing is all that it costs.
+    let Some(mut place) = front.crowd().enter() else { return too_many(front, peer) };
+    let believed = front.trusted().contains(peer.ip());
+    if !believed && !place.of(peer.ip()) {
+        return too_many(front, peer);
+    }
     let (of, at, hurry) = (front.clone(), entrance.clone(), hurry.clone());
-    front.tasks().spawn(serve::serve(of, at, stream, peer, hurry));
+    let arrival = Arrival { peer, place, says_client: believed && entrance.options().proxy_in };
+    front.tasks().spawn(serve::serve(of, at, stream, arrival, hurry));
+}
+
+pub(super) fn too_many(front: &Front, peer: SocketAddr) {
+    if front.may_warn() {
+        tracing::warn!(%peer, "too many connections: refused");
+    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

@@ -1,7 +1,11 @@
 //! One client's connection from its first byte to its last.
 
+use super::accept::{Arrival, too_many};
+use crate::client::read_preface;
+use crate::crowd::Place;
 use crate::entrance::Entrance;
 use crate::front::Front;
+use crate::limits::HEADERS;
 use crate::proxy::{self, Conn, Scheme};
 use crate::socket::Shared;
 use crate::tls::Client;
@@ -34,15 +38,20 @@ const LINGER_MAX: usize = 256 << 10;
 pub(super) async fn serve(
     front: Arc<Front>,
     entrance: Arc<Entrance>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    mut stream: TcpStream,
+    mut arrival: Arrival,
     hurry: CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "client connection");
     }
-    let socket = Shared::new(stream);
-    let guest = Guest { front, entrance, peer, socket: socket.clone(), hurry };
+    // In a box, so that connections without it do not carry its room along.
+    if arrival.says_client && !Box::pin(learn_client(&front, &mut stream, &mut arrival)).await {
+        return;
+    }
+    let socket = Shared::new(stream, front.limits().taken_idle);
+    let Arrival { peer, place, .. } = arrival;
+    let guest = Guest { front, entrance, peer, place, socket: socket.clone(), hurry };
     match guest.entrance.options().kind {
         PortKind::Http => guest.http(Scheme::Http, socket).await,
         // In a box, so that connections in clear do not carry its room along.
@@ -50,11 +59,36 @@ pub(super) async fn serve(
     }
 }
 
+/// Reads who the client is; false if that is not said, or the client has too many connections.
+async fn learn_client(front: &Arc<Front>, stream: &mut TcpStream, arrival: &mut Arrival) -> bool {
+    let said = tokio::time::timeout(front.limits().preface, read_preface(stream)).await;
+    let why = match said {
+        Ok(Ok(None)) => return true,
+        Ok(Ok(Some(client))) => {
+            arrival.peer = client;
+            let free = front.trusted().contains(client.ip()) || arrival.place.of(client.ip());
+            if !free {
+                too_many(front, client);
+            }
+            return free;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no PROXY header in time".to_owned(),
+    };
+    front.crowd().turn_away();
+    if front.may_warn() {
+        tracing::warn!(peer = %arrival.peer, why, "a trusted proxy does not say who the client is");
+    }
+    false
+}
+
 /// A connection, and where it came in.
 struct Guest {
     front: Arc<Front>,
     entrance: Arc<Entrance>,
     peer: SocketAddr,
+    /// Among all connections; kept until this one ends.
+    place: Place,
     socket: Shared,
     hurry: CancellationToken,
 }
@@ -87,7 +121,6 @@ impl Guest {
             }
             return;
         };
-        let (_number, _open) = self.front.connection();
         let both = async {
             server.write_all(bytes).await?;
             tokio::io::copy_bidirectional(&mut client, &mut server).await
@@ -103,15 +136,20 @@ impl Guest {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { front, entrance, peer, socket, hurry } = self;
-        let (number, _open) = front.connection();
+        let Self { front, entrance, peer, place, socket, hurry } = self;
+        let number = place.number();
         let limits = front.limits().clone();
         let told = Arc::new(Told::default());
         let also = socket.clone();
         let conn = Conn::new(front.clone(), entrance, scheme, peer, number, also, told.clone());
         let timer = conn.timer().clone();
         let service = service_fn(move |request| proxy::handle(conn.clone(), request));
-        let serving = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        if limits.headers != HEADERS {
+            // Any number but the usual one takes memory for each head.
+            builder.max_headers(limits.headers);
+        }
+        let serving = builder
             .timer(timer)
             .header_read_timeout(limits.head_read)
             .max_buf_size(BUFFER_MAX)

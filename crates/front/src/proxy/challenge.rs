@@ -61,10 +61,11 @@ pub(super) async fn answer(
     began_us: u64,
 ) -> Response<Reply> {
     let (parts, _) = request.into_parts();
+    let client = conn.client_of(&parts.headers, seen);
     let ask = async |side, limit| {
         let lane = if seen.is_relayed() { Lane::Relayed } else { Lane::Side(side) };
         let counts = Some(site.counts.clone());
-        let mut visit = Visit::begin(conn.clone(), lane, counts, began_us, false);
+        let mut visit = Visit::begin(conn.clone(), lane, counts, client, began_us, false);
         let goal =
             Goal { pool: site.backends.get(side).clone(), side, lane, pass: None, turn: None };
         let asked = fetch(conn, goal, parts.clone(), seen, &mut visit);

@@ -1,16 +1,17 @@
 //! What changes in a message's head on its way through (RFC 9110 7.6).
 
 use super::Conn;
+use crate::client::{FORWARDED_FOR, element};
 use crate::upstream::{field, write_head};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use hyper::body::Body;
 use segue_model::Side;
 use std::net::SocketAddr;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -45,8 +46,9 @@ impl Seen {
     /// Further ones that belong to one connection only.
     const HOP: u16 = 1 << 7;
     const PROBE: u16 = 1 << 8;
-    /// `X-Forwarded-Proto` and `-Host`, which the front says itself.
-    const FORWARDED: u16 = 1 << 9;
+    /// Further ones of `X-Forwarded-*`.
+    const FORWARDED_MORE: u16 = 1 << 9;
+    const FORWARDED: u16 = 1 << 10;
 
     /// Looks at every name of a head.
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -59,8 +61,9 @@ impl Seen {
             "x-segue-to" => Self::TO,
             "x-segue-probe" => Self::PROBE,
             "x-forwarded-for" => Self::FORWARDED_FOR,
-            "x-forwarded-proto" | "x-forwarded-host" => Self::FORWARDED,
             "keep-alive" | "proxy-connection" | "te" => Self::HOP,
+            "forwarded" => Self::FORWARDED,
+            other if other.starts_with("x-forwarded-") => Self::FORWARDED_MORE,
             _ => 0,
         });
         Self(bits.fold(0, |all, bit| all | bit))
@@ -68,6 +71,11 @@ impl Seen {
 
     fn any(self, bits: u16) -> bool {
         self.0 & bits != 0
+    }
+
+    /// Returns whether a proxy may have said who the client is.
+    pub(super) fn names_client(self) -> bool {
+        self.any(Self::FORWARDED_FOR | Self::FORWARDED)
     }
 
     /// Returns whether a request came through another front, which counts it.
@@ -159,11 +167,16 @@ pub(super) fn take_probe(headers: &mut HeaderMap, seen: Seen) -> Option<HeaderVa
 }
 
 /// What a head gets on its way to a backend that is not known without a look at it.
+#[derive(Default)]
 pub(super) struct Added {
-    /// The addresses it came from.
-    forwarded_for: HeaderValue,
-    /// Whether the client named a host.
-    names_host: bool,
+    /// The addresses it came from; none for the peer's alone.
+    forwarded_for: Option<HeaderValue>,
+    /// `Forwarded` as it goes on, if the head had one.
+    forwarded: Option<HeaderValue>,
+    /// Whether the scheme is said by a proxy that is believed.
+    knows_scheme: bool,
+    /// Whether the host is, or nobody named one.
+    knows_host: bool,
 }
 
 /// Takes out of a client's head what is not for a backend.
@@ -179,38 +192,85 @@ pub(super) fn clean(
         // hyper answers 100 as soon as the body is read, which begins when the backend takes it.
         headers.remove(EXPECT);
     }
-    let own = conn.front().name_value();
-    if seen.any(Seen::VIA) && headers.get_all(VIA).iter().any(|v| v == own) {
+    if seen.any(Seen::VIA) && is_loop(headers, conn.front().via()) {
         return Err((StatusCode::LOOP_DETECTED, "the request came through this front before"));
     }
-    let known = conn.peer_value();
-    let mut forwarded_for = None;
-    if seen.any(Seen::FORWARDED_FOR) {
-        forwarded_for = chain(headers, known);
-        headers.remove(FORWARDED_FOR);
+    let mut added = Added::default();
+    if seen.any(Seen::FORWARDED_FOR | Seen::FORWARDED_MORE | Seen::FORWARDED) {
+        added = if conn.is_trusted() { go_on(headers, conn) } else { begin_anew(headers, conn) };
     }
-    if seen.any(Seen::FORWARDED) {
-        headers.remove(FORWARDED_PROTO);
-        headers.remove(FORWARDED_HOST);
+    if !headers.contains_key(HOST) {
+        added.knows_host = true;
+        if let Ok(host) = HeaderValue::from_str(&backend.to_string()) {
+            // HTTP/1.0 needs no host, what goes on does.
+            headers.insert(HOST, host);
+        }
     }
-    let names_host = headers.contains_key(HOST);
-    if !names_host && let Ok(host) = HeaderValue::from_str(&backend.to_string()) {
-        // HTTP/1.0 needs no host, what goes on does.
-        headers.insert(HOST, host);
+    Ok(added)
+}
+
+/// Returns whether a request came through the front of this name before. Whoever stands
+/// between two fronts may have put the names on one line.
+fn is_loop(headers: &HeaderMap, own: &HeaderValue) -> bool {
+    let mut names = headers.get_all(VIA).iter().flat_map(|v| v.as_bytes().split(|b| *b == b','));
+    names.any(|name| name.trim_ascii() == own.as_bytes())
+}
+
+/// Keeps what a proxy that is believed says of the client, and adds the proxy.
+fn go_on(headers: &mut HeaderMap, conn: &Conn) -> Added {
+    let scheme = |v: &HeaderValue| {
+        [&b"http"[..], b"https"].iter().any(|s| v.as_bytes().eq_ignore_ascii_case(s))
+    };
+    let said = |name: &HeaderName, valid: &dyn Fn(&HeaderValue) -> bool| {
+        let mut values = headers.get_all(name).iter();
+        values.next().is_some_and(valid) && values.next().is_none()
+    };
+    let knows_scheme = said(&FORWARDED_PROTO, &scheme);
+    let knows_host = said(&FORWARDED_HOST, &|host| !host.is_empty());
+    let forwarded_for = chain(headers, &FORWARDED_FOR, conn.peer_value().as_bytes());
+    let forwarded = headers.contains_key(FORWARDED).then(|| {
+        let own = element(conn.peer(), headers.get(HOST), conn.scheme().as_str());
+        chain(headers, &FORWARDED, own.as_bytes())
+    });
+    headers.remove(FORWARDED_FOR);
+    headers.remove(FORWARDED);
+    for (name, known) in [(FORWARDED_PROTO, knows_scheme), (FORWARDED_HOST, knows_host)] {
+        if !known {
+            headers.remove(name);
+        }
     }
-    let forwarded_for = forwarded_for.unwrap_or_else(|| known.clone());
-    Ok(Added { forwarded_for, names_host })
+    Added { forwarded_for, forwarded: forwarded.flatten(), knows_scheme, knows_host }
+}
+
+/// Takes out what anybody can say, and says what the front knows itself.
+fn begin_anew(headers: &mut HeaderMap, conn: &Conn) -> Added {
+    let said = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
+    let names: Vec<HeaderName> = headers.keys().filter(said).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+    let forwarded = headers.remove(FORWARDED).and_then(|_| {
+        let own = element(conn.peer(), headers.get(HOST), conn.scheme().as_str());
+        HeaderValue::from_str(&own).ok()
+    });
+    Added { forwarded, ..Added::default() }
 }
 
 /// Writes a head for a backend, its end included.
 pub(super) fn write(into: &mut Vec<u8>, parts: &http::request::Parts, added: &Added, conn: &Conn) {
     write_head(into, &parts.method, &parts.uri, &parts.headers);
-    field(into, &VIA, conn.front().name_value().as_bytes());
-    field(into, &FORWARDED_PROTO, conn.scheme().as_str().as_bytes());
-    if let Some(host) = parts.headers.get(HOST).filter(|_| added.names_host) {
+    field(into, &VIA, conn.front().via().as_bytes());
+    if !added.knows_scheme {
+        field(into, &FORWARDED_PROTO, conn.scheme().as_str().as_bytes());
+    }
+    if let Some(host) = parts.headers.get(HOST).filter(|_| !added.knows_host) {
         field(into, &FORWARDED_HOST, host.as_bytes());
     }
-    field(into, &FORWARDED_FOR, added.forwarded_for.as_bytes());
+    let from = added.forwarded_for.as_ref().unwrap_or(conn.peer_value());
+    field(into, &FORWARDED_FOR, from.as_bytes());
+    if let Some(forwarded) = &added.forwarded {
+        field(into, &FORWARDED, forwarded.as_bytes());
+    }
     into.extend_from_slice(b"\r\n");
 }
 
@@ -223,27 +283,33 @@ pub(super) fn for_backend(
 ) -> Result<(), Refusal> {
     let added = clean(parts, seen, conn, backend)?;
     let headers = &mut parts.headers;
-    // The four below and `Connection`, so that the table grows once.
-    headers.reserve(5);
-    headers.append(VIA, conn.front().name_value().clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme().as_str()));
-    if let Some(host) = headers.get(HOST).filter(|_| added.names_host).cloned() {
+    // The five below and `Connection`, so that the table grows once.
+    headers.reserve(6);
+    headers.append(VIA, conn.front().via().clone());
+    if !added.knows_scheme {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme().as_str()));
+    }
+    if let Some(host) = headers.get(HOST).filter(|_| !added.knows_host).cloned() {
         headers.insert(FORWARDED_HOST, host);
     }
-    headers.insert(FORWARDED_FOR, added.forwarded_for);
+    let from = added.forwarded_for.unwrap_or_else(|| conn.peer_value().clone());
+    headers.insert(FORWARDED_FOR, from);
+    if let Some(forwarded) = added.forwarded {
+        headers.insert(FORWARDED, forwarded);
+    }
     // Whoever spoke HTTP/1.0 to the front gets its answer translated.
     parts.version = Version::HTTP_11;
     Ok(())
 }
 
-/// Joins the addresses a request brought with the one it came from.
-fn chain(headers: &HeaderMap, last: &HeaderValue) -> Option<HeaderValue> {
+/// Joins what a request brought under a name with what the front adds.
+fn chain(headers: &HeaderMap, name: &HeaderName, last: &[u8]) -> Option<HeaderValue> {
     let mut all = Vec::new();
-    for value in headers.get_all(&FORWARDED_FOR) {
+    for value in headers.get_all(name) {
         all.extend_from_slice(value.as_bytes());
         all.extend_from_slice(b", ");
     }
-    all.extend_from_slice(last.as_bytes());
+    all.extend_from_slice(last);
     HeaderValue::from_bytes(&all).ok()
 }
 

@@ -78,7 +78,8 @@ async fn answer(conn: &Arc<Conn>, mut request: Request<Incoming>) -> Response<Re
         return Box::pin(asked).await;
     }
     let counts = site.as_ref().map(|site| site.counts.clone());
-    let visit = |lane| Visit::begin(conn.clone(), lane, counts, began_us, probe);
+    let client = conn.client_of(request.headers(), seen);
+    let visit = |lane| Visit::begin(conn.clone(), lane, counts, client, began_us, probe);
     let mut goal = match goal(conn, site, &mut request, seen, began_us).await {
         Ok(goal) => goal,
         Err(Unwanted::Gone) => return own::gone(conn),
@@ -166,7 +167,7 @@ fn split_of(
     let reads = matches!(method, Method::GET | Method::HEAD)
         && request.body().is_end_stream()
         && headers::wanted_upgrade(request, seen).is_none();
-    split::turn(conn, site, (&method, &path, request.headers_mut()), reads)
+    split::turn(conn, site, (&method, &path, request.headers_mut()), reads, seen)
 }
 
 /// Why there is no answer of a backend.
@@ -252,7 +253,7 @@ async fn send(
     let (body, fate) = match body {
         None => (Outgoing::Empty, None),
         Some(body) => {
-            let (body, fate) = Outgoing::client(body, conn.front().limits().body_idle);
+            let (body, fate) = Outgoing::client(body, conn.front().limits());
             (body, Some(fate))
         }
     };

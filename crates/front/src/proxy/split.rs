@@ -27,9 +27,10 @@ pub(super) fn turn(
     site: &Arc<Site>,
     (method, path, headers): (&Method, &str, &mut HeaderMap),
     reads: bool,
+    seen: super::Seen,
 ) -> Option<(Side, Box<Turn>)> {
     let split = site.split.load_full()?;
-    let asked = Asked { method, path, reads, client: conn.address() };
+    let asked = Asked { method, path, reads, client: conn.address_of(headers, seen) };
     let choice = split.choose(asked, headers, clock::now_us());
     if choice.side == Side::Source && choice.counted.is_none() && choice.cookie.is_none() {
         return None;

@@ -1,5 +1,6 @@
 //! A client's connection, and one request of it as it is counted.
 
+use super::headers::Seen;
 use crate::clock;
 use crate::entrance::Entrance;
 use crate::front::Front;
@@ -8,7 +9,7 @@ use crate::socket::Shared;
 use crate::stats::{Answered, Counts};
 use crate::timer::Kept;
 use crate::wire::Told;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use segue_model::Side;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -47,8 +48,10 @@ pub(crate) struct Conn {
     entrance: Arc<Entrance>,
     scheme: Scheme,
     loopback: bool,
-    address: IpAddr,
-    peer: HeaderValue,
+    /// Whether what the peer says of the client is believed.
+    trusted: bool,
+    peer: IpAddr,
+    peer_value: HeaderValue,
     /// Spreads connections over shards.
     hint: usize,
     /// The client's place among 64.
@@ -73,15 +76,16 @@ impl Conn {
         let text = address.to_string();
         let value =
             HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        let loopback = address.is_loopback();
+        let (loopback, trusted) = (address.is_loopback(), front.trusted().contains(address));
         let client = place(address);
         Arc::new(Self {
             front,
             entrance,
             scheme,
             loopback,
-            address,
-            peer: value,
+            trusted,
+            peer: address,
+            peer_value: value,
             hint,
             client,
             socket,
@@ -107,14 +111,37 @@ impl Conn {
         self.loopback
     }
 
-    /// Returns the client's address.
-    pub(super) fn address(&self) -> IpAddr {
-        self.address
+    /// Returns whether what the peer says of the client is believed.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trusted
     }
 
-    /// Returns the client's address as a header's value.
+    /// Returns the address of the one that sends the requests: the client, or a proxy.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// Returns the peer's address as a header's value.
     pub(super) fn peer_value(&self) -> &HeaderValue {
-        &self.peer
+        &self.peer_value
+    }
+
+    /// Returns the address of the client that a request comes from.
+    pub(super) fn address_of(&self, headers: &HeaderMap, seen: Seen) -> IpAddr {
+        if self.trusted && seen.names_client() {
+            self.front.trusted().client(self.peer, headers)
+        } else {
+            self.peer
+        }
+    }
+
+    /// Returns the place among 64 of the client that a request comes from.
+    pub(super) fn client_of(&self, headers: &HeaderMap, seen: Seen) -> u32 {
+        if self.trusted && seen.names_client() {
+            place(self.front.trusted().client(self.peer, headers))
+        } else {
+            self.client
+        }
     }
 
     pub(super) fn hint(&self) -> usize {
@@ -163,6 +190,7 @@ pub(crate) struct Visit {
     lane: Lane,
     /// The counters of its unit.
     unit: Option<Arc<Counts>>,
+    client: u32,
     began_us: u64,
     forwarded_us: u64,
     answer_us: Option<u64>,
@@ -173,11 +201,13 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Begins to count a request; `probe` if it is one of the run's own.
+    /// Begins to count a request of the client at that place; `probe` if it is one of the
+    /// run's own.
     pub(super) fn begin(
         conn: Arc<Conn>,
         lane: Lane,
         unit: Option<Arc<Counts>>,
+        client: u32,
         began_us: u64,
         probe: bool,
     ) -> Self {
@@ -185,6 +215,7 @@ impl Visit {
             conn,
             lane,
             unit,
+            client,
             began_us,
             forwarded_us: began_us,
             answer_us: None,
@@ -258,7 +289,7 @@ impl Visit {
             whole_us: now_us.saturating_sub(self.began_us),
             failed: self.failed || cut,
             refused: self.refused,
-            client: self.conn.client,
+            client: self.client,
             probe: self.probe,
         };
         let front = &self.conn.front;

@@ -1,12 +1,13 @@
 //! A request's body on its way to a backend.
 
+use crate::limits::Limits;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 /// Why a client's body did not arrive whole.
@@ -53,15 +54,49 @@ pub(crate) enum Outgoing {
 pub(crate) struct FromClient {
     body: Incoming,
     fate: Fate,
-    idle: Duration,
+    limits: Arc<Limits>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Since when the front waits for the next part.
+    since: Option<Instant>,
+    /// How long it waited for those before. What a backend is slow to take does not count.
+    waited: Duration,
+    bytes: u64,
+}
+
+impl FromClient {
+    /// Counts a part that arrived.
+    fn arrived(&mut self, length: usize) {
+        self.timer = None;
+        self.waited += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        self.bytes += length as u64;
+    }
+
+    /// Returns how long the next part may take.
+    fn allowed(&self) -> Duration {
+        let Limits { body_idle, body_grace, body_rate, .. } = *self.limits;
+        match self.bytes.checked_div(body_rate) {
+            None => body_idle,
+            Some(seconds) => {
+                let whole = body_grace.saturating_add(Duration::from_secs(seconds));
+                body_idle.min(whole.saturating_sub(self.waited))
+            }
+        }
+    }
 }
 
 impl Outgoing {
-    /// Passes on what a client sends, as long as no gap is longer than `idle`.
-    pub(crate) fn client(body: Incoming, idle: Duration) -> (Self, Fate) {
+    /// Passes on what a client sends, as long as it is not too slow.
+    pub(crate) fn client(body: Incoming, limits: &Arc<Limits>) -> (Self, Fate) {
         let fate = Fate::default();
-        let client = FromClient { body, fate: fate.clone(), idle, timer: None };
+        let client = FromClient {
+            body,
+            fate: fate.clone(),
+            limits: limits.clone(),
+            timer: None,
+            since: None,
+            waited: Duration::ZERO,
+            bytes: 0,
+        };
         (Self::Client(client), fate)
     }
 }
@@ -77,15 +112,20 @@ impl Body for Outgoing {
         let Self::Client(client) = self.get_mut() else { return Poll::Ready(None) };
         match Pin::new(&mut client.body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                client.timer = None;
+                let data = frame.as_ref().and_then(|f| f.as_ref().ok()).and_then(Frame::data_ref);
+                client.arrived(data.map_or(0, Bytes::len));
                 if let Some(Err(_)) = &frame {
                     client.fate.set(Unsent::Left);
                 }
                 Poll::Ready(frame.map(|f| f.map_err(Into::into)))
             }
             Poll::Pending => {
-                let idle = client.idle;
-                let timer = client.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                if client.since.is_none() {
+                    client.since = Some(Instant::now());
+                }
+                let allowed = client.allowed();
+                let timer =
+                    client.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(allowed)));
                 if timer.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }

@@ -1,8 +1,10 @@
 //! The front as its clients, backends and controllers see it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod abuse;
 mod certificates;
 mod challenge;
+mod client;
 mod control;
 mod corpus;
 mod golden;

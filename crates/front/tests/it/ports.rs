@@ -14,7 +14,14 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 fn port(listen: SocketAddr, take_over: bool, default_backend: SocketAddr) -> PortOptions {
-    PortOptions { kind: PortKind::Http, listen, take_over, default_backend, tls: None }
+    PortOptions {
+        kind: PortKind::Http,
+        listen,
+        take_over,
+        default_backend,
+        tls: None,
+        proxy_in: false,
+    }
 }
 
 /// Asks for a host that belongs to no unit.
@@ -47,6 +54,7 @@ async fn serves_a_unit_at_every_port_and_strangers_by_the_port_they_came_to() {
         listen,
         taken_over: false,
         tls: None,
+        proxy_in: false,
         certificates: None,
     };
     assert_eq!((hello.ports, hello.listening), (vec![status(first), status(second)], true));

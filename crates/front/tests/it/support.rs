@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use segue_front::control::Request as Ask;
 use segue_front::control::{Client, Hello, HoldId, Mark, Reply, SiteRoute, Stats, UnitStatus};
 use segue_front::{FrontOptions, Limits, PortOptions, run_until};
-use segue_model::plan::PortKind;
+use segue_model::plan::{FrontLimits, PortKind};
 use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -277,10 +277,13 @@ pub(crate) fn options(
             take_over: false,
             default_backend,
             tls: None,
+            proxy_in: false,
         }],
         egress: None,
         control: folder.join("control.sock"),
         state: folder.join("state.json"),
+        trusted: Vec::new(),
+        limits: FrontLimits::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A front as the plan has it: one process, at one or several ports.
 
+use crate::network::Network;
 use crate::side::Side;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -22,6 +23,28 @@ pub struct FrontPlan {
     pub control: PathBuf,
     /// Where it keeps its last routes.
     pub state: PathBuf,
+    /// Proxies before it that are believed about who a client is.
+    pub trusted: Vec<Network>,
+    /// What it takes of clients at most.
+    pub limits: FrontLimits,
+}
+
+/// What a front takes of its clients; what is none is the front's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontLimits {
+    /// Most connections at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<usize>,
+    /// Most connections at once of one client: an IPv4 address or an IPv6 /64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections_per_client: Option<usize>,
+    /// Most header fields of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<usize>,
+    /// Least bytes a second of a request's body, on average; 0 asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_rate: Option<u64>,
 }
 
 /// A port of a front.
@@ -36,6 +59,9 @@ pub struct PortPlan {
     /// What a port for TLS needs, and no other has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsPlan>,
+    /// Whether trusted proxies say with the PROXY protocol who a client is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_in: bool,
 }
 
 /// The certificates of a port where clients speak TLS.
@@ -78,7 +104,7 @@ impl fmt::Display for PortKind {
 impl PortPlan {
     /// Returns a port where clients speak HTTP in clear.
     pub fn http(listen: SocketAddr, take_over: bool) -> Self {
-        Self { kind: PortKind::Http, listen, take_over, tls: None }
+        Self { kind: PortKind::Http, listen, take_over, tls: None, proxy_in: false }
     }
 }
 
@@ -125,11 +151,19 @@ struct Form {
     egress: Option<IpAddr>,
     control: PathBuf,
     state: PathBuf,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    trusted: Vec<Network>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    limits: FrontLimits,
+}
+
+fn is_default(limits: &FrontLimits) -> bool {
+    *limits == FrontLimits::default()
 }
 
 impl From<FrontPlan> for Form {
     fn from(front: FrontPlan) -> Self {
-        let FrontPlan { name, side, ports, egress, control, state } = front;
+        let FrontPlan { name, side, ports, egress, control, state, trusted, limits } = front;
         let form = Self {
             name,
             side,
@@ -139,9 +173,11 @@ impl From<FrontPlan> for Form {
             egress,
             control,
             state,
+            trusted,
+            limits,
         };
         match ports.as_slice() {
-            [PortPlan { kind: PortKind::Http, listen, take_over, tls: None }] => {
+            [PortPlan { kind: PortKind::Http, listen, take_over, tls: None, proxy_in: false }] => {
                 Self { listen: Some(*listen), take_over: Some(*take_over), ..form }
             }
             _ => Self { ports, ..form },
@@ -151,10 +187,11 @@ impl From<FrontPlan> for Form {
 
 impl From<Form> for FrontPlan {
     fn from(form: Form) -> Self {
-        let Form { name, side, listen, take_over, ports, egress, control, state } = form;
+        let Form { name, side, listen, take_over, ports, egress, control, state, trusted, limits } =
+            form;
         let only = listen.map(|listen| PortPlan::http(listen, take_over.unwrap_or_default()));
         let ports = only.into_iter().chain(ports).collect();
-        Self { name, side, ports, egress, control, state }
+        Self { name, side, ports, egress, control, state, trusted, limits }
     }
 }
 
@@ -171,6 +208,8 @@ mod tests {
             egress: None,
             control: "/run/a.sock".into(),
             state: "/var/a.json".into(),
+            trusted: Vec::new(),
+            limits: FrontLimits::default(),
         }
     }
 
@@ -189,5 +228,16 @@ mod tests {
         let text = serde_json::to_string(&several).unwrap();
         assert!(!text.contains("\"listen\":\"192.0.2.10:80\",\"take_over\":false,\"egress\""));
         assert_eq!(serde_json::from_str::<FrontPlan>(&text).unwrap(), several);
+    }
+
+    #[test]
+    fn what_is_asked_of_clients_comes_back_as_it_was() {
+        let port =
+            PortPlan { proxy_in: true, ..PortPlan::http("192.0.2.10:80".parse().unwrap(), true) };
+        let trusted = vec!["198.51.100.0/24".parse().unwrap()];
+        let limits = FrontLimits { connections: Some(7), ..FrontLimits::default() };
+        let strict = FrontPlan { trusted, limits, ..front(vec![port]) };
+        let text = serde_json::to_string(&strict).unwrap();
+        assert_eq!(serde_json::from_str::<FrontPlan>(&text).unwrap(), strict);
     }
 }

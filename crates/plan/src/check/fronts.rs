@@ -9,6 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 /// `sun_path` of unix(7) has 108 bytes, the closing zero included.
 const SOCKET_PATH_BYTES: usize = 107;
 
+/// Most header fields that a front can be told to read.
+const HEADERS_MAX: usize = 1_000;
+
 pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
     for (index, front) in unit.fronts.iter().enumerate() {
         let at = key("front", index, &front.name).to_string();
@@ -22,6 +25,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
             listen(found, place, front.side, port, unit);
         }
         egress(found, &at, front, unit);
+        clients(found, &at, front);
     }
     for side in [Side::Source, Side::Target] {
         if !unit.sites.is_empty() && !unit.fronts.iter().any(|front| front.side == side) {
@@ -39,8 +43,52 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
 /// Returns where the address of a port stands in the plan.
 fn place(at: &str, front: &FrontPlan, index: usize) -> String {
     match front.ports.as_slice() {
-        [PortPlan { kind: PortKind::Http, .. }] => format!("{at}.listen"),
+        [PortPlan { kind: PortKind::Http, proxy_in: false, .. }] => format!("{at}.listen"),
         _ => format!("{at}.port[#{}].listen", index + 1),
+    }
+}
+
+/// What a front believes of clients and takes from them.
+fn clients(found: &mut Found, at: &str, front: &FrontPlan) {
+    if let Some(network) = front.trusted.iter().find(|network| network.is_everybody()) {
+        found.add(
+            "SG0771",
+            format!("{at}.trusted"),
+            format!("{network} is everybody: each client could say that it is another one"),
+            "name the proxies' own networks; where clients come directly, none",
+        );
+    }
+    let named = front.ports.iter().position(|port| port.proxy_in);
+    if let Some(index) = named.filter(|_| front.trusted.is_empty()) {
+        found.add(
+            "SG0772",
+            format!("{at}.port[#{}].proxy_in", index + 1),
+            "nobody is trusted to say with the PROXY protocol who a client is",
+            "name the proxies before the front in `trusted`, or take `proxy_in` away",
+        );
+    }
+    let limits = &front.limits;
+    for (key, limit, least) in [
+        ("connections", limits.connections, 16),
+        ("connections_per_client", limits.connections_per_client, 6),
+        ("headers", limits.headers, 16),
+    ] {
+        if let Some(limit) = limit.filter(|limit| *limit < least) {
+            found.add(
+                "SG0773",
+                format!("{at}.limits.{key}"),
+                format!("{limit} would keep ordinary browsers out"),
+                format!("allow {least} at least, or leave the default"),
+            );
+        }
+    }
+    if limits.headers.is_some_and(|headers| headers > HEADERS_MAX) {
+        found.add(
+            "SG0773",
+            format!("{at}.limits.headers"),
+            format!("a front reads {HEADERS_MAX} header fields at most"),
+            format!("write {HEADERS_MAX} or less"),
+        );
     }
 }
 

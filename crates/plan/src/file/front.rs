@@ -31,6 +31,31 @@ pub struct FrontFile {
     pub control: PathBuf,
     /// File in which it keeps its last routes: an absolute path.
     pub state: PathBuf,
+    /// Proxies before it, such as a CDN or a TLS terminator, that are believed about who a
+    /// client is: addresses and networks (`198.51.100.0/24`). From anybody else the front
+    /// replaces `X-Forwarded-*` and `Forwarded`. Default: none but the unit's other fronts.
+    #[serde(default)]
+    pub trusted: Vec<String>,
+    /// What it takes of clients at most.
+    #[serde(default)]
+    pub limits: FrontLimitsFile,
+}
+
+/// What a front takes of its clients. Whoever wants more is refused.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FrontLimitsFile {
+    /// Most connections at once. Default: 20000, or half as many as the process may have open
+    /// files if that is less.
+    pub connections: Option<usize>,
+    /// Most connections at once of one client: an IPv4 address or an IPv6 /64. Trusted proxies
+    /// may have any number. Default: 1000.
+    pub connections_per_client: Option<usize>,
+    /// Most header fields of a request. Default: 100.
+    pub headers: Option<usize>,
+    /// Least bytes a second of a request's body, on average from its twentieth second on;
+    /// 0 asks for none. Default: 256.
+    pub body_rate: Option<u64>,
 }
 
 /// A port of a front.
@@ -55,6 +80,10 @@ pub struct PortFile {
     /// Default: none; they are refused or, where the port was taken over, passed on to its
     /// server.
     pub default_certificate: Option<String>,
+    /// Whether proxies of `trusted` say with the PROXY protocol (version 1 or 2) who a client
+    /// is, and nothing comes from them without. Default: false.
+    #[serde(default)]
+    pub proxy_in: bool,
 }
 
 /// What clients speak at a port.

@@ -75,6 +75,8 @@ fn differing(one: &FrontPlan, other: &FrontPlan) -> Option<&'static str> {
         ("egress", one.egress == other.egress),
         ("control", one.control == other.control),
         ("state", one.state == other.state),
+        ("trusted", one.trusted == other.trusted),
+        ("limits", one.limits == other.limits),
     ]
     .into_iter()
     .find_map(|(key, same)| (!same).then_some(key))

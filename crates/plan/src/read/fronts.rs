@@ -2,12 +2,15 @@
 
 use super::side;
 use crate::Problem;
-use crate::file::{FrontFile, PortFile, PortKindFile};
-use segue_model::plan::{FrontPlan, PortKind, PortPlan, TlsPlan};
+use crate::file::{FrontFile, FrontLimitsFile, PortFile, PortKindFile};
+use segue_model::Network;
+use segue_model::plan::{FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
 
 /// Makes the plan of a front.
 pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
-    let FrontFile { name, side: at, listen, take_over, port, egress, control, state } = file;
+    let FrontFile { name, side: at, listen, take_over, port, egress, control, state, .. } = file;
+    let trusted = trusted(&name, &file.trusted, problems);
+    let limits = limits(&file.limits);
     let mut refuse = |text: &str| {
         problems.push(Problem {
             code: "SG0749",
@@ -37,7 +40,34 @@ pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
     }
     let only = listen.map(|listen| PortPlan::http(listen, take_over.unwrap_or_default()));
     let ports = only.into_iter().chain(port.into_iter().map(of_list)).collect();
-    FrontPlan { name, side: side(at), ports, egress, control, state }
+    FrontPlan { name, side: side(at), ports, egress, control, state, trusted, limits }
+}
+
+fn limits(file: &FrontLimitsFile) -> FrontLimits {
+    FrontLimits {
+        connections: file.connections,
+        connections_per_client: file.connections_per_client,
+        headers: file.headers,
+        body_rate: file.body_rate,
+    }
+}
+
+/// Reads the networks of trusted proxies; what is none is a problem and left out.
+fn trusted(front: &str, texts: &[String], problems: &mut Vec<Problem>) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for text in texts {
+        match text.parse::<Network>() {
+            Ok(network) => networks.push(network),
+            Err(why) => problems.push(Problem {
+                code: "SG0770",
+                key: format!("front[{front}].trusted"),
+                text: format!("`{text}` is no network: {why}"),
+                remedy: "write an address, or a network as 198.51.100.0/24 or 2001:db8::/32"
+                    .to_owned(),
+            }),
+        }
+    }
+    networks
 }
 
 fn of_list(file: PortFile) -> PortPlan {
@@ -45,7 +75,7 @@ fn of_list(file: PortFile) -> PortPlan {
         PortKindFile::Http => PortKind::Http,
         PortKindFile::Tls => PortKind::Tls,
     };
-    let PortFile { kind: _, listen, take_over, certificates, default_certificate } = file;
+    let PortFile { kind: _, listen, take_over, certificates, default_certificate, proxy_in } = file;
     let tls = (kind == PortKind::Tls).then_some(TlsPlan { certificates, default_certificate });
-    PortPlan { kind, listen, take_over, tls }
+    PortPlan { kind, listen, take_over, tls, proxy_in }
 }

@@ -91,6 +91,12 @@ fn a_front_has_one_port_in_short_or_a_list_of_ports() {
         let message = message(&at_source(wrong));
         assert!(message.contains("SG0749") && message.contains("front[source]"), "{message}");
     }
+    let with = |trusted: &str| at_source(&format!("{only}trusted = [{trusted}]\n"));
+    let trusting = parse(&with("\"198.51.100.0/24\", \"::1\""), "trusting").unwrap();
+    let trusted = &trusting.unit.fronts[0].trusted;
+    assert_eq!(format!("{} {}", trusted[0], trusted[1]), "198.51.100.0/24 ::1/128");
+    let nonsense = message(&with("\"198.51.100.9/24\""));
+    assert!(nonsense.contains("SG0770") && nonsense.contains("bits behind"), "{nonsense}");
     let unknown = at_source("port = [{ listen = \"192.0.2.10:80\", kind = \"gopher\" }]\n");
     assert!(message(&unknown).contains("unknown variant"), "{}", message(&unknown));
 }

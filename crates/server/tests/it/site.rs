@@ -189,7 +189,7 @@ pub(crate) fn free() -> SocketAddr {
 }
 
 async fn start_front(plan: &FrontPlan, backends: &Sides<SocketAddr>) -> Client {
-    let options = FrontOptions::of(plan, backends.source);
+    let options = FrontOptions::of(plan, backends.source, &[]);
     tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
     let began = Instant::now();
     let client = loop {

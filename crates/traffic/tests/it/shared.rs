@@ -3,7 +3,7 @@
 use crate::support::{LEASE_MS, free, head, policy, run, serve};
 use segue_front::control::{HoldStatus, Reply, Request};
 use segue_model::event::{Attempt, Phase};
-use segue_model::plan::{Backend, FrontPlan, PortPlan, SitePlan, UnitPlan};
+use segue_model::plan::{Backend, FrontLimits, FrontPlan, PortPlan, SitePlan, UnitPlan};
 use segue_model::{Epoch, Side, Sides, StepName, UnitName};
 use segue_port::{Authority, Call, NoProgress, Observed};
 use segue_traffic::{FrontSettings, Fronts};
@@ -32,6 +32,8 @@ impl Place {
             egress: None,
             control: folder.path().join(format!("{side}.sock")),
             state: folder.path().join(format!("{side}.json")),
+            trusted: Vec::new(),
+            limits: FrontLimits::default(),
         };
         let fronts = vec![front(Side::Source), front(Side::Target)];
         let nobody = server("nobody").await;

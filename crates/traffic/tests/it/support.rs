@@ -3,7 +3,7 @@
 use segue_front::control::{Client, Mark, Request, SiteRoute};
 use segue_front::{FrontOptions, Limits, run_until};
 use segue_model::event::{Attempt, Phase};
-use segue_model::plan::{Backend, FrontPlan, Policy, PortPlan, SitePlan, UnitPlan};
+use segue_model::plan::{Backend, FrontLimits, FrontPlan, Policy, PortPlan, SitePlan, UnitPlan};
 use segue_model::{Epoch, RunId, Side, Sides, StepName, UnitName};
 use segue_port::{Authority, Call, NoProgress};
 use segue_traffic::{FrontSettings, Fronts};
@@ -140,6 +140,8 @@ fn unit(
         egress: None,
         control: folder.join(format!("{side}.sock")),
         state: folder.join(format!("{side}.json")),
+        trusted: Vec::new(),
+        limits: FrontLimits::default(),
     };
     let backend =
         |address| Backend { address, health_path: "/".into(), access_log: None, concurrency: 64 };
@@ -165,7 +167,7 @@ fn unit(
 
 /// Starts a front in this process and waits until it answers.
 pub(crate) async fn serve(plan: &FrontPlan, default_backend: SocketAddr) -> Client {
-    let options = FrontOptions::of(plan, default_backend);
+    let options = FrontOptions::of(plan, default_backend, &[]);
     tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
     let began = Instant::now();
     loop {

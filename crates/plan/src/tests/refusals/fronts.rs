@@ -106,6 +106,40 @@ fn refuses_ports() {
 }
 
 #[test]
+fn refuses_to_believe_everybody_and_to_keep_everybody_out() {
+    refused(&[
+        (
+            "everybody is trusted",
+            |p| p.unit.fronts[0].trusted = vec!["0.0.0.0/0".parse().unwrap()],
+            &["SG0771 front[source].trusted"],
+        ),
+        (
+            "the PROXY protocol from nobody",
+            |p| p.unit.fronts[0].ports[0].proxy_in = true,
+            &["SG0772 front[source].port[#1].proxy_in"],
+        ),
+        (
+            "no connection at all",
+            |p| p.unit.fronts[0].limits.connections = Some(0),
+            &["SG0773 front[source].limits.connections"],
+        ),
+        (
+            "a client may have one",
+            |p| p.unit.fronts[0].limits.connections_per_client = Some(1),
+            &["SG0773 front[source].limits.connections_per_client"],
+        ),
+        (
+            "too few header fields, too many",
+            |p| {
+                p.unit.fronts[0].limits.headers = Some(2);
+                p.unit.fronts[1].limits.headers = Some(5_000);
+            },
+            &["SG0773 front[source].limits.headers", "SG0773 front[target].limits.headers"],
+        ),
+    ]);
+}
+
+#[test]
 fn refuses_fronts_at_the_wrong_address() {
     refused(&[
         ("no egress", |p| p.unit.fronts[0].egress = None, &["SG0707 front[source].egress"]),
