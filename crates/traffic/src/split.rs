@@ -61,7 +61,7 @@ impl Fronts {
             let stats = link.stats().await?;
             let status = self.split_at(link).await?;
             match (stats.trial, status) {
-                (Some(trial), Some(status)) => Ok((link.plan.name.clone(), trial, status)),
+                (Some(trial), Some(status)) => Ok((link.plan.name.clone(), *trial, status)),
                 _ => Err(unlike(&link.plan.name, "it has no split")),
             }
         });

@@ -239,5 +239,5 @@ pub struct Stats {
     pub turned_away: u64,
     /// What visitors met at both sides of a split; of one unit only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trial: Option<Trial>,
+    pub trial: Option<Box<Trial>>,
 }

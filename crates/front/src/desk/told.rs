@@ -62,7 +62,7 @@ impl Desk {
             stats.probes = counts.probes.totals();
             stats.relayed = counts.relayed.totals();
         }
-        stats.trial = split.map(|split| split.report(clock::now_us()));
+        stats.trial = split.map(|split| Box::new(split.report(clock::now_us())));
         if only.is_none() {
             stats.unclear = self.front.unclear();
             stats.unshaken = self.front.unshaken();

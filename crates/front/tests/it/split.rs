@@ -25,7 +25,7 @@ async fn set(front: &Running, split: SplitRoute) -> Result<Reply, Fault> {
 
 async fn trial(front: &Running) -> Trial {
     match front.ask(Ask::UnitStats { unit: unit() }).await.unwrap() {
-        Reply::Stats(stats) => stats.trial.unwrap(),
+        Reply::Stats(stats) => *stats.trial.unwrap(),
         other => panic!("{other:?}"),
     }
 }
