@@ -80,7 +80,7 @@ async fn answer(conn: &Arc<Conn>, mut request: Request<Incoming>) -> Response<Re
     let counts = site.as_ref().map(|site| site.counts.clone());
     let client = conn.client_of(request.headers(), seen);
     let visit = |lane| Visit::begin(conn.clone(), lane, counts, client, began_us, probe);
-    let mut goal = match goal(conn, site, &mut request, seen, began_us).await {
+    let mut goal = match goal(conn, site, &mut request, seen, began_us, probe).await {
         Ok(goal) => goal,
         Err(Unwanted::Gone) => return own::gone(conn),
         Err(Unwanted::Held(turned, lane)) => return own::held(conn, turned, visit(lane)),
@@ -118,6 +118,7 @@ async fn goal(
     request: &mut Request<Incoming>,
     seen: Seen,
     began_us: u64,
+    probe: bool,
 ) -> Result<Goal, Unwanted> {
     let front = conn.front();
     let method = request.method().clone();
@@ -141,6 +142,8 @@ async fn goal(
             if pass.side() == Side::Source
                 && wish.is_none()
                 && !relayed
+                // The run's own probes are no visitors.
+                && !probe
                 && let Some((chosen, chose)) = split_of(conn, &site, request, seen)
             {
                 (side, turn) = (chosen, Some(chose));

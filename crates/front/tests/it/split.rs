@@ -82,6 +82,11 @@ async fn a_rising_share_moves_visitors_who_read_and_none_comes_back() {
     let seen = source.seen();
     let last = seen.iter().rfind(|seen| seen.path == "/static/b.css").unwrap();
     assert_eq!(last.headers["cookie"], "sid=1");
+    // The run's own probes are no visitors.
+    let mut probe = request("GET", "/static/a.css", "");
+    probe.headers_mut().insert("x-segue-probe", "run-1".parse().unwrap());
+    let answer = within("a probe", send_from("127.0.1.2", front.address, probe)).await.unwrap();
+    assert_eq!(answer.side(), "source");
     // One step back at once.
     assert!(done(&set(&front, route(0)).await));
     let sides = everybody(&front, "/static/a.css").await;
