@@ -121,14 +121,14 @@ impl Split {
         Choice { side, counted: Some(visitor), cookie }
     }
 
-    /// Counts what came of a request of the trial.
+    /// Counts what came of a request of the trial. Testers take no part in it: what they try
+    /// out ends nobody's split.
     pub(crate) fn count(&self, side: Side, visitor: Option<u64>, outcome: Outcome, now_us: u64) {
+        let Some(visitor) = visitor else { return };
         if side == Side::Target {
             self.breaker.note(outcome.failed, now_us);
         }
-        if let Some(visitor) = visitor {
-            self.trial.count(side, visitor, outcome, now_us);
-        }
+        self.trial.count(side, visitor, outcome, now_us);
     }
 
     /// Puts a cookie on an answer, if it may carry it.
@@ -337,6 +337,11 @@ mod tests {
         let tester = get(&split, 9_999, &mut HeaderMap::new());
         assert_eq!((tester.side, tester.counted), (Side::Target, None));
         assert_eq!(side(&split, 1), Side::Source);
+        let bad = Outcome { failed: true, answer_us: None };
+        for _ in 0..10 {
+            split.count(Side::Target, tester.counted, bad, 1_000);
+        }
+        assert!(!split.status(2_000).open, "a tester ends nobody's split");
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Conductor {
             units.retain(|unit| {
                 let state = unit.state();
                 let moves = matches!(state.stage, Stage::Watching | Stage::Confirmed);
-                moves || state.open.is_some()
+                moves || state.open.is_some() || state.share > 0
             });
         }
         let each = |unit: Arc<Unit>| {

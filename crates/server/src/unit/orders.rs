@@ -124,6 +124,10 @@ impl Unit {
             // Wait for the open table: either it withdraws or it completes and is failed back.
             let _busy = self.busy.lock().await;
             let now = self.state();
+            if now.stage < Stage::Watching && now.share > 0 {
+                // A split that was through before it could turn round.
+                return self.attempt(Phase::Unsplit, by, because).await;
+            }
             if now.stage < Stage::Watching {
                 return Ok((
                     0,
