@@ -1,5 +1,8 @@
 //! How many connections there may be: in all, and of one client.
 //!
+//! A connection of HTTP/2 that carries several requests counts as so many: each of them takes
+//! what a connection of its own would.
+//!
 //! One client is one IPv4 address or one IPv6 /64, which is what a single host gets. What
 //! is over the limit is refused before anything is built for it.
 
@@ -52,13 +55,21 @@ impl Crowd {
 
     /// Counts a connection until the place is dropped; none if there are too many.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            self.refused.fetch_add(1, Ordering::Relaxed);
+        if !self.take() {
             return None;
         }
         let number = self.taken.fetch_add(1, Ordering::Relaxed) as usize;
         Some(Place { crowd: self.clone(), number, client: None })
+    }
+
+    /// Takes one more of all places; false if there are too many.
+    fn take(&self) -> bool {
+        let free = self.open.fetch_add(1, Ordering::Relaxed) < self.most;
+        if !free {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        free
     }
 
     /// Counts a connection that was refused for what it said.
@@ -88,7 +99,20 @@ impl Place {
 
     /// Says whose connection it is; false if that client has too many.
     pub(crate) fn of(&mut self, client: IpAddr) -> bool {
-        let client = Client::from(client);
+        self.join(Client::from(client))
+    }
+
+    /// Takes a further place for the same client, for a request that runs beside another one of
+    /// the connection; none if there are too many, or that client has.
+    pub(crate) fn beside(&self) -> Option<Self> {
+        if !self.crowd.take() {
+            return None;
+        }
+        let mut other = Self { crowd: self.crowd.clone(), number: self.number, client: None };
+        self.client.is_none_or(|client| other.join(client)).then_some(other)
+    }
+
+    fn join(&mut self, client: Client) -> bool {
         let mut clients = self.crowd.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let count = clients.entry(client).or_insert(0);
         if *count >= self.crowd.most_of_one {
@@ -140,6 +164,23 @@ mod tests {
         drop(other);
         assert_eq!(crowd.clients.lock().unwrap().len(), 0);
         assert_eq!(crowd.counts(), (0, 4, 2));
+    }
+
+    #[test]
+    fn a_request_beside_another_one_takes_a_place_and_is_no_connection() {
+        let crowd = Crowd::new(4, 2);
+        let mut first = crowd.enter().unwrap();
+        assert!(first.of(address("192.0.2.1")));
+        let second = first.beside().unwrap();
+        assert!(first.beside().is_none(), "a third one of the client");
+        assert_eq!(crowd.counts(), (2, 1, 1), "open, taken, refused");
+        drop(second);
+        let mut places: Vec<_> = (0..3).map(|_| crowd.enter().unwrap()).collect();
+        assert!(first.beside().is_none(), "a fifth one in all");
+        assert!(places[0].of(address("192.0.2.1")));
+        drop((places, first));
+        assert_eq!(crowd.counts().0, 0);
+        assert!(crowd.clients.lock().unwrap().is_empty());
     }
 
     #[test]

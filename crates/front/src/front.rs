@@ -16,6 +16,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
 /// A running front.
@@ -32,6 +33,8 @@ pub(crate) struct Front {
     trusted: Trusted,
     started_ms: u64,
     closing: AtomicBool,
+    /// Wakes those whom no further request would tell.
+    closes: CancellationToken,
     /// Second of the last warning about a backend.
     warned_s: AtomicU64,
     unclear: AtomicU64,
@@ -69,6 +72,7 @@ impl Front {
             trusted,
             started_ms: clock::now_ms(),
             closing: AtomicBool::new(false),
+            closes: CancellationToken::new(),
             warned_s: AtomicU64::new(0),
             unclear: AtomicU64::new(0),
             unshaken: AtomicU64::new(0),
@@ -150,6 +154,12 @@ impl Front {
     /// From now on connections end after their present answer.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
+        self.closes.cancel();
+    }
+
+    /// Waits until connections are to end.
+    pub(crate) fn closes(&self) -> WaitForCancellationFuture<'_> {
+        self.closes.cancelled()
     }
 
     /// Returns the client connections.

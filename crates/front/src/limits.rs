@@ -39,8 +39,14 @@ pub struct Limits {
     /// Least bytes a second of a request's body, on average of the time that the front waits
     /// for it, after the grace; 0 asks for none.
     pub body_rate: u64,
-    /// How long a client may take nothing of what it is sent.
+    /// How long a client may take nothing of what it is sent, be it of a connection or, in
+    /// HTTP/2, of one answer.
     pub taken_idle: Duration,
+    /// Requests at once on a connection of HTTP/2.
+    pub streams: u32,
+    /// How often a client of HTTP/2 is asked whether it is there, and how long it may take to
+    /// answer.
+    pub ping: Duration,
     /// To connect to a backend.
     pub connect: Duration,
     /// From a request to the head of its answer, and between two parts of the answer.
@@ -73,6 +79,8 @@ impl Default for Limits {
             body_grace: Duration::from_secs(20),
             body_rate: 256,
             taken_idle: Duration::from_secs(60),
+            streams: 128,
+            ping: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(60),
             orphan: Duration::from_secs(600),

@@ -130,7 +130,8 @@ pub(crate) fn canonical(host: &str) -> String {
     bare(host).to_ascii_lowercase()
 }
 
-fn bare(host: &str) -> &str {
+/// Returns a host name without port and final dot.
+pub(crate) fn bare(host: &str) -> &str {
     let name = match host.rsplit_once(':') {
         // The colons of an IPv6 address stand inside brackets.
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,

@@ -1,6 +1,7 @@
 //! The listening sockets: opened all or none, and left all together.
 
 mod accept;
+mod http2;
 mod serve;
 
 pub(crate) use accept::Port;

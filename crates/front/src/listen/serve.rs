@@ -6,7 +6,7 @@ use crate::crowd::Place;
 use crate::entrance::Entrance;
 use crate::front::Front;
 use crate::limits::HEADERS;
-use crate::proxy::{self, Conn, Scheme};
+use crate::proxy::{self, Conn, Scheme, Talk};
 use crate::socket::Shared;
 use crate::tls::Client;
 use crate::upstream::dial;
@@ -83,13 +83,13 @@ async fn learn_client(front: &Arc<Front>, stream: &mut TcpStream, arrival: &mut 
 }
 
 /// A connection, and where it came in.
-struct Guest {
-    front: Arc<Front>,
-    entrance: Arc<Entrance>,
-    peer: SocketAddr,
+pub(super) struct Guest {
+    pub(super) front: Arc<Front>,
+    pub(super) entrance: Arc<Entrance>,
+    pub(super) peer: SocketAddr,
     /// Among all connections; kept until this one ends.
-    place: Place,
-    socket: Shared,
+    pub(super) place: Place,
+    pub(super) socket: Shared,
     hurry: CancellationToken,
 }
 
@@ -100,7 +100,8 @@ impl Guest {
         let Some(tls) = self.entrance.tls() else { return };
         let taken_over = self.entrance.options().take_over;
         match tls.accept(socket, taken_over).await {
-            Ok(Client::Ours(stream)) => self.http(Scheme::Https, *stream).await,
+            Ok(Client::Ours { stream, shown: None }) => self.http(Scheme::Https, *stream).await,
+            Ok(Client::Ours { stream, shown: Some(shown) }) => self.http2(*stream, shown).await,
             Ok(Client::Stranger { socket, bytes }) => self.pass_on(socket, &bytes).await,
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
             Err(error) => {
@@ -141,7 +142,8 @@ impl Guest {
         let limits = front.limits().clone();
         let told = Arc::new(Told::default());
         let also = socket.clone();
-        let conn = Conn::new(front.clone(), entrance, scheme, peer, number, also, told.clone());
+        let talk = Talk::One(told.clone());
+        let conn = Conn::new(front.clone(), entrance, scheme, peer, number, also, talk);
         let timer = conn.timer().clone();
         let service = service_fn(move |request| proxy::handle(conn.clone(), request));
         let mut builder = http1::Builder::new();

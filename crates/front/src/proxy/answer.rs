@@ -130,12 +130,12 @@ impl Drop for FromBackend {
         if pass.is_none() || self.end.is_some() {
             return;
         }
-        let (limits, safe) = (self.visit.limits().clone(), self.safe);
+        let (limits, safe, seat) = (self.visit.limits().clone(), self.safe, self.visit.seat());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let finish = async move {
                 let most = safe.then_some(limits.orphan_bytes);
                 let _ = tokio::time::timeout(limits.orphan, drain(body, most)).await;
-                drop(pass);
+                drop((pass, seat));
             };
             self.visit.front().tasks().spawn_on(finish, &runtime);
         }

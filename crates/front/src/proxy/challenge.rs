@@ -6,6 +6,7 @@
 //! does not wait while the site is held: an authority does not wait either.
 
 use super::headers::Seen;
+use super::stream::Seat;
 use super::visit::{Lane, Visit};
 use super::{Conn, Goal, Reply, Rest, Unanswered, fetch, own, relay};
 use crate::routes::Site;
@@ -57,6 +58,7 @@ pub(super) async fn answer(
     conn: &Arc<Conn>,
     site: Arc<Site>,
     request: Request<Incoming>,
+    seat: Option<Seat>,
     seen: Seen,
     began_us: u64,
 ) -> Response<Reply> {
@@ -65,7 +67,8 @@ pub(super) async fn answer(
     let ask = async |side, limit| {
         let lane = if seen.is_relayed() { Lane::Relayed } else { Lane::Side(side) };
         let counts = Some(site.counts.clone());
-        let mut visit = Visit::begin(conn.clone(), lane, counts, client, began_us, false);
+        let seat = seat.clone();
+        let mut visit = Visit::begin(conn.clone(), lane, counts, seat, client, began_us, false);
         let goal =
             Goal { pool: site.backends.get(side).clone(), side, lane, pass: None, turn: None };
         let asked = fetch(conn, goal, parts.clone(), seen, &mut visit);

@@ -1,5 +1,6 @@
 //! A request that has been handed to a backend, up to the head of its answer.
 
+use super::stream::Seat;
 use crate::front::Front;
 use crate::gate::Pass;
 use crate::upstream::{Arriving, Broken, Fetch, Link, Outgoing};
@@ -18,6 +19,7 @@ pub(super) type Outcome = (Result<Response<Arriving>, Broken>, Option<Pass>);
 /// stays, and until it is done the unit is not idle.
 pub(super) struct Exchange {
     running: Option<Running>,
+    seat: Option<Seat>,
     front: Arc<Front>,
     safe: bool,
 }
@@ -34,8 +36,13 @@ enum Way {
 
 impl Exchange {
     /// Waits for the answer to a request without a body.
-    pub(super) fn fetch(fetch: Fetch, pass: Option<Pass>, front: Arc<Front>) -> Self {
-        Self { running: Some(Running { way: Way::Kept(fetch), pass }), front, safe: true }
+    pub(super) fn fetch(
+        fetch: Fetch,
+        pass: Option<Pass>,
+        seat: Option<Seat>,
+        front: Arc<Front>,
+    ) -> Self {
+        Self { running: Some(Running { way: Way::Kept(fetch), pass }), seat, front, safe: true }
     }
 
     /// Sends `request` over a connection of its own.
@@ -43,11 +50,12 @@ impl Exchange {
         link: Link,
         request: Request<Outgoing>,
         pass: Option<Pass>,
+        seat: Option<Seat>,
         front: Arc<Front>,
     ) -> Self {
         let safe = request.method().is_safe();
         let way = Way::General(Box::pin(link.send(request)));
-        Self { running: Some(Running { way, pass }), front, safe }
+        Self { running: Some(Running { way, pass }), seat, front, safe }
     }
 }
 
@@ -87,8 +95,10 @@ impl Drop for Exchange {
             (self.running.take(), tokio::runtime::Handle::try_current())
         {
             let limits = self.front.limits().clone();
-            let safe = self.safe;
+            let (seat, safe) = (self.seat.take(), self.safe);
             let finish = async move {
+                // Whoever leaves and asks again has what still runs counted.
+                let _seat = seat;
                 let whole = async {
                     let (result, _pass) = running.await;
                     if let Ok(response) = result {

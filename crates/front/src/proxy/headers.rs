@@ -128,6 +128,11 @@ pub(super) fn host(headers: &HeaderMap) -> &str {
     headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default()
 }
 
+/// Returns the host a request of HTTP/2 names, before its target is in origin form.
+pub(super) fn host_of<B>(request: &Request<B>) -> &str {
+    request.uri().authority().map_or_else(|| host(request.headers()), |named| named.as_str())
+}
+
 /// Takes out the wish for a side. It counts for safe requests from loopback, or through another
 /// front, that name the run that has the front: behind a local TLS terminator everybody comes
 /// from loopback, and anybody can write that another front sent them.
@@ -337,7 +342,7 @@ pub(super) fn mark(headers: &mut HeaderMap, conn: &Conn, side: Option<Side>) {
     if let Some(side) = side {
         headers.insert(SIDE, HeaderValue::from_static(side.as_str()));
     }
-    if front.is_closing() {
+    if front.is_closing() && !conn.is_shared() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }

@@ -6,11 +6,13 @@ mod exchange;
 mod headers;
 mod own;
 mod split;
+mod stream;
 mod upgrade;
 mod visit;
 
 pub(crate) use answer::Reply;
-pub(crate) use visit::{Conn, Scheme};
+pub(crate) use stream::{Streams, handle as handle_stream, watch};
+pub(crate) use visit::{Conn, Scheme, Talk};
 
 use crate::clock;
 use crate::gate::{Flight, Pass, Turned};
@@ -26,6 +28,7 @@ use hyper::body::{Body, Incoming};
 use segue_model::Side;
 use std::convert::Infallible;
 use std::sync::Arc;
+use stream::Seat;
 use tokio_util::sync::CancellationToken;
 use visit::{Lane, Visit};
 
@@ -48,23 +51,28 @@ enum Unwanted {
     Held(Turned, Lane),
 }
 
-/// Answers one request of a client. Never fails: what goes wrong is an answer too.
+/// Answers one request of a client of HTTP/1. Never fails: what goes wrong is an answer too.
 pub(crate) async fn handle(
     conn: Arc<Conn>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
-    if let Some(refusal) = conn.told().refused(&request) {
+    let told = conn.told();
+    if let Some(refusal) = told.and_then(|told| told.refused(&request)) {
         return Ok(own::unclear(&conn, refusal));
     }
-    let asks = conn.told().is_asked() && request.headers().contains_key(UPGRADE);
-    let response = answer(&conn, request).await;
-    if asks {
-        conn.told().decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+    let asked = told.filter(|told| told.is_asked() && request.headers().contains_key(UPGRADE));
+    let response = answer(&conn, request, None).await;
+    if let Some(told) = asked {
+        told.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
     }
     Ok(response)
 }
 
-async fn answer(conn: &Arc<Conn>, mut request: Request<Incoming>) -> Response<Reply> {
+async fn answer(
+    conn: &Arc<Conn>,
+    mut request: Request<Incoming>,
+    seat: Option<Seat>,
+) -> Response<Reply> {
     let began_us = clock::now_us();
     let seen = Seen::of(request.headers());
     if let Err((status, why)) = headers::check(&mut request, seen) {
@@ -74,12 +82,12 @@ async fn answer(conn: &Arc<Conn>, mut request: Request<Incoming>) -> Response<Re
         .is_some_and(|run| conn.front().is_claimed_by(run.as_bytes()));
     let site = conn.front().site(headers::host(request.headers()));
     if let Some(site) = site.as_ref().filter(|_| challenge::is_one(&request)) {
-        let asked = challenge::answer(conn, site.clone(), request, seen, began_us);
+        let asked = challenge::answer(conn, site.clone(), request, seat, seen, began_us);
         return Box::pin(asked).await;
     }
     let counts = site.as_ref().map(|site| site.counts.clone());
     let client = conn.client_of(request.headers(), seen);
-    let visit = |lane| Visit::begin(conn.clone(), lane, counts, client, began_us, probe);
+    let visit = |lane| Visit::begin(conn.clone(), lane, counts, seat, client, began_us, probe);
     let mut goal = match goal(conn, site, &mut request, seen, began_us, probe).await {
         Ok(goal) => goal,
         Err(Unwanted::Gone) => return own::gone(conn),
@@ -233,7 +241,7 @@ async fn fetch(
     if waited || !fetch.is_at_hand() {
         visit.forwarded();
     }
-    let exchange = Exchange::fetch(fetch, pass, conn.front().clone());
+    let exchange = Exchange::fetch(fetch, pass, visit.seat(), conn.front().clone());
     let (result, pass) = answered_in_time(conn, exchange).await?;
     let response = asked_for(result.map_err(Unanswered::Broken)?)?;
     visit.answered(response.status());
@@ -267,7 +275,7 @@ async fn send(
     let safe = parts.method.is_safe();
     visit.forwarded();
     let request = Request::from_parts(parts, body);
-    let exchange = Exchange::begin(link, request, pass, conn.front().clone());
+    let exchange = Exchange::begin(link, request, pass, visit.seat(), conn.front().clone());
     let (result, pass) = answered_in_time(conn, exchange).await?;
     let response = asked_for(result.map_err(|broken| cause(broken, fate.as_ref()))?)?;
     visit.answered(response.status());

@@ -29,6 +29,14 @@ pub(super) fn unclear(conn: &Conn, refusal: Refusal) -> Response<Reply> {
     response
 }
 
+/// Refuses a request of a client that has as many at once as it may.
+pub(super) fn too_many(conn: &Conn) -> Response<Reply> {
+    let why = "too many requests at once";
+    let mut response = text(conn, StatusCode::SERVICE_UNAVAILABLE, why);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 /// Refuses a request that would wait too long.
 pub(super) fn held(conn: &Conn, turned: Turned, mut visit: Visit) -> Response<Reply> {
     let mut response = text(conn, StatusCode::SERVICE_UNAVAILABLE, turned.into());
@@ -40,7 +48,9 @@ pub(super) fn held(conn: &Conn, turned: Turned, mut visit: Visit) -> Response<Re
 /// Ends a connection whose client left while its request waited. Nobody reads this.
 pub(super) fn gone(conn: &Conn) -> Response<Reply> {
     let mut response = text(conn, StatusCode::SERVICE_UNAVAILABLE, "the client is gone");
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if !conn.is_shared() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn forward(
     let limits = conn.front().limits();
     visit.forwarded();
     let request = Request::from_parts(parts, Outgoing::Empty);
-    let exchange = Exchange::begin(link, request, pass, conn.front().clone());
+    let exchange = Exchange::begin(link, request, pass, visit.seat(), conn.front().clone());
     let (result, mut pass) =
         tokio::time::timeout(limits.answer, exchange).await.map_err(|_| Unanswered::Late)?;
     let mut response = result.map_err(Unanswered::Broken)?;

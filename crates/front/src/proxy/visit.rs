@@ -1,13 +1,16 @@
 //! A client's connection, and one request of it as it is counted.
 
 use super::headers::Seen;
+use super::stream::Seat;
 use crate::clock;
 use crate::entrance::Entrance;
 use crate::front::Front;
 use crate::limits::Limits;
+use crate::routes::bare;
 use crate::socket::Shared;
 use crate::stats::{Answered, Counts};
 use crate::timer::Kept;
+use crate::tls::Shown;
 use crate::wire::Told;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use segue_model::Side;
@@ -42,6 +45,14 @@ impl Scheme {
     }
 }
 
+/// In which version of HTTP a client speaks.
+pub(crate) enum Talk {
+    /// HTTP/1: one request after the other.
+    One(Arc<Told>),
+    /// HTTP/2: many at once, for every host of a certificate.
+    Many(Shown),
+}
+
 /// What all requests of a connection share.
 pub(crate) struct Conn {
     front: Arc<Front>,
@@ -58,7 +69,7 @@ pub(crate) struct Conn {
     client: u32,
     socket: Shared,
     timer: Kept,
-    told: Arc<Told>,
+    talk: Talk,
 }
 
 impl Conn {
@@ -70,7 +81,7 @@ impl Conn {
         peer: SocketAddr,
         hint: usize,
         socket: Shared,
-        told: Arc<Told>,
+        talk: Talk,
     ) -> Arc<Self> {
         let address = peer.ip().to_canonical();
         let text = address.to_string();
@@ -90,7 +101,7 @@ impl Conn {
             client,
             socket,
             timer: Kept::default(),
-            told,
+            talk,
         })
     }
 
@@ -153,9 +164,27 @@ impl Conn {
         &self.timer
     }
 
-    /// Returns what the reading of the connection has to tell.
-    pub(super) fn told(&self) -> &Told {
-        &self.told
+    /// Returns what the reading of the connection has to tell; nothing in HTTP/2, where no
+    /// request ends the connection or the talk.
+    pub(super) fn told(&self) -> Option<&Told> {
+        match &self.talk {
+            Talk::One(told) => Some(told),
+            Talk::Many(_) => None,
+        }
+    }
+
+    /// Returns whether requests do not wait for each other. Then a header cannot end the
+    /// connection: its own frame does.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.talk, Talk::Many(_))
+    }
+
+    /// Returns whether a host may be asked for over this connection.
+    pub(super) fn covers(&self, host: &str) -> bool {
+        match &self.talk {
+            Talk::One(_) => true,
+            Talk::Many(shown) => shown.covers(bare(host)),
+        }
     }
 
     /// Returns whether the client closed its end while it waited. A request whose body
@@ -190,6 +219,8 @@ pub(crate) struct Visit {
     lane: Lane,
     /// The counters of its unit.
     unit: Option<Arc<Counts>>,
+    /// Its place beside others of its connection.
+    seat: Option<Seat>,
     client: u32,
     began_us: u64,
     forwarded_us: u64,
@@ -207,6 +238,7 @@ impl Visit {
         conn: Arc<Conn>,
         lane: Lane,
         unit: Option<Arc<Counts>>,
+        seat: Option<Seat>,
         client: u32,
         began_us: u64,
         probe: bool,
@@ -215,6 +247,7 @@ impl Visit {
             conn,
             lane,
             unit,
+            seat,
             client,
             began_us,
             forwarded_us: began_us,
@@ -232,6 +265,11 @@ impl Visit {
 
     pub(super) fn limits(&self) -> &Arc<Limits> {
         self.conn.front.limits()
+    }
+
+    /// Returns its place beside others of its connection: kept until the backend is done.
+    pub(super) fn seat(&self) -> Option<Seat> {
+        self.seat.clone()
     }
 
     /// The request goes to the backend now.

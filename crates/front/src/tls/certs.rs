@@ -19,10 +19,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 const TOLD_MAX: usize = 10;
 
 /// Certificates that a name has: one for each kind of key, as a rule one in all.
-type Choice = Vec<Arc<CertifiedKey>>;
+type Choice = Vec<Offer>;
 
 /// The host names of a certificate, in lower case.
-type Names = Arc<[Box<str>]>;
+pub(super) type Names = Arc<[Box<str>]>;
+
+/// A certificate for a client.
+#[derive(Clone)]
+pub(super) struct Offer {
+    pub(super) key: Arc<CertifiedKey>,
+    /// The hosts it is for.
+    pub(super) names: Names,
+}
 
 /// All names, in lower case.
 #[derive(Default)]
@@ -81,18 +89,14 @@ impl Certs {
     }
 
     /// Returns the certificate for a name, or the default one, that a client can verify.
-    pub(super) fn find(
-        &self,
-        name: Option<&str>,
-        schemes: &[SignatureScheme],
-    ) -> Option<Arc<CertifiedKey>> {
+    pub(super) fn find(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Offer> {
         let lower = name.map(str::to_ascii_lowercase);
         let own = lower.map(|name| self.named(&name)).unwrap_or_default();
         let choice = match &self.default {
             Some(default) if own.is_empty() => self.named(default),
             _ => own,
         };
-        let fits = choice.iter().find(|key| key.key.choose_scheme(schemes).is_some());
+        let fits = choice.iter().find(|offer| offer.key.key.choose_scheme(schemes).is_some());
         fits.or(choice.first()).cloned()
     }
 
@@ -188,7 +192,8 @@ impl Shelf {
                     Some(parent) => (&mut shelf.wild, parent.into()),
                     None => (&mut shelf.exact, name.clone()),
                 };
-                names.entry(name).or_default().push(known.key.clone());
+                let (key, all) = (known.key.clone(), known.names.clone());
+                names.entry(name).or_default().push(Offer { key, names: all });
             }
         }
         shelf
@@ -236,6 +241,6 @@ impl fmt::Debug for Certs {
 
 impl ResolvesServerCert for Certs {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.find(hello.server_name(), hello.signature_schemes())
+        Some(self.find(hello.server_name(), hello.signature_schemes())?.key)
     }
 }

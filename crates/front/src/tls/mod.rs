@@ -6,10 +6,12 @@
 mod certs;
 mod files;
 mod hello;
+mod shown;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use certs::Certs;
+pub(crate) use shown::Shown;
 
 use crate::limits::Limits;
 use hello::Hello;
@@ -28,6 +30,10 @@ use tokio_rustls::server::TlsStream;
 /// The protocol in which a certificate authority sees who has a name (RFC 8737).
 const ACME: &[u8] = b"acme-tls/1";
 
+/// HTTP/2 over TLS (RFC 9113 3.2), and what is spoken else.
+const HTTP_2: &[u8] = b"h2";
+const HTTP_1: &[u8] = b"http/1.1";
+
 /// What a TLS port needs.
 pub(crate) struct Tls {
     certs: Arc<Certs>,
@@ -42,9 +48,9 @@ impl Tls {
     /// # Errors
     /// `SG0124` if none can be used.
     pub(crate) fn open(plan: &TlsPlan, limits: Arc<Limits>) -> Result<Arc<Self>, Fault> {
-        let TlsPlan { certificates, default_certificate } = plan;
+        let TlsPlan { certificates, default_certificate, http2 } = plan;
         let certs = Certs::open(certificates.clone(), default_certificate.clone())?;
-        let config = config(certs.clone()).map_err(|e| {
+        let config = config(certs.clone(), *http2).map_err(|e| {
             Fault::new("SG0124", FaultKind::Unsupported, "prepare TLS", e)
                 .hint("look whether the machine has a source of randomness")
         })?;
@@ -95,25 +101,33 @@ impl Tls {
         let _room = self.handshakes.acquire().await.map_err(io::Error::other)?;
         let Hello { accepted, bytes } = hello::read(&mut socket).await?;
         let wanted = accepted.client_hello();
-        let known = self.certs.find(wanted.server_name(), wanted.signature_schemes()).is_some();
+        let offer = self.certs.find(wanted.server_name(), wanted.signature_schemes());
         let authority = wanted.alpn().is_some_and(|mut all| all.any(|name| name == ACME));
-        if pass && (authority || !known) {
+        if pass && (authority || offer.is_none()) {
             return Ok(Client::Stranger { socket, bytes });
         }
-        if !known {
+        let Some(offer) = offer else {
             let text = format!("no certificate for {:?}", wanted.server_name());
             hello::unknown_name(&mut socket).await?;
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
-        }
+        };
+        let shown = Shown::new(wanted.server_name(), offer.names);
         let start = StartHandshake::from_parts(accepted, socket);
-        Ok(Client::Ours(Box::new(start.into_stream(self.config.clone()).await?)))
+        let stream = start.into_stream(self.config.clone()).await?;
+        let many = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
+        Ok(Client::Ours { stream: Box::new(stream), shown: many.then_some(shown) })
     }
 }
 
 /// A client that said its first word.
 pub(crate) enum Client<S> {
     /// It shook hands.
-    Ours(Box<TlsStream<S>>),
+    Ours {
+        /// What it says from now on.
+        stream: Box<TlsStream<S>>,
+        /// The certificate it got, if it speaks HTTP/2 and may ask for other hosts as well.
+        shown: Option<Shown>,
+    },
     /// It is somebody else's; this is what it said.
     Stranger {
         /// Its connection.
@@ -125,12 +139,13 @@ pub(crate) enum Client<S> {
 
 /// TLS 1.2 and 1.3, resumed by tickets whose keys the library changes every six hours: a
 /// client that comes back does not wait for a signature, and the front keeps nothing for it.
-fn config(certs: Arc<Certs>) -> Result<ServerConfig, rustls::Error> {
+fn config(certs: Arc<Certs>, http2: bool) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(certs);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let spoken = [http2.then_some(HTTP_2), Some(HTTP_1)];
+    config.alpn_protocols = spoken.into_iter().flatten().map(<[u8]>::to_vec).collect();
     config.ticketer = ring::Ticketer::new()?;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 1;

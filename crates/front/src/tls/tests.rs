@@ -33,7 +33,7 @@ fn open(folder: &TempDir, default: Option<&str>) -> Arc<Certs> {
 
 /// The certificate that a name gets, as its octets.
 fn served(certs: &Certs, name: &str) -> Option<Vec<u8>> {
-    certs.find(Some(name), ECDSA).map(|key| key.cert[0].to_vec())
+    certs.find(Some(name), ECDSA).map(|offer| offer.key.cert[0].to_vec())
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_default_name_serves_who_names_none_or_an_unknown_one() {
     let own = served(&certs, "a.example.test");
     assert!(own.is_some());
     assert_eq!(served(&certs, "b.example.test"), own);
-    assert_eq!(certs.find(None, ECDSA).map(|key| key.cert[0].to_vec()), own);
+    assert_eq!(certs.find(None, ECDSA).map(|offer| offer.key.cert[0].to_vec()), own);
     let paths = vec![folder.path().to_owned()];
     let fault = Certs::open(paths, Some("b.example.test".into())).unwrap_err();
     assert!(fault.code == "SG0124" && fault.cause.contains("b.example.test"), "{fault}");

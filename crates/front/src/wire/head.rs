@@ -175,14 +175,7 @@ impl Head {
         if self.length.is_some() {
             return Err(Refusal::Lengths);
         }
-        // Leading zeros are octal to some.
-        let leading = value.len() > 1 && value.starts_with(b"0");
-        if value.is_empty() || value.len() > 18 || leading || !value.iter().all(u8::is_ascii_digit)
-        {
-            return Err(Refusal::Length);
-        }
-        // 18 digits fit.
-        self.length = Some(value.iter().fold(0, |n, b| n * 10 + u64::from(b - b'0')));
+        self.length = Some(content_length(value)?);
         Ok(())
     }
 
@@ -208,6 +201,22 @@ impl Head {
         };
         Ok(Facts { length: self.line, framing, upgrade: self.upgrade })
     }
+}
+
+/// Reads a `Content-Length` (RFC 9112 6.3).
+pub(super) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
+    // Leading zeros are octal to some.
+    let leading = value.len() > 1 && value.starts_with(b"0");
+    if value.is_empty() || value.len() > 18 || leading || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::Length);
+    }
+    // 18 digits fit.
+    Ok(value.iter().fold(0, |n, b| n * 10 + u64::from(b - b'0')))
+}
+
+/// Returns whether bytes may be those of a host with or without port.
+pub(super) fn is_host(value: &[u8]) -> bool {
+    all(value, HOST)
 }
 
 /// Checks a request line (RFC 9112 3). Returns whether it is one of HTTP/1.0.
@@ -241,14 +250,23 @@ fn request_line(line: &[u8]) -> Result<bool, Refusal> {
 
 /// Returns whether a target is in origin form, absolute form, or `*` for `OPTIONS`.
 fn is_target(method: &[u8], target: &[u8]) -> bool {
-    let path = match target {
-        b"*" => return method == b"OPTIONS",
-        [b'/', ..] => target,
-        _ => match after_authority(target) {
-            Some(path) => path,
-            None => return false,
-        },
-    };
+    match target {
+        b"*" | [b'/', ..] => is_origin(method, target),
+        _ => after_authority(target).is_some_and(is_path),
+    }
+}
+
+/// Returns whether a target is in origin form, or `*` for `OPTIONS`.
+pub(super) fn is_origin(method: &[u8], target: &[u8]) -> bool {
+    match target {
+        b"*" => method == b"OPTIONS",
+        [b'/', ..] => is_path(target),
+        _ => false,
+    }
+}
+
+/// Returns whether path and query hold nothing that no URI has.
+fn is_path(path: &[u8]) -> bool {
     let mark = memchr::memchr(b'?', path).unwrap_or(path.len());
     all(&path[..mark], PATH)
         && all(&path[mark..], QUERY)
@@ -302,7 +320,7 @@ pub(super) fn field(line: &[u8]) -> Result<Field<'_>, Refusal> {
 
 /// Returns whether there is no control byte but the tabulator. Without an early end, so that
 /// many bytes are looked at at once.
-fn printable(bytes: &[u8]) -> bool {
+pub(super) fn printable(bytes: &[u8]) -> bool {
     !bytes.iter().fold(false, |bad, b| bad | ((*b < b' ') & (*b != b'\t')) | (*b == 0x7f))
 }
 
@@ -316,7 +334,7 @@ fn trimmed(mut value: &[u8]) -> &[u8] {
 
 /// Returns whether a name with underscores becomes one that matters where `-` and `_` are the
 /// same: CGI, WSGI, Rack and their kin.
-fn is_alias(name: &[u8]) -> bool {
+pub(super) fn is_alias(name: &[u8]) -> bool {
     const KNOWN: [&[u8]; 8] = [
         b"content-length",
         b"transfer-encoding",

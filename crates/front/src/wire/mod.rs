@@ -8,6 +8,9 @@
 //! ways is refused, and nothing of it reaches a backend. Bodies are counted down by the same
 //! reading, so that the next head is looked for where this one says it is.
 //!
+//! Requests of HTTP/2 come in frames, whose boundaries are not in doubt until a request goes on
+//! in HTTP/1.1: [`stream`] sees to it that what goes on has the same ones.
+//!
 //! A refused request is replaced by one of our own ([`SUBSTITUTE`]) and the connection read
 //! no further. So answers to earlier requests go out first, and the refusal in its place.
 
@@ -15,11 +18,13 @@ mod chunks;
 mod head;
 mod refusal;
 mod scan;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use head::HEAD_MAX;
 pub(crate) use refusal::Refusal;
+pub(crate) use stream::check as check_stream;
 
 use bytes::{Buf, BytesMut};
 use futures_util::task::AtomicWaker;

@@ -25,6 +25,8 @@ pub(crate) enum Refusal {
     Alias,
     /// `Host` is missing, there are several, or it names no host (RFC 9112 3.2).
     Host,
+    /// `:authority` and `Host` name two hosts (RFC 9113 8.3.1).
+    TwoHosts,
     /// `Content-Length` is no number of at most 18 digits (RFC 9112 6.3).
     Length,
     /// More than one `Content-Length`.
@@ -67,7 +69,8 @@ impl Refusal {
             Self::Name => "a header's name is not valid",
             Self::Alias => "a header's name has an underscore where a known one has a hyphen",
             Self::Host => "exactly one Host header is needed",
-            Self::Length => "Content-Length is not a number",
+            Self::TwoHosts => "`:authority` and Host name two hosts",
+            Self::Length => "Content-Length is not a number, or not that of the body",
             Self::Lengths => "there is more than one Content-Length",
             Self::LengthAndCoding => "there are Content-Length and Transfer-Encoding",
             Self::Coding => "transfer encodings other than chunked",

@@ -20,11 +20,15 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-fn tls_options(folder: &Path, listen: SocketAddr, default_backend: SocketAddr) -> FrontOptions {
+pub(crate) fn tls_options(
+    folder: &Path,
+    listen: SocketAddr,
+    default_backend: SocketAddr,
+) -> FrontOptions {
     let mut options = options(folder, listen, default_backend);
     options.ports[0].kind = PortKind::Tls;
     let certificates = vec![folder.join("certificates")];
-    options.ports[0].tls = Some(TlsPlan { certificates, default_certificate: None });
+    options.ports[0].tls = Some(TlsPlan { certificates, default_certificate: None, http2: true });
     options
 }
 
@@ -33,7 +37,11 @@ fn often() -> Limits {
 }
 
 /// A front for TLS with a certificate for the unit's host.
-async fn tls_front(source: &Shop, target: &Shop, limits: Limits) -> (Running, Certificate) {
+pub(crate) async fn tls_front(
+    source: &Shop,
+    target: &Shop,
+    limits: Limits,
+) -> (Running, Certificate) {
     let folder = Arc::new(TempDir::new().unwrap());
     let certificate = Certificate::made(&[HOST]);
     certificate.lay(&folder.path().join("certificates/shop"));

@@ -73,6 +73,13 @@ pub struct TlsPlan {
     /// The host name whose certificate clients get that name none, or one that has none. Without
     /// it they are refused.
     pub default_certificate: Option<String>,
+    /// Whether clients that speak HTTP/2 are served in it; HTTP/1.1 is served in any case.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub http2: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What clients speak at a port.

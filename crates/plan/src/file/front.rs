@@ -80,6 +80,9 @@ pub struct PortFile {
     /// Default: none; they are refused or, where the port was taken over, passed on to its
     /// server.
     pub default_certificate: Option<String>,
+    /// Whether clients that speak HTTP/2 are served in it, at a port for `tls` and only there.
+    /// HTTP/1.1 is served in any case. Default: true.
+    pub http2: Option<bool>,
     /// Whether proxies of `trusted` say with the PROXY protocol (version 1 or 2) who a client
     /// is, and nothing comes from them without. Default: false.
     #[serde(default)]

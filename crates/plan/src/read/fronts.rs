@@ -28,13 +28,15 @@ pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
     }
     for file in &port {
         let (tls, named) = (file.kind == PortKindFile::Tls, !file.certificates.is_empty());
-        match (tls, named || file.default_certificate.is_some()) {
+        let only_tls = named || file.default_certificate.is_some() || file.http2.is_some();
+        match (tls, only_tls) {
             (true, _) if !named => {
                 refuse(&format!("the port {} for tls has no `certificates`", file.listen))
             }
-            (false, true) => {
-                refuse(&format!("the port {} has certificates and is not for tls", file.listen))
-            }
+            (false, true) => refuse(&format!(
+                "the port {} has certificates or `http2` and is not for tls",
+                file.listen
+            )),
             _ => {}
         }
     }
@@ -75,7 +77,10 @@ fn of_list(file: PortFile) -> PortPlan {
         PortKindFile::Http => PortKind::Http,
         PortKindFile::Tls => PortKind::Tls,
     };
-    let PortFile { kind: _, listen, take_over, certificates, default_certificate, proxy_in } = file;
-    let tls = (kind == PortKind::Tls).then_some(TlsPlan { certificates, default_certificate });
+    let PortFile { listen, take_over, certificates, default_certificate, http2, proxy_in, .. } =
+        file;
+    let http2 = http2.unwrap_or(true);
+    let tls = TlsPlan { certificates, default_certificate, http2 };
+    let tls = (kind == PortKind::Tls).then_some(tls);
     PortPlan { kind, listen, take_over, tls, proxy_in }
 }

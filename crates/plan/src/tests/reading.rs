@@ -76,13 +76,22 @@ fn a_front_has_one_port_in_short_or_a_list_of_ports() {
                certificates = [\"/etc/letsencrypt/live\"] }]\n";
     let front = &parse(&at_source(tls), "tls").unwrap().unit.fronts[0];
     let certificates = vec!["/etc/letsencrypt/live".into()];
-    assert_eq!(front.ports[1].kind, PortKind::Tls);
-    assert_eq!(front.ports[1].tls, Some(TlsPlan { certificates, default_certificate: None }));
+    let plan = TlsPlan { certificates, default_certificate: None, http2: true };
+    assert_eq!((front.ports[1].kind, &front.ports[1].tls), (PortKind::Tls, &Some(plan.clone())));
+    // A plan that was approved before there was HTTP/2 keeps its hash.
+    assert!(!serde_json::to_string(&plan).unwrap().contains("http2"));
+    let off = tls.replace("[\"/etc/letsencrypt/live\"]", "[\"/etc/x\"], http2 = false");
+    let front = &parse(&at_source(&off), "off").unwrap().unit.fronts[0];
+    let off = front.ports[1].tls.clone().unwrap();
+    assert!(!off.http2);
+    let text = serde_json::to_string(&off).unwrap();
+    assert_eq!(serde_json::from_str::<TlsPlan>(&text).unwrap(), off);
     for wrong in [
         "port = [{ listen = \"192.0.2.10:443\", kind = \"tls\" }]\n",
         "port = [{ listen = \"192.0.2.10:443\", kind = \"tls\", default_certificate = \"a\" }]\n",
         "port = [{ listen = \"192.0.2.10:80\", certificates = [\"/etc/x\"] }]\n",
         "port = [{ listen = \"192.0.2.10:80\", default_certificate = \"a\" }]\n",
+        "port = [{ listen = \"192.0.2.10:80\", http2 = true }]\n",
         "port = [{ listen = \"192.0.2.10:80\" }]\nlisten = \"192.0.2.10:81\"\n",
         "port = [{ listen = \"192.0.2.10:80\" }]\ntake_over = true\n",
         "port = []\n",

@@ -1,0 +1,175 @@
+//! Requests of HTTP/2: many at once over one connection.
+//!
+//! What a connection of HTTP/1 bounds by being one, a stream has to bound for itself. A request
+//! whose client reset it is at its backend still, as one is whose client left; it keeps its
+//! [`Seat`], so that opening and resetting streams without end ("rapid reset") asks no more of
+//! backends than as many connections would. A client that takes nothing of an answer holds a
+//! backend's connection: [`watch`] lets go of it.
+
+use super::visit::Conn;
+use super::{Reply, answer, headers, own};
+use crate::crowd::Place;
+use crate::front::Front;
+use crate::wire::check_stream;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+/// Requests of a connection at backends, those that were reset included, as a multiple of those
+/// that may be open: a reader who reloads a slow page twice is not refused.
+const LEFT_OVER: usize = 4;
+
+/// The requests of a connection.
+pub(crate) struct Streams {
+    /// The connection's own place.
+    place: Place,
+    most: usize,
+    running: AtomicUsize,
+    begun: AtomicU64,
+}
+
+/// A request's place among those of its connection; kept until its backend is done.
+pub(super) type Seat = Arc<Seated>;
+
+/// See [`Seat`].
+pub(super) struct Seated {
+    streams: Arc<Streams>,
+    /// Of a request that runs beside another one.
+    _place: Option<Place>,
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        self.streams.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Streams {
+    /// Builds those of a connection that has that place in the crowd.
+    pub(crate) fn new(place: Place, front: &Front) -> Arc<Self> {
+        let most = front.limits().streams as usize * LEFT_OVER;
+        Arc::new(Self { place, most, running: AtomicUsize::new(0), begun: AtomicU64::new(0) })
+    }
+
+    /// Returns how many requests run and how many began so far.
+    pub(crate) fn counts(&self) -> (usize, u64) {
+        (self.running.load(Ordering::Relaxed), self.begun.load(Ordering::Relaxed))
+    }
+
+    /// Counts a request until its seat is dropped; none if there are too many.
+    fn sit(self: &Arc<Self>) -> Option<Seat> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let others = self.running.fetch_add(1, Ordering::Relaxed);
+        let mut seated = Seated { streams: self.clone(), _place: None };
+        if others > 0 {
+            seated._place = Some(self.place.beside().filter(|_| others < self.most)?);
+        }
+        Some(Arc::new(seated))
+    }
+}
+
+/// Answers one request of a client of HTTP/2. Never fails.
+pub(crate) async fn handle(
+    conn: Arc<Conn>,
+    streams: Arc<Streams>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Paced>, Infallible> {
+    let response = match streams.sit() {
+        None => own::too_many(&conn),
+        Some(seat) => match check_stream(&mut request, conn.front().limits().headers) {
+            Err(refusal) => {
+                conn.front().count_unclear();
+                own::text(&conn, refusal.status(), refusal.why())
+            }
+            Ok(()) if !conn.covers(headers::host_of(&request)) => {
+                let why = "this host is not served under the certificate of this connection";
+                own::text(&conn, StatusCode::MISDIRECTED_REQUEST, why)
+            }
+            Ok(()) => answer(&conn, request, Some(seat)).await,
+        },
+    };
+    let pace = PACE.try_with(Arc::clone).unwrap_or_default();
+    Ok(response.map(|reply| Paced { reply, pace }))
+}
+
+tokio::task_local! {
+    /// That of the request whose task this is.
+    static PACE: Arc<Pace>;
+}
+
+/// How an answer's body gets on.
+#[derive(Default)]
+struct Pace {
+    /// Parts that were handed over.
+    given: AtomicU64,
+    /// Whether it is the client that takes its time, not the backend.
+    with_client: AtomicBool,
+}
+
+/// An answer's body that says when it is the client's turn.
+pub(crate) struct Paced {
+    reply: Reply,
+    pace: Arc<Pace>,
+}
+
+impl Body for Paced {
+    type Data = Bytes;
+    type Error = <Reply as Body>::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Self { reply, pace } = self.get_mut();
+        let frame = Pin::new(reply).poll_frame(cx);
+        pace.with_client.store(frame.is_ready(), Ordering::Relaxed);
+        if frame.is_ready() {
+            pace.given.fetch_add(1, Ordering::Relaxed);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reply.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.reply.size_hint()
+    }
+}
+
+/// Runs what serves one request, and ends it, which resets the stream, if the client takes
+/// nothing of the answer for so long.
+pub(crate) async fn watch(serving: impl Future<Output = ()>, idle: Duration) {
+    let pace = Arc::<Pace>::default();
+    let mut serving = pin!(PACE.scope(pace.clone(), serving));
+    let mut stalled: Option<(u64, Pin<Box<Sleep>>)> = None;
+    poll_fn(|cx| {
+        if serving.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !pace.with_client.load(Ordering::Relaxed) {
+            stalled = None;
+            return Poll::Pending;
+        }
+        let given = pace.given.load(Ordering::Relaxed);
+        match &mut stalled {
+            Some((at, timer)) if *at == given => timer.as_mut().poll(cx),
+            _ => {
+                let mut timer = Box::pin(tokio::time::sleep(idle));
+                let rings = timer.as_mut().poll(cx);
+                stalled = Some((given, timer));
+                rings
+            }
+        }
+    })
+    .await;
+}
