@@ -6,11 +6,12 @@
 # make bad            broken plans, environments and moments; writes target/bad.json
 # make rehearse       every trigger of a plan fires in a closed room, and really fails back
 # make dns            changes of zones raced, sampled and killed many times; zone files fuzzed
+# make front          a thousand switches of traffic under load, with each kind of front
 # make fleet          a hundred accounts in four waves; one goes back
 # make bench NAME=x   one benchmark; writes target/bench/x.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks soak fleet bad rehearse dns bench lint crash setup build
+.PHONY: help demo test checks soak fleet bad rehearse dns front bench lint crash setup build
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET_DIR)/debug
@@ -63,6 +64,12 @@ dns: setup
 	cargo test --locked --package segue-dns -- --nocapture --test-threads 1
 	SEGUE_MOTO=$(abspath $(TARGET_DIR))/peers/bin/moto_server \
 	    cargo test --locked --package segue-dns moto:: -- --ignored --nocapture
+
+# What the tests do a few times, done a thousand times with each kind of front.
+front: export SEGUE_SWITCHES ?= 1000
+front: export SEGUE_SWITCH_RATE ?= 3000
+front: setup
+	cargo test --locked --package segue-traffic --test it switches:: -- --nocapture --test-threads 1
 
 rehearse: build
 	cargo test --locked --package segue-testkit --test it rehearse::every_trigger -- --ignored --nocapture

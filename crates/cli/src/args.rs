@@ -43,6 +43,15 @@ pub(crate) enum Command {
         #[arg(default_value = "segue.toml")]
         file: PathBuf,
     },
+    /// Print what the servers around the fronts need in their configuration
+    Fragments {
+        /// The plan file
+        #[arg(default_value = "segue.toml")]
+        file: PathBuf,
+        /// Write the script and the empty maps for proxies of your own into their folders
+        #[arg(long)]
+        write: bool,
+    },
     /// Show what will happen, in order, and approve it by its hash
     Plan {
         /// The plan file

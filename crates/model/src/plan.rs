@@ -14,11 +14,13 @@ use std::sync::Arc;
 
 mod front;
 mod moves;
+mod proxy;
 mod split;
 mod zone;
 
 pub use front::{FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
+pub use proxy::{Abilities, HaproxyPlan, NginxPlan, ProxyPlan, Queue};
 pub use split::SplitPlan;
 pub use zone::{
     AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, TsigKey, ZoneGuard, ZonePlan,

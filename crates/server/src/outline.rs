@@ -161,6 +161,14 @@ fn outline(table: &Table) -> Outline {
     }
 }
 
+pub use segue_traffic::Fragment;
+
+/// Returns what the servers around the fronts of a plan need in their configuration.
+pub fn fragments(fleet: &Fleet) -> Vec<Fragment> {
+    let units: Vec<_> = fleet.units.iter().map(|plan| &plan.unit).collect();
+    segue_traffic::fragments(&units)
+}
+
 /// Returns what nobody can prove for this plan, in sentences.
 pub fn not_provable(plan: &Plan) -> Vec<String> {
     let mut lines = vec!["how long resolvers outside keep an answer beyond its TTL".to_owned()];
@@ -177,6 +185,18 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
     }
     if plan.unit.sites.iter().any(|site| site.probe.is_none()) {
         lines.push("that users were not interrupted: the plan has no probe".into());
+    }
+    for front in &plan.unit.fronts {
+        let (can, name) = (front.abilities(), &front.name);
+        if !can.lossless {
+            lines.push(format!(
+                "that no request failed: what reloads of front `{name}` lose is not seen"
+            ));
+        }
+        if !can.counts {
+            lines
+                .push(format!("what users met at front `{name}`: it counts no requests of a site"));
+        }
     }
     for zone in &plan.unit.zones {
         let promised = segue_dns::capabilities_of(&zone.authority);

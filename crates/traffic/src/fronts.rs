@@ -103,6 +103,7 @@ impl Fronts {
             let Err(fault) = hello else { continue };
             let unit = &self.settings.unit.name;
             if fault.kind != FaultKind::Unreachable
+                || !link.is_ours()
                 || !link.plan.state.exists()
                 || !segue_front::has_route(&link.plan.state, unit)
             {

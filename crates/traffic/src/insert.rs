@@ -45,7 +45,9 @@ impl Fronts {
                         .hint("try again in a minute: idle connections end by then"));
                 }
                 Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                Err(_) => return self.start(link).await.map(|()| true),
+                Err(_) if link.is_ours() => return self.start(link).await.map(|()| true),
+                // The operator's own proxy is the operator's to start.
+                Err(fault) => return Err(fault),
             }
         }
     }

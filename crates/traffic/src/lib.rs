@@ -9,6 +9,7 @@ mod link;
 mod loud;
 mod patience;
 mod preflight;
+mod proxy;
 mod route;
 mod sampler;
 mod split;
@@ -16,5 +17,23 @@ mod totals;
 mod turns;
 
 pub use fronts::{FrontSettings, Fronts};
+pub use proxy::{Fragment, fragments};
 pub use split::{Met, Trials};
 pub use totals::TrafficTotals;
+
+/// What tests of this crate ask around the effects.
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+pub mod testing {
+    use segue_front::control::{Reply, Request};
+    use segue_model::Fault;
+    use segue_model::plan::FrontPlan;
+
+    /// Sends one request to what stands at a front's place.
+    ///
+    /// # Errors
+    /// Those of the front.
+    pub async fn ask(plan: &FrontPlan, request: &Request) -> Result<Reply, Fault> {
+        crate::proxy::of(plan).call(request).await
+    }
+}

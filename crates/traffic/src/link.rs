@@ -1,49 +1,42 @@
 //! One front as the controller sees it.
 
-use segue_front::control::{Client, Hello, Mark, Reply, Request, Stats};
+use crate::proxy::{self, Proxy};
+use segue_front::control::{Hello, Mark, Reply, Request, Stats};
 use segue_model::plan::FrontPlan;
-use segue_model::{Epoch, Fault, FaultKind, RunId, UnitName};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Mutex;
+use segue_model::{Epoch, Fault, FaultKind, Finding, RunId, UnitName};
 
-/// A plan's front and the open connections to it.
+/// A plan's front and the way to ask it.
 pub(crate) struct Link {
     pub(crate) plan: FrontPlan,
     /// The unit that speaks to it; other units of the run have links of their own.
     unit: UnitName,
-    /// For changes and waits.
-    main: Mutex<Option<Arc<Client>>>,
-    /// For renewals and readings, which must not queue behind a wait.
-    side: Mutex<Option<Arc<Client>>>,
+    proxy: Box<dyn Proxy>,
 }
-
-/// Most time a front may take to answer a request that does not wait.
-const ANSWER_LIMIT: Duration = Duration::from_millis(1_500);
 
 impl Link {
     pub(crate) fn new(plan: FrontPlan, unit: UnitName) -> Self {
-        Self { plan, unit, main: Mutex::new(None), side: Mutex::new(None) }
+        let proxy = proxy::of(&plan);
+        Self { plan, unit, proxy }
     }
 
-    async fn client(&self, place: &Mutex<Option<Arc<Client>>>) -> Result<Arc<Client>, Fault> {
-        let mut place = place.lock().await;
-        if let Some(client) = place.as_ref() {
-            return Ok(Arc::clone(client));
-        }
-        let client = Arc::new(Client::connect(&self.plan.control).await?.with_limit(ANSWER_LIMIT));
-        *place = Some(Arc::clone(&client));
-        Ok(client)
-    }
-
-    /// Sends a request on the connection for changes.
+    /// Sends a request on the way for changes.
     pub(crate) async fn call(&self, request: &Request) -> Result<Reply, Fault> {
-        self.client(&self.main).await?.call(request).await
+        self.proxy.call(request).await
     }
 
-    /// Sends a request on the connection for readings and renewals.
+    /// Sends a request on the way for readings and renewals.
     pub(crate) async fn call_aside(&self, request: &Request) -> Result<Reply, Fault> {
-        self.client(&self.side).await?.call(request).await
+        self.proxy.call_aside(request).await
+    }
+
+    /// Returns whether it is a process that Segue starts and ends.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.proxy.is_ours()
+    }
+
+    /// Looks whether it can be driven as the plan needs; changes nothing.
+    pub(crate) async fn preflight(&self) -> Vec<Finding> {
+        self.proxy.preflight().await
     }
 
     /// Asks what the front counted for the unit.

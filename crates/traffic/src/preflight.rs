@@ -27,6 +27,10 @@ impl Fronts {
             // Units that share the address try to bind it, one after the other.
             let _turn = turn(&plan.control).await;
             findings.extend(folders(plan));
+            if !link.is_ours() {
+                findings.extend(link.preflight().await);
+                continue;
+            }
             findings.extend(egress(plan));
             match link.hello().await {
                 Ok(hello) => {

@@ -6,6 +6,7 @@ mod controller;
 pub(crate) mod dns;
 mod doctor;
 mod explain;
+mod fragments;
 mod front;
 mod init;
 mod journal;
@@ -31,6 +32,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
     match command {
         Command::Init { file } => init::run(&file),
         Command::Doctor { file } => wait(doctor::run(&file, json)),
+        Command::Fragments { file, write } => fragments::run(&file, write, json),
         Command::Plan { file, sheet, offline, schema } => {
             wait(plan::run(&dir, &file, json, plan::Wish { sheet, offline, schema }))
         }

@@ -1,5 +1,6 @@
 //! A front as the plan has it: one process, at one or several ports.
 
+use super::proxy::{Abilities, ProxyPlan};
 use crate::network::Network;
 use crate::side::Side;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub struct FrontPlan {
     pub trusted: Vec<Network>,
     /// What it takes of clients at most.
     pub limits: FrontLimits,
+    /// The operator's own proxy that stands there in the place of a front of ours; none for ours.
+    pub proxy: Option<ProxyPlan>,
 }
 
 /// What a front takes of its clients; what is none is the front's default.
@@ -136,6 +139,11 @@ impl FrontPlan {
         self.ports.iter().filter(|port| port.kind == PortKind::Http)
     }
 
+    /// Returns what it can do.
+    pub fn abilities(&self) -> Abilities {
+        self.proxy.as_ref().map_or(Abilities::OWN, ProxyPlan::abilities)
+    }
+
     /// Returns the addresses of all ports for a text: `192.0.2.10:80, 192.0.2.10:8080`.
     pub fn addresses(&self) -> String {
         let all: Vec<_> = self.ports.iter().map(|port| port.listen.to_string()).collect();
@@ -162,6 +170,8 @@ struct Form {
     trusted: Vec<Network>,
     #[serde(default, skip_serializing_if = "is_default")]
     limits: FrontLimits,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy: Option<ProxyPlan>,
 }
 
 fn is_default(limits: &FrontLimits) -> bool {
@@ -170,7 +180,7 @@ fn is_default(limits: &FrontLimits) -> bool {
 
 impl From<FrontPlan> for Form {
     fn from(front: FrontPlan) -> Self {
-        let FrontPlan { name, side, ports, egress, control, state, trusted, limits } = front;
+        let FrontPlan { name, side, ports, egress, control, state, trusted, limits, proxy } = front;
         let form = Self {
             name,
             side,
@@ -182,6 +192,7 @@ impl From<FrontPlan> for Form {
             state,
             trusted,
             limits,
+            proxy,
         };
         match ports.as_slice() {
             [PortPlan { kind: PortKind::Http, listen, take_over, tls: None, proxy_in: false }] => {
@@ -194,11 +205,11 @@ impl From<FrontPlan> for Form {
 
 impl From<Form> for FrontPlan {
     fn from(form: Form) -> Self {
-        let Form { name, side, listen, take_over, ports, egress, control, state, trusted, limits } =
-            form;
+        let Form { name, side, listen, take_over, ports, egress, control, .. } = form;
+        let Form { state, trusted, limits, proxy, .. } = form;
         let only = listen.map(|listen| PortPlan::http(listen, take_over.unwrap_or_default()));
         let ports = only.into_iter().chain(ports).collect();
-        Self { name, side, ports, egress, control, state, trusted, limits }
+        Self { name, side, ports, egress, control, state, trusted, limits, proxy }
     }
 }
 
@@ -217,6 +228,7 @@ mod tests {
             state: "/var/a.json".into(),
             trusted: Vec::new(),
             limits: FrontLimits::default(),
+            proxy: None,
         }
     }
 

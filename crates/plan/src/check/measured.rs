@@ -1,7 +1,7 @@
 //! Which part of a plan a measure needs.
 
 use segue_model::gate::Bound;
-use segue_model::plan::UnitPlan;
+use segue_model::plan::{FrontPlan, UnitPlan};
 use segue_model::{Side, What};
 
 /// Who asks for a measure.
@@ -85,6 +85,22 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
             let text = format!("{what} is never measured: no plan moves mailboxes yet");
             return Some((text, "take it away until mailboxes are part of a plan".into()));
         }
+        What::RequestsPerSecond(_)
+        | What::FailedPerSecond(_)
+        | What::ResponseP50Ms(_)
+        | What::ResponseP95Ms(_)
+        | What::ClientErrorPercent(_)
+        | What::TargetArrivalPercent
+        | What::StragglersPerSecond
+            if let Some(front) = unit.fronts.iter().find(|front| !front.abilities().counts) =>
+        {
+            return Some(uncounted(what, front, "requests by side and second"));
+        }
+        What::ClientsPerSecond(_)
+            if let Some(front) = unit.fronts.iter().find(|front| front.proxy.is_some()) =>
+        {
+            return Some(uncounted(what, front, "clients"));
+        }
         What::FrontsReady
         | What::RequestsPerSecond(_)
         | What::FailedPerSecond(_)
@@ -102,6 +118,17 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
         let (text, remedy) = none(part, section);
         (format!("{what} is never measured: {text}"), remedy)
     })
+}
+
+fn uncounted(what: What, front: &FrontPlan, missing: &str) -> Missing {
+    let kind = front.proxy.as_ref().map_or("front", |proxy| proxy.as_str());
+    (
+        format!(
+            "{what} is never measured: front `{}` is {kind}, which counts no {missing}",
+            front.name
+        ),
+        "take it away, or put a front of Segue's own there".into(),
+    )
 }
 
 /// The origin of the samples of a measure of the plan's own.

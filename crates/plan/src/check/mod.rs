@@ -11,6 +11,7 @@ mod measures;
 mod moves;
 mod names;
 mod policy;
+mod proxies;
 mod split;
 mod trees;
 mod triggers;
@@ -37,6 +38,7 @@ pub fn check(plan: &Plan) -> Vec<Problem> {
     zones::check(&mut found, &plan.unit);
     policy::check(&mut found, &plan.policy);
     split::check(&mut found, plan);
+    proxies::check(&mut found, plan);
     measures::check(&mut found, &plan.unit);
     gates::check(&mut found, plan);
     triggers::check(&mut found, plan);

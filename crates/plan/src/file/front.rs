@@ -39,6 +39,43 @@ pub struct FrontFile {
     /// What it takes of clients at most.
     #[serde(default)]
     pub limits: FrontLimitsFile,
+    /// HAProxy stands there and is driven by its Runtime socket, which is `control`; Segue starts
+    /// nothing. Default: none; the front is Segue's own.
+    pub haproxy: Option<HaproxyFile>,
+    /// nginx stands there and is driven by a file and a reload; Segue starts nothing. Default:
+    /// none; the front is Segue's own.
+    pub nginx: Option<NginxFile>,
+}
+
+/// HAProxy as a front. `segue fragments PLAN` prints what its configuration needs.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HaproxyFile {
+    /// Its configuration, an absolute path: read to see whether the retry settings are right.
+    pub config: PathBuf,
+    /// The folder of Segue's maps and script, an absolute path: HAProxy reads and Segue writes.
+    pub folder: PathBuf,
+}
+
+/// nginx as a front. `segue fragments PLAN` prints what its configuration needs.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NginxFile {
+    /// The folder of Segue's part of its configuration, an absolute path: nginx includes and
+    /// Segue writes it.
+    pub folder: PathBuf,
+    /// The file with the id of its main process, an absolute path.
+    pub pid: PathBuf,
+    /// Whether the requests are taken that a reload loses: at 2,000 requests a second over 64
+    /// connections 1 to 2 of clients that look whether theirs was closed, about one a connection of
+    /// others (nginx 1.22; none from 1.27.4 on with `keepalive_min_timeout`). A cutover makes three
+    /// reloads. Default: false, and the plan is refused.
+    #[serde(default)]
+    pub accept_reload_losses: bool,
+    /// Whether it is taken that requests are refused with 503 during the pause, as nothing
+    /// queues. Default: false, and the plan is refused.
+    #[serde(default)]
+    pub accept_refusals: bool,
 }
 
 /// What a front takes of its clients. Whoever wants more is refused.

@@ -77,6 +77,7 @@ fn differing(one: &FrontPlan, other: &FrontPlan) -> Option<&'static str> {
         ("state", one.state == other.state),
         ("trusted", one.trusted == other.trusted),
         ("limits", one.limits == other.limits),
+        ("haproxy or nginx", one.proxy == other.proxy),
     ]
     .into_iter()
     .find_map(|(key, same)| (!same).then_some(key))

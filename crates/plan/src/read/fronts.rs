@@ -2,15 +2,18 @@
 
 use super::side;
 use crate::Problem;
-use crate::file::{FrontFile, FrontLimitsFile, PortFile, PortKindFile};
+use crate::file::{FrontFile, FrontLimitsFile, HaproxyFile, NginxFile, PortFile, PortKindFile};
 use segue_model::Network;
-use segue_model::plan::{FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
+use segue_model::plan::{
+    FrontLimits, FrontPlan, HaproxyPlan, NginxPlan, PortKind, PortPlan, ProxyPlan, TlsPlan,
+};
 
 /// Makes the plan of a front.
 pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
     let FrontFile { name, side: at, listen, take_over, port, egress, control, state, .. } = file;
     let trusted = trusted(&name, &file.trusted, problems);
     let limits = limits(&file.limits);
+    let proxy = proxy(&name, file.haproxy, file.nginx, problems);
     let mut refuse = |text: &str| {
         problems.push(Problem {
             code: "SG0749",
@@ -42,7 +45,30 @@ pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
     }
     let only = listen.map(|listen| PortPlan::http(listen, take_over.unwrap_or_default()));
     let ports = only.into_iter().chain(port.into_iter().map(of_list)).collect();
-    FrontPlan { name, side: side(at), ports, egress, control, state, trusted, limits }
+    FrontPlan { name, side: side(at), ports, egress, control, state, trusted, limits, proxy }
+}
+
+/// Reads which proxy of the operator's stands there, if one does.
+fn proxy(
+    front: &str,
+    haproxy: Option<HaproxyFile>,
+    nginx: Option<NginxFile>,
+    problems: &mut Vec<Problem>,
+) -> Option<ProxyPlan> {
+    if haproxy.is_some() && nginx.is_some() {
+        problems.push(Problem {
+            code: "SG0774",
+            key: format!("front[{front}]"),
+            text: "both HAProxy and nginx are to be this front".to_owned(),
+            remedy: "keep the one that listens there".to_owned(),
+        });
+    }
+    let nginx = nginx.map(|NginxFile { folder, pid, accept_reload_losses, accept_refusals }| {
+        ProxyPlan::Nginx(NginxPlan { folder, pid, accept_reload_losses, accept_refusals })
+    });
+    let haproxy = haproxy
+        .map(|HaproxyFile { config, folder }| ProxyPlan::Haproxy(HaproxyPlan { config, folder }));
+    haproxy.or(nginx)
 }
 
 fn limits(file: &FrontLimitsFile) -> FrontLimits {

@@ -1,8 +1,15 @@
 //! Fronts in this process, one behind the other, as they stand while DNS still names
 //! both sides: the target's reaches the source at the port that the source's took over.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs
+)]
 
+mod proxies;
 mod shared;
 mod support;
 

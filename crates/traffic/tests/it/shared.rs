@@ -34,6 +34,7 @@ impl Place {
             state: folder.path().join(format!("{side}.json")),
             trusted: Vec::new(),
             limits: FrontLimits::default(),
+            proxy: None,
         };
         let fronts = vec![front(Side::Source), front(Side::Target)];
         let nobody = server("nobody").await;

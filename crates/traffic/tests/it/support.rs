@@ -142,6 +142,7 @@ fn unit(
         state: folder.join(format!("{side}.json")),
         trusted: Vec::new(),
         limits: FrontLimits::default(),
+        proxy: None,
     };
     let backend =
         |address| Backend { address, health_path: "/".into(), access_log: None, concurrency: 64 };

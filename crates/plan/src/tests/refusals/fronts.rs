@@ -1,6 +1,6 @@
 use super::refused;
 use segue_model::Side;
-use segue_model::plan::PortPlan;
+use segue_model::plan::{HaproxyPlan, NginxPlan, PortPlan, ProxyPlan};
 
 #[test]
 fn refuses_fronts() {
@@ -185,6 +185,65 @@ fn refuses_fronts_at_the_wrong_address() {
                 "SG0709 front[source].listen",
                 "SG0709 zone[example.test].record[www.example.test A].source",
                 "SG0709 zone[example.test].record[www.example.test A].target",
+            ],
+        ),
+    ]);
+}
+
+fn haproxy() -> Option<ProxyPlan> {
+    let (config, folder) = ("/etc/haproxy/haproxy.cfg".into(), "/etc/haproxy/segue".into());
+    Some(ProxyPlan::Haproxy(HaproxyPlan { config, folder }))
+}
+
+fn nginx(accept_reload_losses: bool, accept_refusals: bool) -> Option<ProxyPlan> {
+    let (folder, pid) = ("/etc/nginx/segue".into(), "/run/nginx.pid".into());
+    Some(ProxyPlan::Nginx(NginxPlan { folder, pid, accept_reload_losses, accept_refusals }))
+}
+
+/// nginx counts nothing, so that there are triggers less.
+fn with_nginx(plan: &mut segue_model::plan::Plan, accepted: bool) {
+    plan.unit.fronts[1].proxy = nginx(accepted, accepted);
+    let triggers = crate::defaults::triggers(&plan.unit);
+    std::sync::Arc::make_mut(&mut plan.policy).triggers = triggers;
+}
+
+#[test]
+fn refuses_what_a_proxy_of_the_operators_cannot_do() {
+    refused(&[
+        ("all that HAProxy can", |p| p.unit.fronts[1].proxy = haproxy(), &[]),
+        ("all that nginx can", |p| with_nginx(p, true), &[]),
+        (
+            "losses that nobody took",
+            |p| with_nginx(p, false),
+            &[
+                "SG0776 front[target].nginx.accept_reload_losses",
+                "SG0777 front[target].nginx.accept_refusals",
+            ],
+        ),
+        (
+            "a split and slow paths",
+            |p| {
+                p.unit.fronts[1].proxy = haproxy();
+                let policy = std::sync::Arc::make_mut(&mut p.policy);
+                policy.slow_paths = vec!["/export".into()];
+                policy.harmless_paths = vec!["/static/".into()];
+                policy.split = Some(crate::defaults::split());
+            },
+            &["SG0775 front[target]", "SG0775 front[target]"],
+        ),
+        (
+            "what is in its own configuration",
+            |p| {
+                let front = &mut p.unit.fronts[1];
+                front.proxy = haproxy();
+                front.ports[0].proxy_in = true;
+                front.trusted = vec!["198.51.100.0/24".parse().unwrap()];
+                front.limits.headers = Some(50);
+            },
+            &[
+                "SG0774 front[target].port",
+                "SG0774 front[target].trusted",
+                "SG0774 front[target].limits",
             ],
         ),
     ]);

@@ -1,0 +1,98 @@
+//! Fronts that are the operator's own proxies: what they cannot do, no plan may need.
+
+use super::names::absolute;
+use super::{Found, key};
+use segue_model::plan::{FrontLimits, FrontPlan, NginxPlan, Plan, PortKind, ProxyPlan};
+
+/// Requests that a reload of nginx lost in a measurement: 64 connections, 2,000 requests a second.
+const RELOAD_LOSSES: &str = "1 to 2 requests of clients that look whether their connection was closed, \
+                             about one a connection of others (nginx 1.22; none from 1.27.4 on with \
+                             `keepalive_min_timeout`)";
+
+pub(super) fn check(found: &mut Found, plan: &Plan) {
+    for (index, front) in plan.unit.fronts.iter().enumerate() {
+        let Some(proxy) = &front.proxy else { continue };
+        let at = key("front", index, &front.name).to_string();
+        absolute(found, &format!("{at}.{}.folder", proxy.as_str()), proxy.folder());
+        ports(found, &at, front, proxy);
+        match proxy {
+            ProxyPlan::Haproxy(haproxy) => {
+                absolute(found, &format!("{at}.haproxy.config"), &haproxy.config);
+            }
+            ProxyPlan::Nginx(nginx) => accepted(found, &at, nginx),
+        }
+        needs(found, &at, front, plan);
+    }
+}
+
+/// Its ports, certificates and limits are in its own configuration.
+fn ports(found: &mut Found, at: &str, front: &FrontPlan, proxy: &ProxyPlan) {
+    let mut refuse = |key: &str, text: &str| {
+        found.add(
+            "SG0774",
+            format!("{at}{key}"),
+            format!("{text} is for {} to do, not for Segue", proxy.as_str()),
+            "take it out of the plan, and set the proxy up so",
+        );
+    };
+    if front.takes_over() {
+        refuse("", "to take a port over");
+    }
+    if front.ports.iter().any(|port| port.kind != PortKind::Http) {
+        refuse(".port", "a port of another kind than `http`");
+    }
+    if front.ports.iter().any(|port| port.proxy_in) {
+        refuse(".port", "`proxy_in`");
+    }
+    if !front.trusted.is_empty() {
+        refuse(".trusted", "who is believed about a client");
+    }
+    if front.limits != FrontLimits::default() {
+        refuse(".limits", "what is taken of clients");
+    }
+}
+
+/// What a plan needs and the proxy cannot do.
+fn needs(found: &mut Found, at: &str, front: &FrontPlan, plan: &Plan) {
+    let (can, policy) = (front.abilities(), &plan.policy);
+    let kind = front.proxy.as_ref().map_or("front", |proxy| proxy.as_str());
+    let mut refuse = |text: &str, remedy: &str| {
+        found.add("SG0775", at, format!("{kind} {text}"), remedy);
+    };
+    if policy.split.is_some() && !can.splits {
+        refuse(
+            "splits no traffic: it cannot tell what visitors met at either side",
+            "take [policy.split] away, or put a front of Segue's own there",
+        );
+    }
+    if !policy.slow_paths.is_empty() && !can.tells_paths {
+        refuse(
+            "does not say which paths run, so nothing can wait for a moment without `slow_paths`",
+            "take `slow_paths` away, or put a front of Segue's own there",
+        );
+    }
+}
+
+/// What is lost with nginx has to be taken in so many words.
+fn accepted(found: &mut Found, at: &str, nginx: &NginxPlan) {
+    if !nginx.accept_reload_losses {
+        found.add(
+            "SG0776",
+            format!("{at}.nginx.accept_reload_losses"),
+            format!(
+                "a cutover reloads nginx three times, and a reload loses requests: {RELOAD_LOSSES}"
+            ),
+            "write `accept_reload_losses = true` if that is taken, or use HAProxy or a front of \
+             Segue's own",
+        );
+    }
+    if !nginx.accept_refusals {
+        found.add(
+            "SG0777",
+            format!("{at}.nginx.accept_refusals"),
+            "nginx has no queue: every request during the pause is refused with 503",
+            "write `accept_refusals = true` if that is taken, or use HAProxy or a front of \
+             Segue's own",
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! What has to stand in the configuration of the operator's servers, as text to put there.
+
+use super::{haproxy, nginx};
+use segue_front::control::SiteRoute;
+use segue_model::plan::{FrontPlan, HaproxyPlan, NginxPlan, ProxyPlan, SitePlan, UnitPlan};
+use segue_model::{Side, Sides};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// A piece of configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fragment {
+    /// What it is for: ``HAProxy as front `source` ``.
+    pub title: String,
+    /// The text, comments included.
+    pub text: String,
+    /// Files that must be there first, and what is in them; those of `once` only if they are
+    /// not there yet.
+    pub files: Vec<(PathBuf, String)>,
+    /// Files that Segue changes itself later on.
+    pub once: Vec<(PathBuf, String)>,
+}
+
+/// Returns everything that the servers around the fronts of some units need, in the order in
+/// which it is put there.
+pub fn fragments(units: &[&UnitPlan]) -> Vec<Fragment> {
+    let mut all = Vec::new();
+    let mut done = BTreeSet::new();
+    let fronts = || units.iter().flat_map(|unit| &unit.fronts);
+    for front in fronts().filter(|front| front.proxy.is_some()) {
+        if !done.insert(&front.name) {
+            continue;
+        }
+        let sites: Vec<SiteRoute> = units
+            .iter()
+            .filter(|unit| unit.fronts.iter().any(|one| one.name == front.name))
+            .flat_map(|unit| unit.sites.iter().map(route))
+            .collect();
+        match &front.proxy {
+            Some(ProxyPlan::Haproxy(plan)) => all.push(for_haproxy(front, plan, &sites)),
+            Some(ProxyPlan::Nginx(plan)) => all.push(for_nginx(front, plan, &sites)),
+            None => {}
+        }
+    }
+    for side in [Side::Source, Side::Target] {
+        let addresses: BTreeSet<IpAddr> = fronts()
+            .flat_map(|front| match front.egress {
+                Some(egress) if front.side == side => vec![egress],
+                _ => front.ports.iter().map(|port| port.listen.ip()).collect(),
+            })
+            .collect();
+        if !addresses.is_empty() {
+            all.push(real_addresses(side, &addresses));
+        }
+    }
+    all
+}
+
+fn route(site: &SitePlan) -> SiteRoute {
+    SiteRoute {
+        hosts: site.hosts.clone(),
+        backends: Sides::from_fn(|side| site.backends.get(side).address),
+    }
+}
+
+fn for_haproxy(front: &FrontPlan, plan: &HaproxyPlan, sites: &[SiteRoute]) -> Fragment {
+    let folder = plan.folder.display();
+    let binds: String =
+        front.ports.iter().map(|port| format!("    bind {}\n", port.listen)).collect();
+    let mut text = format!(
+        "global\n    \
+             stats socket {} mode 600 level admin\n    \
+             lua-load {folder}/segue.lua\n\n\
+         # The frontend of these ports: `bind` as it is there now, and its own rules behind these.\n\
+         frontend segue_{}\n    \
+             mode http\n{binds}    \
+             http-request set-var(txn.segue_unit) req.hdr(host),field(1,:),lower,map_str({folder}/units.map)\n    \
+             http-request lua.segue_hold if {{ var(txn.segue_unit) -m found }}\n    \
+             http-request set-var(txn.segue_backend) req.hdr(host),field(1,:),lower,map_str({folder}/sides.map)\n    \
+             http-response lua.segue_seen if {{ var(txn.segue_backend) -m found }}\n    \
+             http-response set-header X-Segue-Front {}\n    \
+             use_backend %[var(txn.segue_backend)] if {{ var(txn.segue_backend) -m found }}\n",
+        front.control.display(),
+        front.name,
+        front.name,
+    );
+    for site in sites {
+        for side in [Side::Source, Side::Target] {
+            let (name, address) = (haproxy::backend(site, side), site.backends.get(side));
+            let source = match front.egress {
+                Some(egress) if front.side == side => format!(" source {egress}"),
+                _ => String::new(),
+            };
+            // Writing to a string cannot fail.
+            let _ = write!(
+                text,
+                "\nbackend {name}\n    \
+                     mode http\n    \
+                     option http-server-close\n    \
+                     option forwardfor\n    \
+                     retry-on conn-failure empty-response\n    \
+                     http-response set-header X-Segue-Side {side}\n    \
+                     server app {address}{source}\n"
+            );
+        }
+    }
+    let script = haproxy::SCRIPT.replace("@FOLDER@", &folder.to_string());
+    Fragment {
+        title: format!("HAProxy as front `{}`", front.name),
+        text,
+        files: vec![(plan.folder.join("segue.lua"), script)],
+        once: haproxy::MAPS.map(|map| (plan.folder.join(map), String::new())).into(),
+    }
+}
+
+fn for_nginx(front: &FrontPlan, plan: &NginxPlan, sites: &[SiteRoute]) -> Fragment {
+    let file = plan.folder.join(nginx::FILE);
+    let hosts: Vec<&str> = sites.iter().flat_map(|site| &site.hosts).map(String::as_str).collect();
+    let listen: String = front.web().map(|port| format!("    listen {};\n", port.listen)).collect();
+    let text = format!(
+        "# Into the http block, before every server of these hosts.\n\
+         include {};\n\
+         map $status $segue_retry_after {{ 503 1; }}\n\
+         map $http_upgrade $segue_connection {{ default upgrade; '' ''; }}\n\
+         server {{\n{listen}    \
+             server_name segue.invalid;\n    \
+             location = {} {{ default_type text/plain; return 200 $segue_generation; }}\n\
+         }}\n\
+         server {{\n{listen}    \
+             server_name {};\n    \
+             location / {{\n        \
+                 if ($segue_held) {{ return 503; }}\n        \
+                 add_header Retry-After $segue_retry_after always;\n        \
+                 add_header X-Segue-Front {} always;\n        \
+                 add_header X-Segue-Side $segue_side always;\n        \
+                 proxy_pass http://$segue_upstream;\n        \
+                 proxy_http_version 1.1;\n        \
+                 proxy_next_upstream off;\n        \
+                 proxy_request_buffering off;\n        \
+                 proxy_set_header Host $host;\n        \
+                 proxy_set_header Upgrade $http_upgrade;\n        \
+                 proxy_set_header Connection $segue_connection;\n        \
+                 proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n        \
+                 proxy_set_header X-Forwarded-Proto $scheme;\n    \
+             }}\n\
+         }}\n",
+        file.display(),
+        nginx::GENERATION,
+        hosts.join(" "),
+        front.name,
+    );
+    Fragment {
+        title: format!("nginx as front `{}`", front.name),
+        text,
+        files: Vec::new(),
+        once: vec![(file, nginx::empty())],
+    }
+}
+
+/// What a web server needs to see visitors' addresses and not those of the fronts.
+fn real_addresses(side: Side, fronts: &BTreeSet<IpAddr>) -> Fragment {
+    let mut text = String::from("# nginx, in the http block:\n");
+    for front in fronts {
+        let _ = writeln!(text, "set_real_ip_from {front};");
+    }
+    text.push_str("real_ip_header X-Forwarded-For;\nreal_ip_recursive on;\n\n");
+    text.push_str("# Apache, with mod_remoteip:\nRemoteIPHeader X-Forwarded-For\n");
+    for front in fronts {
+        let _ = writeln!(text, "RemoteIPInternalProxy {front}");
+    }
+    text.push_str(
+        "\n# Log the address of the connection too, so that requests that came through no front\n\
+         # can be told: nginx `$realip_remote_addr`, Apache `%{c}a`.\n",
+    );
+    Fragment {
+        title: format!("visitors' addresses at the web servers of the {side}"),
+        text,
+        files: Vec::new(),
+        once: Vec::new(),
+    }
+}
