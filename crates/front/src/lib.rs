@@ -38,6 +38,7 @@ mod store;
 pub mod testing;
 mod timer;
 mod tls;
+mod trailers;
 mod upstream;
 mod wire;
 

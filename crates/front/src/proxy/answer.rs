@@ -3,6 +3,7 @@
 use super::Visit;
 use super::exchange::drain;
 use crate::gate::Pass;
+use crate::trailers;
 use crate::upstream::{Arriving, Pool};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -31,6 +32,8 @@ pub(crate) struct FromBackend {
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     safe: bool,
+    /// Whether the client takes fields after the body.
+    trailers: bool,
     /// Set for a stream: it ends when this does.
     end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
@@ -43,16 +46,18 @@ pub(super) struct Pieces {
     pub(super) pass: Option<Pass>,
     pub(super) visit: Visit,
     pub(super) safe: bool,
+    /// Whether the client takes fields after the body.
+    pub(super) trailers: bool,
     /// Ends a stream.
     pub(super) end: Option<CancellationToken>,
 }
 
 impl FromBackend {
     pub(super) fn new(pieces: Pieces) -> Self {
-        let Pieces { body, pool, pass, visit, safe, end } = pieces;
+        let Pieces { body, pool, pass, visit, safe, trailers, end } = pieces;
         let idle = visit.limits().answer;
         let end = end.map(|token| Box::pin(token.cancelled_owned()));
-        Self { body: Some(body), pool, pass, visit, idle, timer: None, safe, end }
+        Self { body: Some(body), pool, pass, visit, idle, timer: None, safe, trailers, end }
     }
 
     /// The backend is done: its connection is free and the request no longer runs.
@@ -85,7 +90,11 @@ impl FromBackend {
                 if body.is_end_stream() {
                     self.finish();
                 }
-                Poll::Ready(Some(Ok(frame)))
+                if frame.is_trailers() {
+                    self.poll_trailers(frame, cx)
+                } else {
+                    Poll::Ready(Some(Ok(frame)))
+                }
             }
             Poll::Ready(None) => {
                 self.finish();
@@ -97,6 +106,19 @@ impl FromBackend {
             }
             Poll::Pending if self.end.is_some() => Poll::Pending,
             Poll::Pending => self.poll_idle(cx),
+        }
+    }
+
+    /// Passes on what may come after a body, to a client that takes it.
+    fn poll_trailers(
+        &mut self,
+        frame: Frame<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let fields = frame.into_trailers().ok().filter(|_| self.trailers);
+        match fields.and_then(trailers::kept) {
+            Some(fields) => Poll::Ready(Some(Ok(Frame::trailers(fields)))),
+            None => self.poll_body(cx),
         }
     }
 

@@ -44,10 +44,10 @@ impl Outcome {
         })
     }
 
-    fn into_response(self, conn: &Arc<Conn>) -> Response<Reply> {
+    fn into_response(self, conn: &Arc<Conn>, seen: Seen) -> Response<Reply> {
         let Self { side, visit, result } = self;
         match result {
-            Ok((response, rest)) => relay(conn, side, response, rest, visit),
+            Ok((response, rest)) => relay(conn, side, response, rest, seen, visit),
             Err(unanswered) => own::unanswered(conn, side, &unanswered, visit),
         }
     }
@@ -81,9 +81,9 @@ pub(super) async fn answer(
     let write_side = site.gate.side();
     let first = ask(write_side, FIRST).await;
     if first.knows() {
-        return first.into_response(conn);
+        return first.into_response(conn, seen);
     }
     let second = ask(write_side.other(), conn.front().limits().answer).await;
     // If neither knows of it, the write side has the word.
-    if second.knows() { second.into_response(conn) } else { first.into_response(conn) }
+    if second.knows() { second.into_response(conn, seen) } else { first.into_response(conn, seen) }
 }

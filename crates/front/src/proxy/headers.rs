@@ -49,6 +49,9 @@ impl Seen {
     /// Further ones of `X-Forwarded-*`.
     const FORWARDED_MORE: u16 = 1 << 9;
     const FORWARDED: u16 = 1 << 10;
+    const TE: u16 = 1 << 11;
+    /// The other end takes fields after a body.
+    const TRAILERS: u16 = 1 << 12;
 
     /// Looks at every name of a head.
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -61,12 +64,26 @@ impl Seen {
             "x-segue-to" => Self::TO,
             "x-segue-probe" => Self::PROBE,
             "x-forwarded-for" => Self::FORWARDED_FOR,
-            "keep-alive" | "proxy-connection" | "te" => Self::HOP,
+            "keep-alive" | "proxy-connection" => Self::HOP,
+            "te" => Self::TE,
             "forwarded" => Self::FORWARDED,
             other if other.starts_with("x-forwarded-") => Self::FORWARDED_MORE,
             _ => 0,
         });
-        Self(bits.fold(0, |all, bit| all | bit))
+        let seen = Self(bits.fold(0, |all, bit| all | bit));
+        if seen.any(Self::TE) { seen.and_trailers(headers) } else { seen }
+    }
+
+    fn and_trailers(self, headers: &HeaderMap) -> Self {
+        let mut codings =
+            headers.get_all(TE).iter().flat_map(|v| v.as_bytes().split(|b| *b == b','));
+        let asked = codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+        if asked { Self(self.0 | Self::TRAILERS) } else { self }
+    }
+
+    /// Returns whether whoever asks takes fields after the answer's body.
+    pub(super) fn wants_trailers(self) -> bool {
+        self.any(Self::TRAILERS)
     }
 
     fn any(self, bits: u16) -> bool {
@@ -178,6 +195,8 @@ pub(super) struct Added {
     forwarded_for: Option<HeaderValue>,
     /// `Forwarded` as it goes on, if the head had one.
     forwarded: Option<HeaderValue>,
+    /// Whether the client takes fields after the answer's body.
+    trailers: bool,
     /// Whether the scheme is said by a proxy that is believed.
     knows_scheme: bool,
     /// Whether the host is, or nobody named one.
@@ -204,6 +223,7 @@ pub(super) fn clean(
     if seen.any(Seen::FORWARDED_FOR | Seen::FORWARDED_MORE | Seen::FORWARDED) {
         added = if conn.is_trusted() { go_on(headers, conn) } else { begin_anew(headers, conn) };
     }
+    added.trailers = seen.wants_trailers();
     if !headers.contains_key(HOST) {
         added.knows_host = true;
         if let Ok(host) = HeaderValue::from_str(&backend.to_string()) {
@@ -244,7 +264,8 @@ fn go_on(headers: &mut HeaderMap, conn: &Conn) -> Added {
             headers.remove(name);
         }
     }
-    Added { forwarded_for, forwarded: forwarded.flatten(), knows_scheme, knows_host }
+    let forwarded = forwarded.flatten();
+    Added { forwarded_for, forwarded, trailers: false, knows_scheme, knows_host }
 }
 
 /// Takes out what anybody can say, and says what the front knows itself.
@@ -273,13 +294,18 @@ pub(super) fn write(into: &mut Vec<u8>, parts: &http::request::Parts, added: &Ad
     }
     let from = added.forwarded_for.as_ref().unwrap_or(conn.peer_value());
     field(into, &FORWARDED_FOR, from.as_bytes());
+    if added.trailers {
+        field(into, &TE, b"trailers");
+        field(into, &CONNECTION, b"te");
+    }
     if let Some(forwarded) = &added.forwarded {
         field(into, &FORWARDED, forwarded.as_bytes());
     }
     into.extend_from_slice(b"\r\n");
 }
 
-/// Makes a client's head fit for a backend.
+/// Makes a client's head fit for a backend. Whoever opens the connection says in `Connection` how
+/// it goes on, and names `TE` there, if the head has it (RFC 9110 10.1.4).
 pub(super) fn for_backend(
     parts: &mut http::request::Parts,
     seen: Seen,
@@ -288,8 +314,8 @@ pub(super) fn for_backend(
 ) -> Result<(), Refusal> {
     let added = clean(parts, seen, conn, backend)?;
     let headers = &mut parts.headers;
-    // The five below and `Connection`, so that the table grows once.
-    headers.reserve(6);
+    // The six below and those of the connection, so that the table grows once.
+    headers.reserve(8);
     headers.append(VIA, conn.front().via().clone());
     if !added.knows_scheme {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(conn.scheme().as_str()));
@@ -301,6 +327,9 @@ pub(super) fn for_backend(
     headers.insert(FORWARDED_FOR, from);
     if let Some(forwarded) = added.forwarded {
         headers.insert(FORWARDED, forwarded);
+    }
+    if added.trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     // Whoever spoke HTTP/1.0 to the front gets its answer translated.
     parts.version = Version::HTTP_11;
@@ -370,7 +399,7 @@ fn strip(headers: &mut HeaderMap, seen: Seen) {
             headers.remove(name);
         }
     }
-    if seen.any(Seen::HOP | Seen::TRANSFER_ENCODING | Seen::UPGRADE) {
+    if seen.any(Seen::HOP | Seen::TE | Seen::TRANSFER_ENCODING | Seen::UPGRADE) {
         for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
             headers.remove(name);
         }

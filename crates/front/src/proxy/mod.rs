@@ -21,7 +21,7 @@ use crate::upstream::{Arriving, Broken, Fate, Fetch, Outgoing, Pool, Unsent};
 use answer::{FromBackend, Pieces};
 use exchange::{Exchange, Outcome};
 use headers::Seen;
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
@@ -114,7 +114,7 @@ async fn answer(
     };
     let side = visit.side().unwrap_or(side);
     match outcome {
-        Ok((response, pieces)) => relay(conn, side, response, pieces, visit),
+        Ok((response, pieces)) => relay(conn, side, response, pieces, seen, visit),
         Err(unanswered) => own::unanswered(conn, side, &unanswered, visit),
     }
 }
@@ -271,7 +271,12 @@ async fn send(
     let Goal { pool, pass, .. } = goal;
     let link = pool.open().await.map_err(Unanswered::Broken)?;
     // The backend closes, so that the port of a connection used once is not kept waiting here.
-    parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    let close = if seen.wants_trailers() { "close, te" } else { "close" };
+    parts.headers.insert(CONNECTION, HeaderValue::from_static(close));
+    if body.size_hint().exact().is_none() {
+        // Left to itself the HTTP layer sends no body with GET that does not say its length.
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let safe = parts.method.is_safe();
     visit.forwarded();
     let request = Request::from_parts(parts, body);
@@ -309,6 +314,7 @@ fn relay(
     side: Side,
     response: Response<Arriving>,
     rest: Rest,
+    seen: Seen,
     mut visit: Visit,
 ) -> Response<Reply> {
     let (mut parts, body) = response.into_parts();
@@ -327,7 +333,8 @@ fn relay(
         parts.headers.remove(CONTENT_LENGTH);
         visit.end(false);
     }
-    let body = FromBackend::new(Pieces { body, pool, pass, visit, safe, end });
+    let trailers = seen.wants_trailers();
+    let body = FromBackend::new(Pieces { body, pool, pass, visit, safe, trailers, end });
     Response::from_parts(parts, Reply::Backend(body))
 }
 

@@ -6,7 +6,7 @@ use super::headers::Seen;
 use super::{Conn, Goal, Rest, Unanswered, Visit, headers};
 use crate::gate::Pass;
 use crate::upstream::{Arriving, Outgoing};
-use http::header::{CONNECTION, UPGRADE};
+use http::header::{CONNECTION, TE, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -30,6 +30,7 @@ pub(super) async fn forward(
     let backend = goal.pool.address();
     headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
+    parts.headers.remove(TE);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, protocol);
     let Goal { pool, pass, .. } = goal;

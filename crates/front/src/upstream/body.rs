@@ -1,6 +1,7 @@
 //! A request's body on its way to a backend.
 
 use crate::limits::Limits;
+use crate::trailers;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
@@ -111,6 +112,12 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Self::Client(client) = self.get_mut() else { return Poll::Ready(None) };
         match Pin::new(&mut client.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
+                client.arrived(0);
+                // Nothing comes after them.
+                let fields = frame.into_trailers().ok().and_then(trailers::kept);
+                Poll::Ready(fields.map(|fields| Ok(Frame::trailers(fields))))
+            }
             Poll::Ready(frame) => {
                 let data = frame.as_ref().and_then(|f| f.as_ref().ok()).and_then(Frame::data_ref);
                 client.arrived(data.map_or(0, Bytes::len));

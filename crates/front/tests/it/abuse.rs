@@ -310,7 +310,8 @@ async fn whoever_asks_and_does_not_read_is_left() {
         all.push(stream);
     }
     until("they are taken", async || front.stats().await.connections >= 30).await;
-    assert!(resident_mib() < before + 64, "{before} MiB grew to {}", resident_mib());
+    // Other tests of the process grow meanwhile; unbounded, thirty answers of a gigabyte would more.
+    assert!(resident_mib() < before + 256, "{before} MiB grew to {}", resident_mib());
     until("they are gone", async || front.stats().await.connections < 5).await;
     drop(all);
     front.stop().await;

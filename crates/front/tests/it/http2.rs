@@ -62,6 +62,11 @@ impl Http2 {
         within(path, self.ask(asking("GET", host, path), None)).await.unwrap()
     }
 
+    /// Returns what sends a request, once one may be sent.
+    pub(crate) async fn sender(&self) -> SendRequest<Bytes> {
+        self.sender.clone().ready().await.unwrap()
+    }
+
     /// Sends a request without a body and leaves what comes of it to the caller.
     pub(crate) async fn begin(&self, request: Request<()>) -> h2::client::ResponseFuture {
         let mut sender = self.sender.clone().ready().await.unwrap();
@@ -288,7 +293,7 @@ async fn whoever_takes_nothing_of_an_answer_or_asks_for_nothing_is_let_go() {
     assert_eq!(within("its end", raw.outcome(stream)).await, "reset 8");
     let client = Http2::open(front.address, &trust, HOST).await;
     let hanging = client.begin(asking("GET", HOST, "/hang")).await;
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    tokio::time::sleep(Duration::from_millis(1_800)).await;
     assert!(!client.connection.is_finished(), "a request runs");
     shop.let_go();
     assert_eq!(within("its answer", hanging).await.unwrap().status(), 200);

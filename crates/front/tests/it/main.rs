@@ -25,3 +25,4 @@ mod streams;
 mod support;
 mod takeover;
 mod tls;
+mod trailers;

@@ -22,15 +22,22 @@ impl Arrived {
 /// The backend.
 pub(crate) struct Recorder {
     pub(crate) address: SocketAddr,
+    answer: &'static str,
     requests: Mutex<Vec<Arrived>>,
     bytes: Mutex<Vec<u8>>,
 }
 
 impl Recorder {
     pub(crate) async fn start() -> Arc<Self> {
+        Self::answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n").await
+    }
+
+    /// A backend that says the same to everybody.
+    pub(crate) async fn answering(answer: &'static str) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let this = Arc::new(Self { address, requests: Mutex::default(), bytes: Mutex::default() });
+        let this =
+            Arc::new(Self { address, answer, requests: Mutex::default(), bytes: Mutex::default() });
         let serving = this.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -56,8 +63,7 @@ impl Recorder {
             while let Some((arrived, length)) = arrived(&kept) {
                 kept.drain(..length);
                 self.requests.lock().unwrap().push(arrived);
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
-                if stream.write_all(answer).await.is_err() {
+                if stream.write_all(self.answer.as_bytes()).await.is_err() {
                     return;
                 }
             }
@@ -86,16 +92,32 @@ fn arrived(bytes: &[u8]) -> Option<(Arrived, usize)> {
             let size = String::from_utf8_lossy(&bytes[at..at + line]).into_owned();
             let size = usize::from_str_radix(&size, 16).unwrap();
             at += line + 2;
-            let chunk = bytes.get(at..at + size + 2)?;
-            at += size + 2;
+            if size > 0 {
+                body.extend(bytes.get(at..at + size + 2)?.split_last_chunk::<2>()?.0);
+                at += size + 2;
+            }
             if size == 0 {
+                // What stands after it belongs to the request.
+                let rest = bytes[at - 2..].windows(4).position(|four| four == b"\r\n\r\n")?;
+                at += rest + 2;
                 break;
             }
-            body.extend(&chunk[..size]);
         }
     } else if let Some(length) = value("\r\ncontent-length:") {
         at += length.trim().parse::<usize>().unwrap();
         body.extend(bytes.get(end..at)?);
     }
     Some((Arrived { head, target, body }, at))
+}
+
+/// Reads up to a mark; all there is, if the end comes first.
+pub(crate) async fn read_to(stream: &mut TcpStream, mark: &str) -> String {
+    let (mut text, mut room) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&text).contains(mark) {
+        match stream.read(&mut room).await {
+            Ok(read) if read > 0 => text.extend(&room[..read]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
