@@ -346,6 +346,9 @@ pub(crate) struct FrontArgs {
     /// Where requests for hosts outside the plan go
     #[arg(long, required_unless_present = "options")]
     pub(crate) default_backend: Option<SocketAddr>,
+    /// Where its figures are shown in the form that Prometheus reads
+    #[arg(long)]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Network of proxies that are believed about who a client is; may be named several times
     #[arg(long)]
     pub(crate) trusted: Vec<Network>,

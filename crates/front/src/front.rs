@@ -5,6 +5,7 @@ use crate::clock;
 use crate::crowd::Crowd;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
+use crate::log::Log;
 use crate::options::FrontOptions;
 use crate::routes::{Routes, Site};
 use crate::stats::{Counts, Lane};
@@ -40,6 +41,7 @@ pub(crate) struct Front {
     unclear: AtomicU64,
     unshaken: AtomicU64,
     tasks: TaskTracker,
+    log: Option<Log>,
 }
 
 impl Front {
@@ -59,6 +61,7 @@ impl Front {
         let trusted = Trusted::new(options.trusted.clone());
         let limits = Arc::new(limits);
         let entrances = entrances(&options, &limits)?;
+        let log = options.access_log.as_ref().map(Log::open).transpose()?;
         Ok(Arc::new(Self {
             options,
             limits,
@@ -77,6 +80,7 @@ impl Front {
             unclear: AtomicU64::new(0),
             unshaken: AtomicU64::new(0),
             tasks: TaskTracker::new(),
+            log,
         }))
     }
 
@@ -86,6 +90,11 @@ impl Front {
 
     pub(crate) fn limits(&self) -> &Arc<Limits> {
         &self.limits
+    }
+
+    /// Returns the log of requests, if there is one.
+    pub(crate) fn log(&self) -> Option<&Log> {
+        self.log.as_ref()
     }
 
     pub(crate) fn side(&self) -> Side {

@@ -25,6 +25,8 @@ mod front;
 mod gate;
 mod limits;
 mod listen;
+mod log;
+mod metrics;
 mod options;
 mod proxy;
 mod routes;

@@ -1,6 +1,6 @@
 //! What a front is told at its start, and the file that tells it.
 
-use segue_model::plan::{FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
+use segue_model::plan::{AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
 use segue_model::{Fault, FaultKind, Network, Side};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
@@ -31,6 +31,12 @@ pub struct FrontOptions {
     /// What it takes of clients at most.
     #[serde(default)]
     pub limits: FrontLimits,
+    /// Where its figures are shown in the form that Prometheus reads.
+    #[serde(default)]
+    pub metrics: Option<SocketAddr>,
+    /// Where requests are logged.
+    #[serde(default)]
+    pub access_log: Option<AccessLogPlan>,
 }
 
 /// A port of a front.
@@ -86,6 +92,8 @@ impl FrontOptions {
             state: plan.state.clone(),
             trusted,
             limits: plan.limits.clone(),
+            metrics: plan.metrics,
+            access_log: plan.access_log.clone(),
         }
     }
 
@@ -169,6 +177,8 @@ mod tests {
             state: "/var/a.json".into(),
             trusted: vec!["198.51.100.0/24".parse().unwrap()],
             limits: FrontLimits { body_rate: Some(0), ..FrontLimits::default() },
+            metrics: Some("127.0.0.1:9180".parse().unwrap()),
+            access_log: None,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::desk::{self, ControlSocket, Desk};
 use crate::front::Front;
 use crate::limits::Limits;
 use crate::listen::{self, Door};
+use crate::metrics;
 use crate::options::FrontOptions;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use segue_model::{Fault, FaultKind};
@@ -53,6 +54,10 @@ pub async fn run_until(
     let front = Front::new(options, limits)?;
     let desk = Arc::new(Desk::restore(front.clone(), door.clone())?);
     desk.publish().await;
+    let figures = match front.options().metrics {
+        Some(address) => Some(metrics::open(address).await?),
+        None => None,
+    };
     let control = ControlSocket::open(&front.options().control).await?;
     let (hurry, tasks) = (CancellationToken::new(), front.tasks());
     let ports = match listen::open(&front, &hurry).await {
@@ -71,6 +76,9 @@ pub async fn run_until(
     let following = front.entrances().iter().filter_map(|entrance| entrance.tls().cloned());
     let _following: Vec<_> =
         following.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.follow()))).collect();
+    let _figures = figures.map(|listener| {
+        AbortOnDropHandle::new(tokio::spawn(metrics::serve(listener, desk.clone())))
+    });
     let ending = async {
         tokio::select! {
             () = end => {

@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::control::{Totals, Window};
 use hdrhistogram::Histogram;
+use http::StatusCode;
 use segue_model::Sides;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,18 @@ const WINDOWS: u64 = 120;
 
 /// Shards of the current second.
 const SHARDS: usize = 4;
+
+/// Classes of status, and none.
+pub(crate) const CLASSES: usize = 6;
+
+/// Places of clients that are told apart.
+const PLACES: usize = 1_024;
+
+/// Ends of the buckets of answer times, microseconds.
+pub(crate) const BOUNDS_US: [u64; 12] = [
+    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_000_000, 5_000_000,
+    10_000_000, 30_000_000,
+];
 
 /// Longest answer time that is told apart, microseconds.
 const LONGEST_US: u64 = 600_000_000;
@@ -25,9 +38,9 @@ pub(crate) struct Answered {
     pub(crate) whole_us: u64,
     /// Whether it failed in the client's view.
     pub(crate) failed: bool,
-    /// Whether it was answered with 4xx.
-    pub(crate) refused: bool,
-    /// The client's place among 64.
+    /// Its status; none if there was no answer at all.
+    pub(crate) status: Option<StatusCode>,
+    /// What tells the client from others, nearly.
     pub(crate) client: u32,
     /// Whether the run itself asked.
     pub(crate) probe: bool,
@@ -35,11 +48,37 @@ pub(crate) struct Answered {
 
 /// Counters of one side.
 pub(crate) struct Lane {
-    requests: AtomicU64,
+    /// Requests by the first digit of their status; those without one first.
+    classes: [AtomicU64; CLASSES],
     failed: AtomicU64,
     longest_us: AtomicU64,
+    /// One bit for the clients of each of 1,024 places.
+    clients: [AtomicU64; PLACES / 64],
     now: [Mutex<Second>; SHARDS],
     past: Mutex<VecDeque<Window>>,
+    life: Mutex<Answers>,
+}
+
+/// How long answers took, since the front started.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Answers {
+    /// Answers up to each of [`BOUNDS_US`] and above the one before; the last ones above all.
+    pub(crate) buckets: [u64; BOUNDS_US.len() + 1],
+    /// Sum of all, microseconds.
+    pub(crate) sum_us: u64,
+}
+
+impl Answers {
+    /// Adds those of a second.
+    fn add(&mut self, times: &Histogram<u32>) {
+        for step in times.iter_recorded() {
+            let us = times.lowest_equivalent(step.value_iterated_to());
+            let count = step.count_since_last_iteration();
+            let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
+            self.buckets[bucket] += count;
+            self.sum_us = self.sum_us.saturating_add(us.saturating_mul(count));
+        }
+    }
 }
 
 #[derive(Default)]
@@ -108,17 +147,25 @@ impl Lane {
     /// Builds a lane with nothing counted.
     pub(crate) fn new() -> Self {
         Self {
-            requests: AtomicU64::new(0),
+            classes: Default::default(),
             failed: AtomicU64::new(0),
             longest_us: AtomicU64::new(0),
+            clients: Default::default(),
             now: std::array::from_fn(|_| Mutex::default()),
             past: Mutex::default(),
+            life: Mutex::default(),
         }
     }
 
     /// Counts a request.
     pub(crate) fn count(&self, hint: usize, answered: &Answered) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        let class = answered.status.map_or(0, |status| usize::from(status.as_u16() / 100));
+        self.classes[class.min(CLASSES - 1)].fetch_add(1, Ordering::Relaxed);
+        let place = answered.client as usize % PLACES;
+        let (clients, bit) = (&self.clients[place / 64], 1 << (place % 64));
+        if clients.load(Ordering::Relaxed) & bit == 0 {
+            clients.fetch_or(bit, Ordering::Relaxed);
+        }
         if answered.failed {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
@@ -132,7 +179,7 @@ impl Lane {
         let mut second = self.now[hint % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
         second.count += 1;
         second.failed += u64::from(answered.failed);
-        second.refused += u64::from(answered.refused);
+        second.refused += u64::from(class == 4);
         second.clients |= 1 << (answered.client % 64);
         if let Some(answer_us) = answered.answer_us {
             second.times().saturating_record(answer_us.clamp(1, LONGEST_US));
@@ -162,6 +209,9 @@ impl Lane {
             return;
         }
         let times = all.times.as_ref();
+        if let Some(times) = times {
+            self.life.lock().unwrap_or_else(PoisonError::into_inner).add(times);
+        }
         let at = |q: f64| times.map_or(0.0, |times| clock::as_ms(times.value_at_quantile(q)));
         let window = Window {
             second,
@@ -179,10 +229,29 @@ impl Lane {
     /// Returns everything counted so far.
     pub(crate) fn totals(&self) -> Totals {
         Totals {
-            requests: self.requests.load(Ordering::Relaxed),
+            requests: self.classes().iter().sum(),
             failed: self.failed.load(Ordering::Relaxed),
             longest_ms: clock::as_ms(self.longest_us.load(Ordering::Relaxed)),
         }
+    }
+
+    /// Returns requests by the first digit of their status; those without one first.
+    pub(crate) fn classes(&self) -> [u64; CLASSES] {
+        std::array::from_fn(|class| self.classes[class].load(Ordering::Relaxed))
+    }
+
+    /// Returns how many clients there were, nearly: within 5 % up to 2,000 of them, and no more
+    /// than can be told from full places beyond (linear counting, Whang et al. 1990).
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    pub(crate) fn clients(&self) -> u64 {
+        let taken: u32 = self.clients.iter().map(|c| c.load(Ordering::Relaxed).count_ones()).sum();
+        let free = (PLACES as f64 - f64::from(taken)).max(1.0);
+        (PLACES as f64 * (PLACES as f64 / free).ln()).round() as u64
+    }
+
+    /// Returns how long answers to visitors took, up to the last full second.
+    pub(crate) fn answers(&self) -> Answers {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the last seconds that had requests, oldest first.
@@ -204,7 +273,11 @@ mod tests {
                 answer_us: Some(i * 1_000),
                 whole_us: i * 2_000,
                 failed: i > 98,
-                refused: i <= 3,
+                status: Some(match i {
+                    1..=3 => StatusCode::NOT_FOUND,
+                    99.. => StatusCode::BAD_GATEWAY,
+                    _ => StatusCode::OK,
+                }),
                 client: if i == 50 { 7 } else { 3 },
                 probe: false,
             };
@@ -217,6 +290,26 @@ mod tests {
         assert!((window.p95_ms - 95.0).abs() < 1.5, "{window:?}");
         assert!((window.max_ms - 100.0).abs() < 1.5, "{window:?}");
         assert_eq!(lane.totals(), Totals { requests: 100, failed: 2, longest_ms: 200.0 });
+        assert_eq!((lane.classes(), lane.clients()), ([0, 0, 95, 0, 3, 2], 2));
+        let answers = lane.answers();
+        assert_eq!(answers.buckets, [5, 5, 15, 25, 50, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let sum = std::time::Duration::from_micros(answers.sum_us).as_millis();
+        assert!((5_000..5_150).contains(&sum), "1 + 2 + ... + 100 ms is {sum} ms");
+    }
+
+    #[test]
+    fn tells_nearly_how_many_clients_there_were() {
+        let lane = Lane::new();
+        for client in 0..2_000_u32 {
+            let mut hasher = std::hash::DefaultHasher::new();
+            std::hash::Hash::hash(&client, &mut hasher);
+            let client = std::hash::Hasher::finish(&hasher) as u32;
+            let (failed, status, probe) = (false, Some(StatusCode::OK), false);
+            let one = Answered { answer_us: None, whole_us: 1, failed, status, client, probe };
+            lane.count(0, &one);
+            lane.count(1, &one);
+        }
+        assert!((1_800..2_200).contains(&lane.clients()), "{}", lane.clients());
     }
 
     #[test]
@@ -224,8 +317,8 @@ mod tests {
         let lane = Lane::new();
         let one = |second| {
             let (answer_us, whole_us) = (Some(900), 1_000);
-            let (failed, refused, client, probe) = (false, false, 0, false);
-            lane.count(0, &Answered { answer_us, whole_us, failed, refused, client, probe });
+            let (failed, status, client, probe) = (false, Some(StatusCode::OK), 0, false);
+            lane.count(0, &Answered { answer_us, whole_us, failed, status, client, probe });
             lane.close(second);
         };
         let seconds = || lane.windows().iter().map(|window| window.second).collect::<Vec<_>>();
@@ -250,8 +343,8 @@ mod tests {
         let lane = Lane::new();
         for probe in [false, true, true] {
             let (answer_us, whole_us, client) = (Some(900), 1_000, 0);
-            let (failed, refused) = (probe, false);
-            lane.count(0, &Answered { answer_us, whole_us, failed, refused, client, probe });
+            let (failed, status) = (probe, Some(StatusCode::OK));
+            lane.count(0, &Answered { answer_us, whole_us, failed, status, client, probe });
         }
         lane.tick();
         let window = lane.windows().pop().unwrap();

@@ -99,6 +99,8 @@ mod tests {
             state: "b".into(),
             trusted: Vec::new(),
             limits: FrontLimits::default(),
+            metrics: None,
+            access_log: None,
         };
         let table = Table::new(10_000, options).unwrap();
         let best = |work: &mut dyn FnMut(usize) -> Duration| (1..8).map(work).min().unwrap();

@@ -18,7 +18,7 @@ mod proxy;
 mod split;
 mod zone;
 
-pub use front::{FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
+pub use front::{AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
 pub use proxy::{Abilities, HaproxyPlan, NginxPlan, ProxyPlan, Queue};
 pub use split::SplitPlan;

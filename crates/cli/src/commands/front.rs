@@ -54,6 +54,8 @@ fn by_hand(args: FrontArgs) -> Result<FrontOptions> {
             connections_per_client: args.connections_per_client,
             ..FrontLimits::default()
         },
+        metrics: args.metrics,
+        access_log: None,
     })
 }
 

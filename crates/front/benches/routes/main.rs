@@ -71,6 +71,8 @@ fn options(folder: &Path) -> FrontOptions {
         state: folder.join("s.json"),
         trusted: Vec::new(),
         limits: FrontLimits::default(),
+        metrics: None,
+        access_log: None,
     }
 }
 

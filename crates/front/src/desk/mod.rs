@@ -1,5 +1,6 @@
 //! Carries out what controllers ask: one change at a time, on disk before it is answered.
 
+mod metrics;
 mod routing;
 mod rules;
 mod serve;

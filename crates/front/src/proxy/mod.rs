@@ -87,7 +87,15 @@ async fn answer(
     }
     let counts = site.as_ref().map(|site| site.counts.clone());
     let client = conn.client_of(request.headers(), seen);
-    let visit = |lane| Visit::begin(conn.clone(), lane, counts, seat, client, began_us, probe);
+    let entry = conn.front().log().map(|log| {
+        let unit = site.as_ref().map(|site| site.gate.unit());
+        log.entry(&request, unit, conn.address_of(request.headers(), seen))
+    });
+    let visit = |lane| {
+        let mut visit = Visit::begin(conn.clone(), lane, counts, seat, client, began_us, probe);
+        visit.logged(entry);
+        visit
+    };
     let mut goal = match goal(conn, site, &mut request, seen, began_us, probe).await {
         Ok(goal) => goal,
         Err(Unwanted::Gone) => return own::gone(conn),

@@ -41,6 +41,7 @@ pub(super) fn too_many(conn: &Conn) -> Response<Reply> {
 pub(super) fn held(conn: &Conn, turned: Turned, mut visit: Visit) -> Response<Reply> {
     let mut response = text(conn, StatusCode::SERVICE_UNAVAILABLE, turned.into());
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    visit.answered_here(response.status());
     visit.end(true);
     response
 }
@@ -84,6 +85,7 @@ pub(super) fn unanswered(
     }
     let mut response = text(conn, status, why);
     headers::mark(response.headers_mut(), conn, Some(side));
+    visit.answered_here(status);
     visit.end(status.is_server_error());
     response
 }

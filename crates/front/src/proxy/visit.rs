@@ -6,6 +6,7 @@ use crate::clock;
 use crate::entrance::Entrance;
 use crate::front::Front;
 use crate::limits::Limits;
+use crate::log::Entry;
 use crate::routes::bare;
 use crate::socket::Shared;
 use crate::stats::{Answered, Counts};
@@ -65,7 +66,7 @@ pub(crate) struct Conn {
     peer_value: HeaderValue,
     /// Spreads connections over shards.
     hint: usize,
-    /// The client's place among 64.
+    /// What tells the client from others, nearly.
     client: u32,
     socket: Shared,
     timer: Kept,
@@ -146,7 +147,7 @@ impl Conn {
         }
     }
 
-    /// Returns the place among 64 of the client that a request comes from.
+    /// Returns what tells the client that a request comes from, nearly.
     pub(super) fn client_of(&self, headers: &HeaderMap, seen: Seen) -> u32 {
         if self.trusted && seen.names_client() {
             place(self.front.trusted().client(self.peer, headers))
@@ -194,11 +195,12 @@ impl Conn {
     }
 }
 
-/// Spreads clients over 64 places, so that one busy client is told from many.
+/// Returns what tells a client from most others.
+#[allow(clippy::cast_possible_truncation)] // Any 32 bits of a hash are as good.
 fn place(address: IpAddr) -> u32 {
     let mut hasher = DefaultHasher::new();
     address.hash(&mut hasher);
-    (hasher.finish() % 64) as u32
+    hasher.finish() as u32
 }
 
 /// Under what a request is counted.
@@ -226,13 +228,15 @@ pub(crate) struct Visit {
     forwarded_us: u64,
     answer_us: Option<u64>,
     failed: bool,
-    refused: bool,
+    status: Option<StatusCode>,
     probe: bool,
     open: bool,
+    /// What the log says of it; in a box, as most fronts write none.
+    entry: Option<Box<Entry>>,
 }
 
 impl Visit {
-    /// Begins to count a request of the client at that place; `probe` if it is one of the
+    /// Begins to count a request of that client; `probe` if it is one of the
     /// run's own.
     pub(super) fn begin(
         conn: Arc<Conn>,
@@ -253,9 +257,10 @@ impl Visit {
             forwarded_us: began_us,
             answer_us: None,
             failed: false,
-            refused: false,
+            status: None,
             probe,
             open: true,
+            entry: None,
         }
     }
 
@@ -312,7 +317,17 @@ impl Visit {
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.answer_us = Some(clock::now_us().saturating_sub(self.forwarded_us));
         self.failed = status.is_server_error();
-        self.refused = status.is_client_error();
+        self.status = Some(status);
+    }
+
+    /// The front itself answers so.
+    pub(super) fn answered_here(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    /// The log will say this of it.
+    pub(super) fn logged(&mut self, entry: Option<Box<Entry>>) {
+        self.entry = entry;
     }
 
     /// The answer is over; `cut` if the client did not get all of it through no fault of
@@ -326,12 +341,16 @@ impl Visit {
             answer_us: self.answer_us,
             whole_us: now_us.saturating_sub(self.began_us),
             failed: self.failed || cut,
-            refused: self.refused,
+            status: self.status,
             client: self.client,
             probe: self.probe,
         };
         let front = &self.conn.front;
         let hint = self.conn.hint;
+        if let (Some(log), Some(entry)) = (front.log(), self.entry.take()) {
+            let waited_us = self.forwarded_us.saturating_sub(self.began_us);
+            log.write(*entry, &answered, self.side(), waited_us);
+        }
         for counts in [Some(front.counts()), self.unit.as_deref()].into_iter().flatten() {
             match self.lane {
                 Lane::Side(side) => counts.sides.get(side).count(hint, &answered),

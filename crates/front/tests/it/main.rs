@@ -8,6 +8,7 @@ mod client;
 mod control;
 mod corpus;
 mod downgrade;
+mod figures;
 mod golden;
 mod headers;
 mod hold;

@@ -284,6 +284,8 @@ pub(crate) fn options(
         state: folder.join("state.json"),
         trusted: Vec::new(),
         limits: FrontLimits::default(),
+        metrics: None,
+        access_log: None,
     }
 }
 

@@ -28,8 +28,22 @@ pub struct FrontPlan {
     pub trusted: Vec<Network>,
     /// What it takes of clients at most.
     pub limits: FrontLimits,
+    /// Where its figures are shown in the form that Prometheus reads, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// Where requests are logged, if anywhere.
+    pub access_log: Option<AccessLogPlan>,
     /// The operator's own proxy that stands there in the place of a front of ours; none for ours.
     pub proxy: Option<ProxyPlan>,
+}
+
+/// A log of requests, one JSON object a line, without query strings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLogPlan {
+    /// The file. It is opened anew when somebody moves it away.
+    pub path: PathBuf,
+    /// One request of so many is logged, and every one that failed.
+    pub every: u64,
 }
 
 /// What a front takes of its clients; what is none is the front's default.
@@ -171,6 +185,10 @@ struct Form {
     #[serde(default, skip_serializing_if = "is_default")]
     limits: FrontLimits,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    metrics: Option<SocketAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access_log: Option<AccessLogPlan>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     proxy: Option<ProxyPlan>,
 }
 
@@ -180,7 +198,8 @@ fn is_default(limits: &FrontLimits) -> bool {
 
 impl From<FrontPlan> for Form {
     fn from(front: FrontPlan) -> Self {
-        let FrontPlan { name, side, ports, egress, control, state, trusted, limits, proxy } = front;
+        let FrontPlan { name, side, ports, egress, control, state, .. } = front;
+        let FrontPlan { trusted, limits, metrics, access_log, proxy, .. } = front;
         let form = Self {
             name,
             side,
@@ -192,6 +211,8 @@ impl From<FrontPlan> for Form {
             state,
             trusted,
             limits,
+            metrics,
+            access_log,
             proxy,
         };
         match ports.as_slice() {
@@ -206,10 +227,22 @@ impl From<FrontPlan> for Form {
 impl From<Form> for FrontPlan {
     fn from(form: Form) -> Self {
         let Form { name, side, listen, take_over, ports, egress, control, .. } = form;
-        let Form { state, trusted, limits, proxy, .. } = form;
+        let Form { state, trusted, limits, metrics, access_log, proxy, .. } = form;
         let only = listen.map(|listen| PortPlan::http(listen, take_over.unwrap_or_default()));
         let ports = only.into_iter().chain(ports).collect();
-        Self { name, side, ports, egress, control, state, trusted, limits, proxy }
+        Self {
+            name,
+            side,
+            ports,
+            egress,
+            control,
+            state,
+            trusted,
+            limits,
+            metrics,
+            access_log,
+            proxy,
+        }
     }
 }
 
@@ -228,6 +261,8 @@ mod tests {
             state: "/var/a.json".into(),
             trusted: Vec::new(),
             limits: FrontLimits::default(),
+            metrics: None,
+            access_log: None,
             proxy: None,
         }
     }

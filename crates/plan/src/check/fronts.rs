@@ -25,6 +25,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
             listen(found, place, front.side, port, unit);
         }
         egress(found, &at, front, unit);
+        shown(found, &at, front);
         clients(found, &at, front);
     }
     for side in [Side::Source, Side::Target] {
@@ -45,6 +46,32 @@ fn place(at: &str, front: &FrontPlan, index: usize) -> String {
     match front.ports.as_slice() {
         [PortPlan { kind: PortKind::Http, proxy_in: false, .. }] => format!("{at}.listen"),
         _ => format!("{at}.port[#{}].listen", index + 1),
+    }
+}
+
+/// Where a front shows figures and logs requests.
+fn shown(found: &mut Found, at: &str, front: &FrontPlan) {
+    if let Some(address) = front.metrics {
+        let taken = front.listens_at(address);
+        if taken || address.port() == 0 || address.ip().is_unspecified() {
+            found.add(
+                "SG0778",
+                format!("{at}.metrics"),
+                format!("{address} is no place to show figures at"),
+                "write an address and a port of their own, that visitors do not reach: 127.0.0.1:9180",
+            );
+        }
+    }
+    if let Some(log) = &front.access_log {
+        absolute(found, &format!("{at}.access_log.path"), &log.path);
+        if log.every == 0 {
+            found.add(
+                "SG0778",
+                format!("{at}.access_log.every"),
+                "one request of 0 is none",
+                "write 1 for every request, 100 for one of a hundred",
+            );
+        }
     }
 }
 

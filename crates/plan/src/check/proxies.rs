@@ -47,6 +47,9 @@ fn ports(found: &mut Found, at: &str, front: &FrontPlan, proxy: &ProxyPlan) {
     if !front.trusted.is_empty() {
         refuse(".trusted", "who is believed about a client");
     }
+    if front.metrics.is_some() || front.access_log.is_some() {
+        refuse("", "to show figures and log requests");
+    }
     if front.limits != FrontLimits::default() {
         refuse(".limits", "what is taken of clients");
     }

@@ -39,12 +39,27 @@ pub struct FrontFile {
     /// What it takes of clients at most.
     #[serde(default)]
     pub limits: FrontLimitsFile,
+    /// Where its figures are shown to Prometheus (`GET /metrics`), address and port. Whoever
+    /// reaches it reads them. Default: none.
+    pub metrics: Option<SocketAddr>,
+    /// A log of requests. Default: none.
+    pub access_log: Option<AccessLogFile>,
     /// HAProxy stands there and is driven by its Runtime socket, which is `control`; Segue starts
     /// nothing. Default: none; the front is Segue's own.
     pub haproxy: Option<HaproxyFile>,
     /// nginx stands there and is driven by a file and a reload; Segue starts nothing. Default:
     /// none; the front is Segue's own.
     pub nginx: Option<NginxFile>,
+}
+
+/// A log of requests: one JSON object a line, without query strings.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLogFile {
+    /// The file, an absolute path. It is opened anew when it is moved away.
+    pub path: PathBuf,
+    /// One request of so many is logged, and every one that failed. Default: 100.
+    pub every: Option<u64>,
 }
 
 /// HAProxy as a front. `segue fragments PLAN` prints what its configuration needs.

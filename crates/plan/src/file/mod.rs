@@ -21,7 +21,9 @@ pub use fleet::{
     RehearsalFile, RehearsalSiteFile, StrategyFile, TrafficFile, UnitRehearsalFile, WaveFile,
     WindowFile,
 };
-pub use front::{FrontFile, FrontLimitsFile, HaproxyFile, NginxFile, PortFile, PortKindFile};
+pub use front::{
+    AccessLogFile, FrontFile, FrontLimitsFile, HaproxyFile, NginxFile, PortFile, PortKindFile,
+};
 pub use gate::{
     ActionFile, AgainstFile, BeforeFile, GateFile, GateNoDataFile, Measure, NoDataFile, ScopeFile,
     TriggerFile,

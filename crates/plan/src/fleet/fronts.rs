@@ -77,6 +77,8 @@ fn differing(one: &FrontPlan, other: &FrontPlan) -> Option<&'static str> {
         ("state", one.state == other.state),
         ("trusted", one.trusted == other.trusted),
         ("limits", one.limits == other.limits),
+        ("metrics", one.metrics == other.metrics),
+        ("access_log", one.access_log == other.access_log),
         ("haproxy or nginx", one.proxy == other.proxy),
     ]
     .into_iter()

@@ -2,11 +2,17 @@
 
 use super::side;
 use crate::Problem;
-use crate::file::{FrontFile, FrontLimitsFile, HaproxyFile, NginxFile, PortFile, PortKindFile};
+use crate::file::{
+    AccessLogFile, FrontFile, FrontLimitsFile, HaproxyFile, NginxFile, PortFile, PortKindFile,
+};
 use segue_model::Network;
 use segue_model::plan::{
-    FrontLimits, FrontPlan, HaproxyPlan, NginxPlan, PortKind, PortPlan, ProxyPlan, TlsPlan,
+    AccessLogPlan, FrontLimits, FrontPlan, HaproxyPlan, NginxPlan, PortKind, PortPlan, ProxyPlan,
+    TlsPlan,
 };
+
+/// One request of so many is logged, unless the plan says otherwise.
+const LOGGED_EVERY: u64 = 100;
 
 /// Makes the plan of a front.
 pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
@@ -14,6 +20,11 @@ pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
     let trusted = trusted(&name, &file.trusted, problems);
     let limits = limits(&file.limits);
     let proxy = proxy(&name, file.haproxy, file.nginx, problems);
+    let metrics = file.metrics;
+    let access_log = file.access_log.map(|AccessLogFile { path, every }| AccessLogPlan {
+        path,
+        every: every.unwrap_or(LOGGED_EVERY),
+    });
     let mut refuse = |text: &str| {
         problems.push(Problem {
             code: "SG0749",
@@ -45,7 +56,19 @@ pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
     }
     let only = listen.map(|listen| PortPlan::http(listen, take_over.unwrap_or_default()));
     let ports = only.into_iter().chain(port.into_iter().map(of_list)).collect();
-    FrontPlan { name, side: side(at), ports, egress, control, state, trusted, limits, proxy }
+    FrontPlan {
+        name,
+        side: side(at),
+        ports,
+        egress,
+        control,
+        state,
+        trusted,
+        limits,
+        metrics,
+        access_log,
+        proxy,
+    }
 }
 
 /// Reads which proxy of the operator's stands there, if one does.

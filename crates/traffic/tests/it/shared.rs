@@ -34,6 +34,8 @@ impl Place {
             state: folder.path().join(format!("{side}.json")),
             trusted: Vec::new(),
             limits: FrontLimits::default(),
+            metrics: None,
+            access_log: None,
             proxy: None,
         };
         let fronts = vec![front(Side::Source), front(Side::Target)];

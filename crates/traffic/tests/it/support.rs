@@ -142,6 +142,8 @@ fn unit(
         state: folder.join(format!("{side}.json")),
         trusted: Vec::new(),
         limits: FrontLimits::default(),
+        metrics: None,
+        access_log: None,
         proxy: None,
     };
     let backend =

@@ -1,6 +1,6 @@
 use super::refused;
 use segue_model::Side;
-use segue_model::plan::{HaproxyPlan, NginxPlan, PortPlan, ProxyPlan};
+use segue_model::plan::{AccessLogPlan, HaproxyPlan, NginxPlan, PortPlan, ProxyPlan};
 
 #[test]
 fn refuses_fronts() {
@@ -186,6 +186,30 @@ fn refuses_fronts_at_the_wrong_address() {
                 "SG0709 zone[example.test].record[www.example.test A].source",
                 "SG0709 zone[example.test].record[www.example.test A].target",
             ],
+        ),
+    ]);
+}
+
+#[test]
+fn refuses_places_for_figures_and_logs() {
+    refused(&[
+        (
+            "figures where visitors are",
+            |p| p.unit.fronts[0].metrics = Some(p.unit.fronts[0].ports[0].listen),
+            &["SG0778 front[source].metrics"],
+        ),
+        (
+            "figures for everybody",
+            |p| p.unit.fronts[0].metrics = Some("0.0.0.0:9180".parse().unwrap()),
+            &["SG0778 front[source].metrics"],
+        ),
+        (
+            "a log of nothing, somewhere",
+            |p| {
+                let (path, every) = ("access.json".into(), 0);
+                p.unit.fronts[0].access_log = Some(AccessLogPlan { path, every });
+            },
+            &["SG0729 front[source].access_log.path", "SG0778 front[source].access_log.every"],
         ),
     ]);
 }

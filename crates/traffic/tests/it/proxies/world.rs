@@ -273,6 +273,8 @@ fn unit(kind: Kind, folder: &Path, listen: SocketAddr, servers: &Sides<Server>) 
         state: folder.join("state.json"),
         trusted: Vec::new(),
         limits: FrontLimits::default(),
+        metrics: None,
+        access_log: None,
         proxy,
     };
     let backend = |server: &Server| Backend {
