@@ -355,4 +355,10 @@ pub(crate) struct FrontArgs {
     /// Most connections of one client at once
     #[arg(long)]
     pub(crate) connections_per_client: Option<usize>,
+    /// Serve in this process, with nobody who starts it again
+    #[arg(long)]
+    pub(crate) alone: bool,
+    /// Serve with the sockets of the process that started this one
+    #[arg(long, hide = true, conflicts_with = "alone")]
+    pub(crate) worker: bool,
 }

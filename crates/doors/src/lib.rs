@@ -8,6 +8,7 @@ pub mod api;
 pub mod daemon;
 pub mod detached;
 pub mod first;
+pub mod handover;
 pub mod process;
 pub mod secrets;
 pub mod sigv4;

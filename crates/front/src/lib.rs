@@ -10,7 +10,8 @@
 //! where it begins and ends, [`proxy`] finds its unit in [`routes`], the unit's [`gate`] lets it
 //! pass or holds it, [`upstream`] carries it to the backend, [`stats`] counts it. A controller's
 //! request: [`desk`] checks who asks, changes the gate or the routes and has [`store`] write
-//! them down.
+//! them down. Its sockets are another process's too, the [`keeper`]'s, which outlives one that
+//! crashes or is replaced.
 //!
 //! **Invariant.** A request is either answered by a backend, exactly once, or by the
 //! front with a 4xx or 5xx; none is sent twice unless it is safe to.
@@ -23,6 +24,7 @@ mod desk;
 mod entrance;
 mod front;
 mod gate;
+mod keeper;
 mod limits;
 mod listen;
 mod log;
@@ -44,7 +46,8 @@ mod trailers;
 mod upstream;
 mod wire;
 
+pub use keeper::{Program, is_kept, keep};
 pub use limits::Limits;
 pub use options::{FrontOptions, PortOptions};
-pub use run::{run, run_until};
+pub use run::{run_until, serve, work};
 pub use store::has_route;

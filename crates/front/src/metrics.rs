@@ -24,6 +24,9 @@ pub(crate) const UNITS_MAX: usize = 1_000;
 /// Readers at once.
 const READERS: usize = 8;
 
+/// Pause between two tries to open a port that a predecessor has.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// How long a reader may take to ask.
 const ASKING: Duration = Duration::from_secs(10);
 
@@ -42,8 +45,18 @@ pub(crate) async fn open(address: SocketAddr) -> Result<TcpListener, Fault> {
     })
 }
 
-/// Answers readers until dropped.
-pub(crate) async fn serve(listener: TcpListener, desk: Arc<Desk>) {
+/// Answers readers until dropped. Without a listener it opens the port as soon as it is free.
+pub(crate) async fn serve(first: Option<TcpListener>, address: SocketAddr, desk: Arc<Desk>) {
+    let mut listener = first;
+    let listener = loop {
+        match listener.take() {
+            Some(listener) => break listener,
+            None => {
+                tokio::time::sleep(AGAIN).await;
+                listener = open(address).await.ok();
+            }
+        }
+    };
     let room = Arc::new(Semaphore::new(READERS));
     loop {
         // Whoever comes when all places are taken waits in the kernel's queue.

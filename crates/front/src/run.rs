@@ -2,6 +2,7 @@
 
 use crate::desk::{self, ControlSocket, Desk};
 use crate::front::Front;
+use crate::keeper::{Kept, Wish};
 use crate::limits::Limits;
 use crate::listen::{self, Door};
 use crate::metrics;
@@ -19,104 +20,193 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 /// on an idle connection still get an answer for this long.
 const LAST_REQUESTS: Duration = Duration::from_millis(1_000);
 
-/// Serves until SIGTERM, SIGINT or a bypass, then finishes what runs. Needs a tokio
-/// runtime with time and I/O.
+/// Serves alone, without a keeper, until SIGTERM, SIGINT or a bypass, then finishes what runs.
+/// Needs a tokio runtime with time and I/O.
 ///
 /// # Errors
 /// `SG0120` if the state file cannot be read, `SG0124` if a port for TLS has no certificate, `SG0121` if an address cannot be listened
 /// at, `SG0122` if the control socket cannot be opened, `SG013x` if a port cannot be
 /// taken over. In each case nothing was changed: ports are opened all or none.
-pub async fn run(options: FrontOptions) -> Result<(), Fault> {
+pub async fn serve(options: FrontOptions) -> Result<(), Fault> {
+    Worker::run(options, Limits::default(), signalled()?, None).await
+}
+
+/// Does what [`serve`] does with the sockets of the keeper that started this process
+/// ([`crate::keep`]), and ends also with it, or when another worker takes its place.
+///
+/// # Errors
+/// Those of [`serve`]; `SG0126` if no keeper started this process, or it has other ports.
+pub async fn work(options: FrontOptions) -> Result<(), Fault> {
+    let ends = signalled()?;
+    let kept = Kept::meet().await?;
+    Worker::run(options, Limits::default(), ends, Some(Arc::new(kept))).await
+}
+
+/// Does what [`serve`] does with bounds of its own, until `end` is ready.
+///
+/// # Errors
+/// Those of [`serve`].
+pub async fn run_until(
+    options: FrontOptions,
+    limits: Limits,
+    end: impl Future<Output = ()>,
+) -> Result<(), Fault> {
+    Worker::run(options, limits, end, None).await
+}
+
+/// Returns what is ready once somebody asks this process to end.
+fn signalled() -> Result<impl Future<Output = ()>, Fault> {
     let asked = |kind| {
         signal(kind)
             .map_err(|e| Fault::new("SG0121", FaultKind::Unsupported, "listen for signals", e))
     };
     let (mut terminate, mut interrupt) =
         (asked(SignalKind::terminate())?, asked(SignalKind::interrupt())?);
-    let end = async move {
+    Ok(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-    };
-    run_until(options, Limits::default(), end).await
+    })
 }
 
-/// Does what [`run`] does with bounds of its own, until `end` is ready.
-///
-/// # Errors
-/// Those of [`run`].
-pub async fn run_until(
-    options: FrontOptions,
-    limits: Limits,
-    end: impl Future<Output = ()>,
-) -> Result<(), Fault> {
-    let limits = limits.asked(&options.limits, raise_descriptor_limit());
-    let finish = limits.finish;
-    let door = Door::default();
-    let front = Front::new(options, limits)?;
-    let desk = Arc::new(Desk::restore(front.clone(), door.clone())?);
-    desk.publish().await;
-    let figures = match front.options().metrics {
-        Some(address) => Some(metrics::open(address).await?),
-        None => None,
-    };
-    let control = ControlSocket::open(&front.options().control).await?;
-    let (hurry, tasks) = (CancellationToken::new(), front.tasks());
-    let ports = match listen::open(&front, &hurry).await {
-        Ok(ports) => ports,
-        Err(fault) => {
-            terminate(tasks, &hurry, finish).await;
-            return Err(fault);
-        }
-    };
-    for port in &front.options().ports {
-        let (name, kind, listen) = (&front.options().name, port.kind, port.listen);
-        tracing::info!(%name, %kind, %listen, "front serves");
+/// The parts of a front that runs.
+struct Worker {
+    front: Arc<Front>,
+    desk: Arc<Desk>,
+    door: Door,
+    /// Asks connections to finish.
+    hurry: CancellationToken,
+}
+
+impl Worker {
+    async fn run(
+        options: FrontOptions,
+        limits: Limits,
+        end: impl Future<Output = ()>,
+        kept: Option<Arc<Kept>>,
+    ) -> Result<(), Fault> {
+        let limits = limits.asked(&options.limits, raise_descriptor_limit());
+        let succeeds = kept.as_ref().is_some_and(|kept| !kept.is_alone());
+        let door = Door::of(kept);
+        let front = Front::new(options, limits)?;
+        let desk = Arc::new(Desk::restore(front.clone(), door.clone())?);
+        desk.publish().await;
+        let _figures = match front.options().metrics {
+            None => None,
+            Some(address) => {
+                // Its predecessor may have the port still: that is waited for.
+                let first = if succeeds { None } else { Some(metrics::open(address).await?) };
+                let serving = metrics::serve(first, address, desk.clone());
+                Some(AbortOnDropHandle::new(tokio::spawn(serving)))
+            }
+        };
+        let control = ControlSocket::open(&front.options().control, succeeds).await?;
+        Self { front, desk, door, hurry: CancellationToken::new() }.serve(&control, end).await
     }
-    let serving = listen::serve(front.clone(), ports, door.clone(), hurry.clone());
-    let _accepting = AbortOnDropHandle::new(tokio::spawn(serving));
-    let following = front.entrances().iter().filter_map(|entrance| entrance.tls().cloned());
-    let _following: Vec<_> =
-        following.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.follow()))).collect();
-    let _figures = figures.map(|listener| {
-        AbortOnDropHandle::new(tokio::spawn(metrics::serve(listener, desk.clone())))
-    });
-    let ending = async {
+
+    async fn serve(
+        &self,
+        control: &ControlSocket,
+        end: impl Future<Output = ()>,
+    ) -> Result<(), Fault> {
+        let Self { front, desk, door, hurry } = self;
+        let ports = match listen::open(front, door, hurry).await {
+            Ok(Some(ports)) => ports,
+            other => {
+                self.terminate(front.limits().finish).await;
+                return other.map(|_| ());
+            }
+        };
+        for port in &front.options().ports {
+            let (name, kind, listen) = (&front.options().name, port.kind, port.listen);
+            tracing::info!(%name, %kind, %listen, "front serves");
+        }
+        let serving = listen::serve(front.clone(), ports, door.clone(), hurry.clone());
+        let _accepting = AbortOnDropHandle::new(tokio::spawn(serving));
+        let following = front.entrances().iter().filter_map(|entrance| entrance.tls().cloned());
+        let _following: Vec<_> =
+            following.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.follow()))).collect();
+        if let Some(kept) = door.kept() {
+            kept.ready().await;
+        }
+        tokio::select! {
+            () = self.ending(end) => {}
+            () = desk::serve(control, desk.clone()) => {}
+            () = every_second(front) => {}
+            () = self.kept() => {}
+        }
+        tracing::info!("front ends");
+        Ok(())
+    }
+
+    /// Waits until somebody asks to end, and until that is done in order.
+    async fn ending(&self, end: impl Future<Output = ()>) {
         tokio::select! {
             () = end => {
-                door.leave().await;
-                terminate(tasks, &hurry, finish).await;
+                self.door.leave().await;
+                self.terminate(self.front.limits().finish).await;
             }
-            () = bypassed(&door, tasks) => {}
+            () = self.bypassed() => {}
         }
-    };
-    tokio::select! {
-        () = ending => {}
-        () = desk::serve(&control, desk) => {}
-        () = every_second(&front) => {}
     }
-    tracing::info!("front ends");
-    Ok(())
-}
 
-/// Waits until a bypass was asked for and the last connection has ended by itself.
-/// Each ends with its next answer, or when it was idle for long.
-async fn bypassed(door: &Door, tracker: &TaskTracker) {
-    door.leaving().await;
-    door.leave().await;
-    tracker.close();
-    tracker.wait().await;
-    // The answer to the bypass is on its way.
-    tokio::time::sleep(Duration::from_millis(100)).await;
-}
-
-/// Lets running requests finish.
-async fn terminate(tracker: &TaskTracker, hurry: &CancellationToken, finish: Duration) {
-    tracker.close();
-    if tokio::time::timeout(LAST_REQUESTS, tracker.wait()).await.is_ok() {
-        return;
+    /// Follows the keeper until this process is no longer needed, and everything ran to its end.
+    async fn kept(&self) {
+        let Some(kept) = self.door.kept() else { return std::future::pending().await };
+        loop {
+            match kept.wish().await {
+                Wish::Prepare => kept.may_be_replaced(self.desk.hand_on().await).await,
+                Wish::KeepOn => self.desk.take_back().await,
+                Wish::Retire => {
+                    tracing::info!("another worker serves: this one finishes what runs");
+                    return self.retire().await;
+                }
+                Wish::Gone => {
+                    tracing::error!("the keeper of the front is gone: its ports go with it");
+                    return;
+                }
+            }
+        }
     }
-    hurry.cancel();
-    if tokio::time::timeout(finish, tracker.wait()).await.is_err() {
-        tracing::warn!(open = tracker.len(), "connections cut: their requests took too long");
+
+    /// Leaves the place to another worker, and finishes what runs.
+    async fn retire(&self) {
+        self.desk.supersede();
+        self.door.retire().await;
+        let limits = self.front.limits();
+        // Requests run to their end. A stream has none of its own.
+        let streams = async {
+            tokio::time::sleep(LAST_REQUESTS + limits.finish).await;
+            self.desk.end_streams().await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.terminate(limits.orphan) => {}
+            () = streams => {}
+        }
+    }
+
+    /// Waits until a bypass was asked for and the last connection has ended by itself.
+    /// Each ends with its next answer, or when it was idle for long.
+    async fn bypassed(&self) {
+        self.door.leaving().await;
+        self.door.leave().await;
+        let tracker = self.front.tasks();
+        tracker.close();
+        tracker.wait().await;
+        // The answer to the bypass is on its way.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    /// Lets running requests finish, for so long at most.
+    async fn terminate(&self, finish: Duration) {
+        let tracker: &TaskTracker = self.front.tasks();
+        tracker.close();
+        if tokio::time::timeout(LAST_REQUESTS, tracker.wait()).await.is_ok() {
+            return;
+        }
+        self.hurry.cancel();
+        if tokio::time::timeout(finish, tracker.wait()).await.is_err() {
+            tracing::warn!(open = tracker.len(), "connections cut: their requests took too long");
+        }
     }
 }
 

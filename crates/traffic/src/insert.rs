@@ -11,11 +11,27 @@ use segue_model::plan::{FrontPlan, PortPlan, SitePlan};
 use segue_model::{EffectLeft, Fault, FaultKind, Side, Sides};
 use segue_port::{Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a front's process may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(5);
+
+/// Pause between two looks whether a front answers.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Returns where the front's process says what it has to say.
+fn log_of(plan: &FrontPlan) -> PathBuf {
+    plan.state.with_extension("log")
+}
+
+fn no_answer(plan: &FrontPlan, fault: &Fault) -> Fault {
+    let cause = format!("no answer after {} s: {fault}", START_LIMIT.as_secs());
+    Fault::new("SG0152", FaultKind::Timeout, format!("start front `{}`", plan.name), cause)
+        .leaving(EffectLeft::Maybe)
+        .hint(format!("its last words stand in `{}`", log_of(plan).display()))
+}
 
 impl Fronts {
     /// Returns the effect that inserts every front.
@@ -44,7 +60,14 @@ impl Fronts {
                     return Err(Fault::new("SG0152", FaultKind::Timeout, op, cause)
                         .hint("try again in a minute: idle connections end by then"));
                 }
-                Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Ok(_) => tokio::time::sleep(LOOK_EVERY).await,
+                // Its keeper starts it again by itself.
+                Err(fault) if link.is_ours() && segue_front::is_kept(&link.plan.state) => {
+                    if began.elapsed() > START_LIMIT {
+                        return Err(no_answer(&link.plan, &fault));
+                    }
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
                 Err(_) if link.is_ours() => return self.start(link).await.map(|()| true),
                 // The operator's own proxy is the operator's to start.
                 Err(fault) => return Err(fault),
@@ -60,7 +83,7 @@ impl Fronts {
         let options = FrontOptions::beside(&plan.state);
         FrontOptions::of(plan, server, &self.settings.unit.fronts).write(&options)?;
         let args = ["front".to_owned(), format!("--options={}", options.display())];
-        let log = plan.state.with_extension("log");
+        let log = log_of(plan);
         segue_doors::detached::spawn(&self.settings.program, &args, &log).map_err(|e| {
             Fault::new("SG0151", FaultKind::Invalid, format!("start front `{}`", plan.name), e)
                 .hint("look at program and log folder")
@@ -70,19 +93,10 @@ impl Fronts {
             match link.hello().await {
                 Ok(hello) if hello.listening => return Ok(()),
                 Ok(_) => {}
-                Err(fault) if began.elapsed() > START_LIMIT => {
-                    return Err(Fault::new(
-                        "SG0152",
-                        FaultKind::Timeout,
-                        format!("start front `{}`", plan.name),
-                        format!("no answer after {} s: {fault}", START_LIMIT.as_secs()),
-                    )
-                    .leaving(EffectLeft::Maybe)
-                    .hint(format!("its last words stand in `{}`", log.display())));
-                }
+                Err(fault) if began.elapsed() > START_LIMIT => return Err(no_answer(plan, &fault)),
                 Err(_) => {}
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -186,7 +200,7 @@ impl Effect for Insert {
     }
 
     fn by_hand(&self) -> String {
-        "end the processes `segue front`: a port that was taken over returns to its server at once"
+        "end the processes `segue front` with SIGTERM: a port that was taken over returns to its server at once"
             .into()
     }
 

@@ -2,16 +2,17 @@
 
 use crate::args::FrontArgs;
 use anyhow::{Context, Result, bail};
-use segue_front::{FrontOptions, PortOptions};
+use segue_front::{FrontOptions, PortOptions, Program};
 use segue_model::Side;
 use segue_model::plan::{FrontLimits, PortKind};
 use tracing_subscriber::EnvFilter;
 
-/// Runs the front until it is told to end.
+/// Runs the front until it is told to end: its keeper, or one of the keeper's workers.
 ///
 /// # Errors
 /// If the options, an address, the control socket or the state file cannot be used.
-pub(crate) async fn run(args: FrontArgs) -> Result<u8> {
+pub(crate) fn run(args: FrontArgs) -> Result<u8> {
+    let (worker, alone) = (args.worker, args.alone);
     let options = match &args.options {
         Some(file) => FrontOptions::read(file)?,
         None => by_hand(args)?,
@@ -21,7 +22,20 @@ pub(crate) async fn run(args: FrontArgs) -> Result<u8> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    segue_front::run(options).await?;
+    let done = |()| 0;
+    if worker {
+        return super::wait(async { Ok(segue_front::work(options).await.map(done)?) });
+    }
+    if alone {
+        return super::wait(async { Ok(segue_front::serve(options).await.map(done)?) });
+    }
+    let args = std::env::args_os().skip(1).chain(["--worker".into()]).collect();
+    let path = std::env::current_exe().context("find the program of this process")?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the async runtime")?
+        .block_on(segue_front::keep(options, Program { path, args }))?;
     Ok(0)
 }
 
@@ -92,6 +106,15 @@ mod tests {
         for missing in BY_HAND {
             let rest: Vec<_> = BY_HAND.into_iter().filter(|flag| *flag != missing).collect();
             assert!(parsed(&rest).is_err(), "{missing} is missing");
+        }
+    }
+
+    #[test]
+    fn a_worker_is_told_what_its_keeper_was() {
+        for first in [&BY_HAND[..], &["--options=/var/a.json.options"]] {
+            let args = parsed(&[first, &["--worker"]].concat()).unwrap();
+            assert!(args.worker && !args.alone);
+            assert!(parsed(&[first, &["--worker", "--alone"]].concat()).is_err());
         }
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         Command::Stop => wait(drive::stop(&dir, json)),
         Command::Report { out } => wait(report::run(&dir, &out, json)),
         Command::Journal { after } => journal::run(&dir, after, json),
-        Command::Front(front) => wait(front::run(front)),
+        Command::Front(front) => front::run(front),
         Command::Dns { what } => wait(dns::run(*what, &dir, json)),
         Command::Explain { code } => explain::run(&code),
         Command::Completions { shell } => completions::run(shell),

@@ -1,7 +1,7 @@
 //! The controller's end of the control socket.
 
 use super::{Reply, Request};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use segue_model::{EffectLeft, Fault, FaultKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Client {
         let mut place = self.lines.lock().await;
         let what = request.what();
         // Taken out while in use: a call that is given up leaves no half-read answer behind.
-        let mut lines = match place.take() {
+        let mut lines = match place.take().and_then(unless_closed) {
             Some(lines) => lines,
             None => open(&self.path).await.map_err(|e| unreachable(&self.path, &what, e))?,
         };
@@ -89,6 +89,12 @@ impl Client {
             .leaving(effect)
             .hint("look whether the front's process runs and what its log says last")
     }
+}
+
+/// Gives a connection up that the front has closed since the last call: nothing was asked on it
+/// yet that may have taken effect.
+fn unless_closed(mut lines: Lines) -> Option<Lines> {
+    lines.next().now_or_never().is_none().then_some(lines)
 }
 
 async fn open(path: &Path) -> std::io::Result<Lines> {

@@ -14,8 +14,11 @@ pub struct Hello {
     pub name: String,
     /// The side at whose address it listens.
     pub side: Side,
-    /// Process id.
+    /// Process id of the one that serves.
     pub pid: u32,
+    /// Process id of the one that holds its ports: signals are for that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<i32>,
     /// Version of the program.
     pub version: String,
     /// The ports it serves.

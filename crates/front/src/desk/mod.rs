@@ -4,6 +4,7 @@ mod metrics;
 mod routing;
 mod rules;
 mod serve;
+mod succession;
 mod told;
 
 pub(crate) use serve::{ControlSocket, serve};
@@ -22,14 +23,16 @@ use rules::{conflict, next, refused};
 use segue_model::{EffectLeft, Fault, Side, UnitName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// The front as its controllers see it.
 pub(crate) struct Desk {
     front: Arc<Front>,
     door: Door,
     books: Mutex<Books>,
+    /// Cancelled once another process answers controllers.
+    superseded: CancellationToken,
 }
 
 /// What is on disk, and the units that live by it.
@@ -37,6 +40,8 @@ struct Books {
     journal: Journal,
     saved: Saved,
     units: BTreeMap<UnitName, Unit>,
+    /// Another process is about to go on from what is on disk: nothing is changed any more.
+    handed_on: bool,
 }
 
 /// A unit of the front.
@@ -65,7 +70,8 @@ impl Desk {
             }
             units.insert(name.clone(), routing::unit(&front, unit, gate, None));
         }
-        Ok(Self { front, door, books: Mutex::new(Books { journal, saved, units }) })
+        let books = Mutex::new(Books { journal, saved, units, handed_on: false });
+        Ok(Self { front, door, books, superseded: CancellationToken::new() })
     }
 
     /// Puts the restored routes in force.
@@ -86,7 +92,8 @@ impl Desk {
             Request::WaitIdle { unit, timeout_ms } => self.wait_idle(unit, *timeout_ms).await,
             Request::Renew { run, epoch, unit, hold_id } => {
                 let books = self.books.lock().await;
-                match rules::may_act(&books.saved, run, *epoch, &request.what()) {
+                let may = rules::may_act(&books.saved, run, *epoch, &request.what());
+                match may.and_then(|()| books.may_change(&request.what())) {
                     Ok(()) => self.renew(&books, unit, hold_id, &request.what()),
                     Err(fault) => Err(fault),
                 }
@@ -99,6 +106,7 @@ impl Desk {
     async fn change(&self, request: &Request) -> Result<Reply, Fault> {
         let mut books = self.books.lock().await;
         let mut next = next(&books.saved, request)?;
+        books.may_change(&request.what())?;
         match request {
             Request::SetRoute { unit, sites, write_side, concurrency, .. } => {
                 let (unit, sites, write_side) = (unit.clone(), sites.clone(), *write_side);
@@ -185,6 +193,9 @@ impl Desk {
         if gate.history().iter().any(|r| &r.hold_id == hold_id && r.lapsed) {
             let cause = format!("hold `{hold_id}` lapsed before");
             return Err(conflict(&op, &cause, "give the next hold a name of its own"));
+        }
+        if let Some(busy) = self.former_requests() {
+            return Ok(busy);
         }
         // Looked at before anything is written, so that asking again and again is cheap.
         let (running, count) = gate.loud(&quiet);
@@ -291,14 +302,6 @@ impl Desk {
             Change::Done => Ok(Reply::Done { generation: books.saved.head.generation }),
             other => over(other, hold_id, op),
         }
-    }
-
-    async fn wait_idle(&self, unit: &UnitName, timeout_ms: u64) -> Result<Reply, Fault> {
-        let gate = self.books.lock().await.gate(unit, "wait for requests")?;
-        Ok(match gate.wait_idle(Duration::from_millis(timeout_ms)).await {
-            Ok(waited) => Reply::Idle { waited_ms: waited.as_millis() as u64 },
-            Err((running, count)) => Reply::Busy { running, count },
-        })
     }
 }
 

@@ -7,34 +7,42 @@ use futures_util::{SinkExt, StreamExt};
 use segue_model::{Fault, FaultKind};
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
-/// The listening control socket; its name goes when it is dropped.
+/// The listening control socket; its name goes when it is dropped, unless another process has
+/// taken the name.
 pub(crate) struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
+    file: Option<(u64, u64)>,
+}
+
+/// Returns what tells a file from others of its name.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|about| (about.dev(), about.ino()))
 }
 
 impl ControlSocket {
-    /// Opens the socket with mode 0600. A name left by a process that is gone is replaced.
+    /// Opens the socket with mode 0600. A name left by a process that is gone is replaced; that
+    /// of one that serves only if this one `succeeds` it.
     ///
     /// # Errors
     /// `SG0122` if another front answers at that name or the socket cannot be made.
-    pub(crate) async fn open(path: &Path) -> Result<Self, Fault> {
+    pub(crate) async fn open(path: &Path, succeeds: bool) -> Result<Self, Fault> {
         let fault = |cause: &dyn std::fmt::Display, hint: &str| {
             let op = format!("open control socket `{}`", path.display());
             Fault::new("SG0122", FaultKind::Conflict, op, cause).hint(hint)
         };
-        if UnixStream::connect(path).await.is_ok() {
+        if !succeeds && UnixStream::connect(path).await.is_ok() {
             return Err(fault(&"another front answers there", "stop it, or name another socket"));
         }
         let listener =
             bind(path).map_err(|e| fault(&e, "name a folder that exists and may be written to"))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener, path: path.to_owned(), file: identity(path) })
     }
 }
 
@@ -52,14 +60,20 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if self.file == identity(&self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
-/// Answers controllers until dropped.
+/// Answers controllers until dropped, or until another process does it.
 pub(crate) async fn serve(socket: &ControlSocket, desk: Arc<Desk>) {
     loop {
-        match socket.listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = socket.listener.accept() => accepted,
+            () = desk.superseded().cancelled() => return std::future::pending().await,
+        };
+        match accepted {
             Ok((stream, _)) => {
                 let desk = desk.clone();
                 tokio::spawn(async move {
@@ -79,10 +93,19 @@ pub(crate) async fn serve(socket: &ControlSocket, desk: Arc<Desk>) {
 
 async fn converse(stream: UnixStream, desk: &Desk) -> Result<(), LinesCodecError> {
     let mut lines = Framed::new(stream, LinesCodec::new_with_max_length(LINE_MAX));
-    while let Some(line) = lines.next().await {
+    loop {
+        // What was asked is answered; the next question goes to the one that succeeds.
+        let line = tokio::select! {
+            line = lines.next() => line,
+            () = desk.superseded().cancelled() => return Ok(()),
+        };
+        let Some(line) = line else { return Ok(()) };
         let reply = match serde_json::from_str::<Request>(&line?) {
             Ok(request) => {
-                let reply = desk.answer(&request).await;
+                let reply = tokio::select! {
+                    reply = desk.answer(&request) => reply,
+                    () = desk.superseded().cancelled(), if !request.changes() => return Ok(()),
+                };
                 log(&request, &reply);
                 reply
             }
@@ -91,7 +114,6 @@ async fn converse(stream: UnixStream, desk: &Desk) -> Result<(), LinesCodecError
         let text = serde_json::to_string(&reply).map_err(io::Error::from)?;
         lines.send(text).await?;
     }
-    Ok(())
 }
 
 fn log(request: &Request, reply: &Reply) {

@@ -19,6 +19,11 @@ impl Desk {
             name: options.name.clone(),
             side: options.side,
             pid: std::process::id(),
+            keeper: self
+                .door
+                .kept()
+                .and(rustix::process::getppid())
+                .map(|pid| pid.as_raw_nonzero().get()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ports: self.front.entrances().iter().map(|entrance| port(entrance)).collect(),
             listening: self.door.is_open(),

@@ -109,6 +109,11 @@ impl Core {
         });
         self.hold = Some(hold);
         self.phase = Phase::Held;
+        self.end_streams();
+    }
+
+    /// Ends every stream that is open.
+    pub(super) fn end_streams(&mut self) {
         std::mem::replace(&mut self.streams_end, CancellationToken::new()).cancel();
     }
 

@@ -132,6 +132,11 @@ impl Gate {
         change
     }
 
+    /// Ends every open stream.
+    pub(crate) fn end_streams(&self) {
+        self.core().end_streams();
+    }
+
     /// Returns the hold in force.
     pub(crate) fn held(&self) -> Option<Hold> {
         self.core().hold.clone()

@@ -1,21 +1,16 @@
-//! A listening socket: opened alone or beside a live server, and left without losing a
-//! connection.
+//! A listening socket: served, and left without losing a connection.
 
-use super::serve;
+use super::{Door, serve};
 use crate::crowd::Place;
 use crate::entrance::Entrance;
 use crate::front::Front;
 use segue_doors::takeover;
-use segue_model::{Fault, FaultKind};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
 
 /// After a port was given back: handshakes that were under way then end within this
 /// time of the last one seen, and all of them within [`HANDSHAKES_MAX`].
@@ -29,41 +24,14 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Listens, beside the live server if the front shall take its port over.
-    ///
-    /// # Errors
-    /// `SG0121` if the address cannot be listened at or no egress address is named for
-    /// a takeover; those of [`takeover::take_over`].
-    pub(super) fn open(entrance: &Arc<Entrance>, egress: Option<IpAddr>) -> Result<Self, Fault> {
-        let options = entrance.options();
-        let fault = |cause: &dyn std::fmt::Display, hint: &str| {
-            let op = format!("listen at `{}`", options.listen);
-            Fault::new("SG0121", FaultKind::Unreachable, op, cause).hint(hint)
-        };
-        let busy = "find out what else uses the address";
-        let listener = if options.take_over {
-            let egress = egress.ok_or_else(|| {
-                fault(
-                    &"a takeover needs an egress address: it tells the front's own connections apart",
-                    "name `egress`, an address of this machine that no client uses",
-                )
-            })?;
-            let socket = takeover::take_over(options.listen, egress)?;
-            TcpListener::from_std(socket).map_err(|e| fault(&e, busy))?
-        } else {
-            bind(options.listen).map_err(|e| fault(&e, busy))?
-        };
-        Ok(Self { entrance: entrance.clone(), listener })
+    /// Makes a port of a socket that listens for it.
+    pub(super) fn of(entrance: &Arc<Entrance>, socket: std::net::TcpListener) -> io::Result<Self> {
+        Ok(Self { entrance: entrance.clone(), listener: TcpListener::from_std(socket)? })
     }
 
     /// Takes connections until the front leaves; then those that are under way still, and
-    /// closes the socket.
-    pub(super) async fn accept(
-        self,
-        front: Arc<Front>,
-        leave: CancellationToken,
-        hurry: CancellationToken,
-    ) {
+    /// closes the socket. If another process goes on with it, it is closed at once.
+    pub(super) async fn accept(self, front: Arc<Front>, door: Door, hurry: CancellationToken) {
         let Self { entrance, listener } = self;
         let take = |accepted: io::Result<(TcpStream, SocketAddr)>| match accepted {
             Ok((stream, peer)) => spawn(&front, &entrance, stream, peer, &hurry),
@@ -72,7 +40,7 @@ impl Port {
         loop {
             tokio::select! {
                 biased;
-                () = leave.cancelled() => break,
+                () = door.leaving() => break,
                 accepted = listener.accept() => {
                     let failed = accepted.is_err();
                     take(accepted);
@@ -84,6 +52,9 @@ impl Port {
             }
         }
         front.close();
+        if !door.closes().await {
+            return;
+        }
         let given_back = entrance.options().take_over
             && takeover::give_back(&listener)
                 .map_err(|fault| {
@@ -136,11 +107,4 @@ pub(super) fn too_many(front: &Front, peer: SocketAddr) {
     if front.may_warn() {
         tracing::warn!(%peer, "too many connections: refused");
     }
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }

@@ -3,23 +3,60 @@
 mod accept;
 mod http2;
 mod serve;
+mod sockets;
 
 pub(crate) use accept::Port;
+pub(crate) use sockets::{Opened, in_order, open_all};
 
 use crate::front::Front;
+use crate::keeper::Kept;
 use futures_util::future::join_all;
-use segue_model::Fault;
+use segue_model::{Fault, FaultKind};
+use std::net::TcpListener;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// The way to tell the listening sockets to close, and to learn that they did.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Door {
     leave: CancellationToken,
     left: CancellationToken,
+    /// Cancelled before `leave` if another process takes the connections from then on.
+    retired: CancellationToken,
+    /// Who else has the sockets.
+    kept: Option<Arc<Kept>>,
 }
 
 impl Door {
+    /// Builds the door of a front whose sockets are also somebody else's.
+    pub(crate) fn of(kept: Option<Arc<Kept>>) -> Self {
+        Self { kept, ..Self::default() }
+    }
+
+    /// Returns who keeps the sockets beside this process.
+    pub(crate) fn kept(&self) -> Option<&Arc<Kept>> {
+        self.kept.as_ref()
+    }
+
+    /// Takes no new connections any more and leaves them to the worker that took this one's
+    /// place.
+    pub(crate) async fn retire(&self) {
+        self.retired.cancel();
+        self.leave().await;
+    }
+
+    /// Asked once connections are no longer taken: says whether nobody else takes them. Then
+    /// nobody else has the sockets any more.
+    async fn closes(&self) -> bool {
+        if self.retired.is_cancelled() {
+            return false;
+        }
+        if let Some(kept) = &self.kept {
+            kept.let_go().await;
+        }
+        true
+    }
+
     /// Takes no new connections any more, at no port. Returns once all sockets are closed.
     pub(crate) async fn leave(&self) {
         self.leave.cancel();
@@ -39,29 +76,55 @@ impl Door {
 
 /// Opens every port of a front, or none: if one cannot be had, those that were opened go back
 /// to who had them. Connections that they took meanwhile are the front's to serve until they
-/// end; `hurry` asks them to.
+/// end; `hurry` asks them to. With a keeper its sockets are taken: none of them means that it
+/// could not open all, and has said so.
 ///
 /// # Errors
-/// Those of [`Port::open`].
+/// `SG0121` if an address cannot be listened at or no egress address is named for a takeover;
+/// those of [`segue_doors::takeover::take_over`]; `SG0126` if the keeper has other ports.
 pub(crate) async fn open(
     front: &Arc<Front>,
+    door: &Door,
     hurry: &CancellationToken,
-) -> Result<Vec<Port>, Fault> {
-    let egress = front.options().egress;
-    let mut entrances: Vec<_> = front.entrances().iter().collect();
-    // What disturbs nobody comes first: if it fails, no live server was touched.
-    entrances.sort_by_key(|entrance| entrance.options().take_over);
-    let mut ports = Vec::new();
-    for entrance in entrances {
-        match Port::open(entrance, egress) {
-            Ok(port) => ports.push(port),
-            Err(fault) => {
-                let door = Door::default();
-                door.leave.cancel();
-                serve(front.clone(), ports, door, hurry.clone()).await;
-                return Err(fault);
-            }
+) -> Result<Option<Vec<Port>>, Fault> {
+    let (sockets, fault) = match door.kept() {
+        None => {
+            let Opened { sockets, fault } = open_all(front.options(), Vec::new());
+            (sockets, fault.map(Some))
         }
+        Some(kept) => {
+            let (sockets, all) = kept.sockets().await?;
+            (sockets, (!all).then_some(None))
+        }
+    };
+    let ports = adopt(front, sockets, fault.is_none())?;
+    let Some(fault) = fault else { return Ok(Some(ports)) };
+    let back = Door::default();
+    back.leave.cancel();
+    serve(front.clone(), ports, back, hurry.clone()).await;
+    fault.map_or(Ok(None), Err)
+}
+
+/// Makes ports of sockets in the order of [`in_order`]; `all` if every port must have one.
+fn adopt(front: &Front, sockets: Vec<TcpListener>, all: bool) -> Result<Vec<Port>, Fault> {
+    let mut entrances: Vec<_> = front.entrances().iter().collect();
+    entrances.sort_by_key(|entrance| entrance.options().take_over);
+    let others = |cause: &dyn std::fmt::Display| {
+        let op = format!("take the sockets of front `{}`", front.options().name);
+        Fault::new("SG0126", FaultKind::Conflict, op, cause)
+            .hint("a front has its ports from start to end: end it, and start it with the others")
+    };
+    if all && entrances.len() != sockets.len() {
+        let (ports, there) = (entrances.len(), sockets.len());
+        return Err(others(&format!("its keeper has {there} sockets for {ports} ports")));
+    }
+    let mut ports = Vec::new();
+    for (entrance, socket) in entrances.into_iter().zip(sockets) {
+        let (listen, there) = (entrance.options().listen, socket.local_addr());
+        if !there.as_ref().is_ok_and(|there| there.port() == listen.port()) {
+            return Err(others(&format!("its keeper has none for `{listen}`")));
+        }
+        ports.push(Port::of(entrance, socket).map_err(|e| others(&e))?);
     }
     Ok(ports)
 }
@@ -74,7 +137,7 @@ pub(crate) async fn serve(
     door: Door,
     hurry: CancellationToken,
 ) {
-    let each = |port: Port| port.accept(front.clone(), door.leave.clone(), hurry.clone());
+    let each = |port: Port| port.accept(front.clone(), door.clone(), hurry.clone());
     join_all(ports.into_iter().map(each)).await;
     door.left.cancel();
 }

@@ -123,6 +123,15 @@ pub fn has_route(state: &Path, unit: &UnitName) -> bool {
     }
 }
 
+/// Says whether visitors must not reach the server whose port the front with this state file
+/// took over: a unit is sealed or at the target. One that cannot be read may say so.
+pub(crate) fn guards(state: &Path) -> bool {
+    let guarded = |unit: &SavedUnit| {
+        unit.write_side == Side::Target || unit.hold.as_ref().is_some_and(|hold| hold.sealed)
+    };
+    journal::read(state).map_or(true, |read| read.saved.units.values().any(guarded))
+}
+
 fn fault(path: &Path, verb: &str, cause: &dyn std::fmt::Display) -> Fault {
     let op = format!("{verb} state of front `{}`", path.display());
     Fault::new("SG0120", FaultKind::Invalid, op, cause).hint(

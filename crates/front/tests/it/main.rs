@@ -13,6 +13,7 @@ mod golden;
 mod headers;
 mod hold;
 mod http2;
+mod keeper;
 mod leaving;
 mod many;
 mod ports;

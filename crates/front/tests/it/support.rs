@@ -69,7 +69,7 @@ impl Shop {
         Self::at(free_address(), name)
     }
 
-    fn at(address: SocketAddr, name: &'static str) -> Self {
+    pub(crate) fn at(address: SocketAddr, name: &'static str) -> Self {
         Self {
             address,
             name,

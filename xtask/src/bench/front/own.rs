@@ -33,6 +33,8 @@ impl Front {
         let (control, log) = (folder.join("front.sock"), folder.join("front.log"));
         let arguments = [
             "front".to_owned(),
+            // What is measured is this process.
+            "--alone".to_owned(),
             "--name=bench".to_owned(),
             "--side=source".to_owned(),
             format!("--listen={listen}"),

@@ -131,6 +131,7 @@ impl<D: Driver> Foreign<D> {
             name: self.plan.name.clone(),
             side: self.plan.side,
             pid,
+            keeper: None,
             version,
             ports: self.ports(),
             listening: true,

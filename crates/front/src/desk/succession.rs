@@ -1,0 +1,83 @@
+//! One process goes on where another one was: what each may do meanwhile.
+
+use super::{Books, Desk};
+use crate::clock;
+use crate::control::{HoldStatus, Reply, Running};
+use segue_model::{Fault, FaultKind, UnitName};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+impl Books {
+    /// # Errors
+    /// `SG0128` if another process is about to go on from what is on disk.
+    pub(super) fn may_change(&self, op: &str) -> Result<(), Fault> {
+        if !self.handed_on {
+            return Ok(());
+        }
+        Err(Fault::new("SG0128", FaultKind::Busy, op, "the front's process is being replaced")
+            .hint("ask again in a second"))
+    }
+}
+
+impl Desk {
+    /// Returns what ends once another process answers controllers.
+    pub(super) fn superseded(&self) -> &CancellationToken {
+        &self.superseded
+    }
+
+    /// Says whether another process may go on from what is on disk: no request waits here.
+    /// If so, nothing is changed any more.
+    pub(crate) async fn hand_on(&self) -> bool {
+        let mut books = self.books.lock().await;
+        books.handed_on =
+            books.units.values().all(|unit| unit.gate.view().hold == HoldStatus::Open);
+        books.handed_on
+    }
+
+    /// No other process came: this one goes on.
+    pub(crate) async fn take_back(&self) {
+        self.books.lock().await.handed_on = false;
+    }
+
+    /// Leaves the controllers to the process that succeeds.
+    pub(crate) fn supersede(&self) {
+        self.superseded.cancel();
+    }
+
+    /// Ends the open streams of all units: their clients come back to whoever serves now.
+    pub(crate) async fn end_streams(&self) {
+        for unit in self.books.lock().await.units.values() {
+            unit.gate.end_streams();
+        }
+    }
+
+    /// Says that a unit is busy as long as the process before this one has requests.
+    pub(super) fn former_requests(&self) -> Option<Reply> {
+        let kept = self.door.kept().filter(|kept| !kept.is_alone())?;
+        let running = Running {
+            method: "any".into(),
+            path: "(in the process before this one)".into(),
+            age_ms: clock::now_ms().saturating_sub(self.front.started_ms()),
+        };
+        tracing::debug!(alone = kept.is_alone(), "requests run in the former process");
+        Some(Reply::Busy { running: vec![running], count: 1 })
+    }
+
+    pub(super) async fn wait_idle(&self, unit: &UnitName, timeout_ms: u64) -> Result<Reply, Fault> {
+        let gate = self.books.lock().await.gate(unit, "wait for requests")?;
+        let (began_ms, timeout) = (clock::now_ms(), Duration::from_millis(timeout_ms));
+        if let Some(kept) = self.door.kept() {
+            // When the time is over that is what the answer is about.
+            let _ = tokio::time::timeout(timeout, kept.alone()).await;
+            if let Some(busy) = self.former_requests() {
+                return Ok(busy);
+            }
+        }
+        let waited_ms = clock::now_ms() - began_ms;
+        let left = timeout.saturating_sub(Duration::from_millis(waited_ms));
+        Ok(match gate.wait_idle(left).await {
+            Ok(waited) => Reply::Idle { waited_ms: waited_ms + waited.as_millis() as u64 },
+            Err((running, count)) => Reply::Busy { running, count },
+        })
+    }
+}

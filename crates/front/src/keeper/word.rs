@@ -1,0 +1,65 @@
+//! What keeper and worker say to each other: a byte each.
+
+/// A word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Word {
+    // ---- keeper to worker ----
+    /// No other worker has requests: said first, or when the former one is gone.
+    Alone = b'a',
+    /// Another worker has requests: said first.
+    Beside = b'b',
+    /// A listening socket comes along.
+    Socket = b's',
+    /// Those were all: take connections.
+    Open = b'o',
+    /// Not all could be opened: give back what came along, finish and end.
+    GiveUp = b'x',
+    /// The keeper closed its sockets.
+    Closed = b'c',
+    /// May another worker take your place? If so, change nothing any more.
+    Prepare = b'p',
+    /// Nobody takes your place after all.
+    KeepOn = b'k',
+    /// Another worker serves: finish what runs and end.
+    Retire = b'r',
+    // ---- worker to keeper ----
+    /// Ready for the sockets.
+    Prepared = b'P',
+    /// Connections are taken.
+    Ready = b'R',
+    /// The front leaves: close your sockets and start nobody any more.
+    Leaving = b'L',
+    /// Another worker may take my place.
+    May = b'Y',
+    /// A unit is held.
+    MayNot = b'N',
+}
+
+impl Word {
+    const ALL: [Self; 14] = [
+        Self::Alone,
+        Self::Beside,
+        Self::Socket,
+        Self::Open,
+        Self::GiveUp,
+        Self::Closed,
+        Self::Prepare,
+        Self::KeepOn,
+        Self::Retire,
+        Self::Prepared,
+        Self::Ready,
+        Self::Leaving,
+        Self::May,
+        Self::MayNot,
+    ];
+
+    pub(super) fn byte(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns the word of a byte; none for one that only another version knows.
+    pub(super) fn of(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|word| word.byte() == byte)
+    }
+}
