@@ -3,7 +3,7 @@
 use crate::limits::Limits;
 use crate::options::PortOptions;
 use crate::tls::Tls;
-use crate::upstream::Pool;
+use crate::upstream::Group;
 use segue_model::plan::PortKind;
 use segue_model::{Fault, FaultKind};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// A port as connections see it that came in there.
 pub(crate) struct Entrance {
     options: PortOptions,
-    default: Arc<Pool>,
+    default: Arc<Group>,
     tls: Option<Arc<Tls>>,
 }
 
@@ -23,7 +23,7 @@ impl Entrance {
     /// `SG0124` if a port for TLS has no certificate.
     pub(crate) fn new(
         options: PortOptions,
-        default: Arc<Pool>,
+        default: Arc<Group>,
         limits: &Arc<Limits>,
     ) -> Result<Arc<Self>, Fault> {
         let tls = match (options.kind, &options.tls) {
@@ -50,7 +50,7 @@ impl Entrance {
     }
 
     /// Returns the backend for hosts that belong to no unit.
-    pub(crate) fn default_pool(&self) -> &Arc<Pool> {
+    pub(crate) fn default_group(&self) -> &Arc<Group> {
         &self.default
     }
 }

@@ -9,7 +9,7 @@ use crate::log::Log;
 use crate::options::FrontOptions;
 use crate::routes::{Routes, Site};
 use crate::stats::{Counts, Lane};
-use crate::upstream::Pool;
+use crate::upstream::{Group, Pool};
 use http::HeaderValue;
 use segue_model::{Fault, FaultKind, RunId, Side};
 use std::collections::HashSet;
@@ -219,7 +219,7 @@ impl Front {
         self.counts.tick();
         self.other.tick();
         for entrance in &self.entrances {
-            entrance.default_pool().reap();
+            entrance.default_group().reap();
         }
         // A unit's counters are those of each of its sites and hosts: its second ends once.
         let mut ticked = HashSet::new();
@@ -230,8 +230,10 @@ impl Front {
                     split.tick(clock::now_us());
                 }
             }
-            site.backends.source.reap();
-            site.backends.target.reap();
+            for group in [&site.backends.source, &site.backends.target] {
+                group.reap();
+                group.look();
+            }
         });
     }
 }
@@ -246,12 +248,12 @@ fn entrances(options: &FrontOptions, limits: &Arc<Limits>) -> Result<Vec<Arc<Ent
     let mut all: Vec<Arc<Entrance>> = Vec::new();
     for port in &options.ports {
         let address = port.default_backend;
-        let mut known = all.iter().map(|other| other.default_pool());
-        let pool = match known.find(|pool| pool.address() == address) {
-            Some(pool) => pool.clone(),
-            None => Arc::new(Pool::new(address, options.egress, limits.clone())),
+        let mut known = all.iter().map(|other| other.default_group());
+        let group = match known.find(|group| group.address() == address) {
+            Some(group) => group.clone(),
+            None => Group::of(Arc::new(Pool::new(address, options.egress, limits.clone()))),
         };
-        all.push(Entrance::new(port.clone(), pool, limits)?);
+        all.push(Entrance::new(port.clone(), group, limits)?);
     }
     Ok(all)
 }

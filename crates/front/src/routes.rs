@@ -8,11 +8,13 @@
 use crate::gate::Gate;
 use crate::split::Split;
 use crate::stats::Counts;
-use crate::upstream::Pool;
+use crate::upstream::Group;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use segue_model::{RunId, Sides, UnitName};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Parts of the table; a power of two.
 const SHARDS: usize = 64;
@@ -23,10 +25,20 @@ pub(crate) struct Site {
     pub(crate) gate: Arc<Gate>,
     /// Counts requests of the unit.
     pub(crate) counts: Arc<Counts>,
-    /// Connections to the site's application at each side.
-    pub(crate) backends: Sides<Arc<Pool>>,
+    /// The site's servers at each side.
+    pub(crate) backends: Sides<Arc<Group>>,
+    /// From a request to the head of its answer; none for the front's limit.
+    pub(crate) answer: Option<Duration>,
     /// The split of the unit, if it has or had one; the same place for all its sites.
     pub(crate) split: Arc<ArcSwapOption<Split>>,
+}
+
+impl Site {
+    /// Returns its servers that get no requests.
+    pub(crate) fn out(&self) -> impl Iterator<Item = SocketAddr> {
+        let Sides { source, target } = &self.backends;
+        source.out().chain(target.out())
+    }
 }
 
 /// Sites by host name in lower case.

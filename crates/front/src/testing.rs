@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::options::FrontOptions;
 use crate::routes::{Routes, Site};
 use crate::stats::Counts;
+use crate::upstream::Group;
 use segue_model::{Fault, Side, Sides};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,13 +28,14 @@ impl Table {
         let front = Front::new(options, Limits::default())?;
         let names: Vec<_> = (0..count).map(|n| format!("acc{n:06}.example.test")).collect();
         let sites = |port: u16| {
-            let pool = front.pool(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+            let group = Group::of(front.pool(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
             let counts = Arc::new(Counts::new());
             let one = |name: &String| {
                 let room = Sides { source: 8, target: 8 };
                 let gate = Gate::new(name.as_str().into(), Side::Source, room);
-                let backends = Sides::from_fn(|_| pool.clone());
-                Arc::new(Site { gate, counts: counts.clone(), backends, split: Arc::default() })
+                let backends = Sides::from_fn(|_| group.clone());
+                let (counts, split) = (counts.clone(), Arc::default());
+                Arc::new(Site { gate, counts, backends, answer: None, split })
             };
             names.iter().map(one).collect::<Vec<_>>()
         };

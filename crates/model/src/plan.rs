@@ -113,6 +113,10 @@ pub struct SitePlan {
     pub hosts: Vec<String>,
     /// The web servers.
     pub backends: Sides<Backend>,
+    /// How long the head of an answer may take and each further part, seconds; none for the
+    /// fronts' own limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_timeout_s: Option<u64>,
     /// What the probes ask for.
     pub probe: Option<ProbePlan>,
     /// Commands that start the real application of each side in the room of a rehearsal; none
@@ -126,12 +130,42 @@ pub struct SitePlan {
 pub struct Backend {
     /// Its address.
     pub address: SocketAddr,
+    /// Further servers with the same application and data, among which fronts spread requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<SocketAddr>,
+    /// What fronts look at to see which of several answers.
+    #[serde(default, skip_serializing_if = "BackendCheck::is_connect")]
+    pub check: BackendCheck,
     /// Path that answers 200 when the application is up and touches no data.
     pub health_path: String,
     /// Its access log in common or combined format, if it can be read.
     pub access_log: Option<PathBuf>,
     /// Most requests the front sends it at once when a hold is released.
     pub concurrency: usize,
+}
+
+/// What a front looks at every second to see whether one of several web servers answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendCheck {
+    /// That it takes a connection.
+    #[default]
+    Connect,
+    /// That it answers at its health path with a status below 400.
+    Path,
+}
+
+impl BackendCheck {
+    fn is_connect(&self) -> bool {
+        *self == Self::Connect
+    }
+}
+
+impl Backend {
+    /// Returns the addresses of all its servers.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        [self.address].into_iter().chain(self.beside.iter().copied())
+    }
 }
 
 /// A database and the two servers that hold it.

@@ -10,13 +10,14 @@ pub use moves::read_moves;
 
 use crate::check::without_web_server;
 use crate::file::{
-    BackendFile, BackendsFile, CommandsFile, DatabaseFile, GateFile, PlanFile, PolicyFile,
-    ProbeFile, RehearsalSiteFile, ServerFile, SideFile, SplitFile, TriggerFile,
+    AddressesFile, BackendCheckFile, BackendFile, BackendsFile, CommandsFile, DatabaseFile,
+    GateFile, PlanFile, PolicyFile, ProbeFile, RehearsalSiteFile, ServerFile, SideFile, SplitFile,
+    TriggerFile,
 };
 use crate::{PlanError, Problem, check, defaults};
 use segue_model::plan::{
-    Backend, DatabasePlan, DatabaseServer, Plan, Policy, ProbePlan, SecretRef, SitePlan, SplitPlan,
-    TreePlan, UnitPlan, WorkerCommands, WorkerPlan,
+    Backend, BackendCheck, DatabasePlan, DatabaseServer, Plan, Policy, ProbePlan, SecretRef,
+    SitePlan, SplitPlan, TreePlan, UnitPlan, WorkerCommands, WorkerPlan,
 };
 use segue_model::{Side, Sides, UnitName};
 use std::sync::Arc;
@@ -155,7 +156,11 @@ fn site(
     Some(SitePlan {
         name: name.clone(),
         hosts,
-        backends: Sides { source: backend(backends.source), target: backend(backends.target) },
+        answer_timeout_s: backends.answer_timeout_s,
+        backends: Sides {
+            source: backend("backend.source", backends.source, problems)?,
+            target: backend("backend.target", backends.target, problems)?,
+        },
         probe: probe.map(|probe| ProbePlan {
             path: probe.path,
             marker: probe.marker,
@@ -169,13 +174,40 @@ fn stand_in(file: Option<RehearsalSiteFile>) -> Option<Sides<Vec<String>>> {
     file.map(|site| Sides { source: site.source, target: site.target })
 }
 
-fn backend(file: BackendFile) -> Backend {
-    Backend {
-        address: file.address,
+/// Makes a web server, or several; none if none is named.
+fn backend(at: &str, file: BackendFile, problems: &mut Vec<Problem>) -> Option<Backend> {
+    let mut addresses = match file.address {
+        AddressesFile::One(address) => vec![address],
+        AddressesFile::Several(addresses) => addresses,
+    };
+    if addresses.is_empty() {
+        problems.push(Problem {
+            code: "SG0750",
+            key: format!("{at}.address"),
+            text: "the list names no web server".into(),
+            remedy: "write the address of each, or of the only one".into(),
+        });
+        return None;
+    }
+    if addresses.len() == 1 && file.check.is_some() {
+        problems.push(Problem {
+            code: "SG0750",
+            key: format!("{at}.check"),
+            text: "one server alone is not looked at: its requests have nowhere else to go".into(),
+            remedy: "take `check` away, or name the other servers in `address`".into(),
+        });
+    }
+    Some(Backend {
+        address: addresses.remove(0),
+        beside: addresses,
+        check: match file.check {
+            None | Some(BackendCheckFile::Connect) => BackendCheck::Connect,
+            Some(BackendCheckFile::Path) => BackendCheck::Path,
+        },
         health_path: file.health_path,
         access_log: file.access_log,
         concurrency: file.concurrency,
-    }
+    })
 }
 
 fn database(file: DatabaseFile) -> DatabasePlan {

@@ -1,5 +1,6 @@
 //! How many units a server may be busy with at once.
 
+use segue_model::Sides;
 use segue_model::plan::{DatabasePlan, Plan, SitePlan};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -44,7 +45,10 @@ fn servers(plan: &Plan) -> BTreeSet<SocketAddr> {
     let unit = &plan.unit;
     let of_database = |d: &DatabasePlan| [d.servers.source.address, d.servers.target.address];
     let databases = unit.databases.iter().flat_map(of_database);
-    let of_site = |s: &SitePlan| [s.backends.source.address, s.backends.target.address];
+    let of_site = |s: &SitePlan| {
+        let Sides { source, target } = s.backends.clone();
+        source.addresses().chain(target.addresses()).collect::<Vec<_>>()
+    };
     let backends = unit.sites.iter().flat_map(of_site);
     databases.chain(backends).collect()
 }

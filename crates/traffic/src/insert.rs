@@ -6,7 +6,7 @@ use crate::turns::turn;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use segue_front::FrontOptions;
-use segue_front::control::{Hello, PortStatus, Reply, Request, SiteRoute};
+use segue_front::control::{Hello, PortStatus, Reach, Reply, Request, SiteRoute};
 use segue_model::plan::{FrontPlan, PortPlan, SitePlan};
 use segue_model::{EffectLeft, Fault, FaultKind, Side, Sides};
 use segue_port::{Call, Effect, Observed, Outcome};
@@ -119,6 +119,7 @@ impl Fronts {
         let site = |site: &SitePlan| SiteRoute {
             hosts: site.hosts.clone(),
             backends: Sides::from_fn(|side| site.backends.get(side).address),
+            reach: Reach::of(site),
         };
         let route = |mark| Request::SetRoute {
             mark,

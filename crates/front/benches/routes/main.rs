@@ -83,6 +83,7 @@ fn route(number: usize) -> UnitRoute {
         sites: vec![SiteRoute {
             hosts: vec![format!("acc{number:06}.example.test")],
             backends: Sides { source: address(80), target: address(8080) },
+            reach: None,
         }],
         write_side: Side::Source,
         concurrency: Sides { source: 64, target: 64 },

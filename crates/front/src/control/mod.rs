@@ -17,10 +17,12 @@
 
 mod client;
 pub(crate) use client::LINE_MAX;
+mod reach;
 mod report;
 mod split;
 
 pub use client::Client;
+pub use reach::{Reach, Servers};
 pub use report::{
     Certificates, Hello, HoldRecord, HoldStatus, PortStatus, Running, Stats, Totals, UnitStatus,
     Window,
@@ -68,6 +70,9 @@ pub struct SiteRoute {
     pub hosts: Vec<String>,
     /// The application's address at each side.
     pub backends: Sides<SocketAddr>,
+    /// What is not plain about the way there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Box<Reach>>,
 }
 
 /// A unit's route.

@@ -99,6 +99,9 @@ pub struct UnitStatus {
     pub streams: usize,
     /// Requests that wait, because of a hold or to be released.
     pub held: usize,
+    /// Servers that do not answer, and get no requests; of sites with several only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub out: Vec<SocketAddr>,
     /// Its split, also one that is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitStatus>,

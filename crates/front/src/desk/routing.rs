@@ -3,17 +3,20 @@
 use super::rules::{self, conflict, refused};
 use super::{Books, Desk, Unit};
 use crate::clock;
-use crate::control::{Reply, Request, SiteRoute, SplitRoute, UnitRoute};
+use crate::control::{Reply, Request, Servers, SiteRoute, SplitRoute, UnitRoute};
 use crate::front::Front;
 use crate::gate::Gate;
 use crate::routes::{Site, canonical};
 use crate::split::Split;
 use crate::stats::Counts;
 use crate::store::{Change, Haste, SavedUnit};
+use crate::upstream::Group;
 use arc_swap::ArcSwapOption;
 use segue_model::{EffectLeft, Fault, Side, Sides, UnitName};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::MutexGuard;
 
 /// Builds a unit with the counters and connections it had, as far as it had any.
@@ -25,18 +28,21 @@ pub(super) fn unit(
 ) -> Unit {
     let counts = known.map_or_else(|| Arc::new(Counts::new()), |unit| unit.counts.clone());
     let split = known.map_or_else(|| Arc::new(ArcSwapOption::empty()), |unit| unit.split.clone());
-    let pools = || known.into_iter().flat_map(|unit| &unit.sites).map(|site| &site.backends);
+    let groups = || known.into_iter().flat_map(|unit| &unit.sites).map(|site| &site.backends);
     let site = |route: &SiteRoute| {
+        let reach = route.reach.as_deref();
         let backends = Sides::from_fn(|side| {
             let address = *route.backends.get(side);
-            let mut same = pools().map(|pools| pools.get(side));
-            match same.find(|pool| pool.address() == address) {
-                Some(pool) => pool.clone(),
-                None => front.pool(address),
+            let servers = reach.map(|reach| reach.servers.get(side).clone()).unwrap_or_default();
+            let mut same = groups().map(|groups| groups.get(side));
+            match same.find(|g| g.address() == address && *g.servers() == servers) {
+                Some(group) => group.clone(),
+                None => group(front, address, servers, &route.hosts),
             }
         });
+        let answer = reach.and_then(|reach| reach.answer_ms).map(Duration::from_millis);
         let (gate, counts, split) = (gate.clone(), counts.clone(), split.clone());
-        Arc::new(Site { gate, counts, backends, split })
+        Arc::new(Site { gate, counts, backends, answer, split })
     };
     let sites = saved.sites.iter().map(site).collect();
     let unit = Unit { gate, counts, split: split.clone(), sites };
@@ -44,6 +50,12 @@ pub(super) fn unit(
         unit.put_split(saved.split.clone());
     }
     unit
+}
+
+fn group(front: &Front, first: SocketAddr, servers: Servers, hosts: &[String]) -> Arc<Group> {
+    let others: Vec<_> = servers.beside.iter().map(|address| front.pool(*address)).collect();
+    let host = hosts.first().map_or("", String::as_str);
+    Group::new(front.pool(first), servers, &others, host)
 }
 
 impl Unit {
@@ -67,6 +79,7 @@ fn saved(route: &UnitRoute, generation: u64, books: &Books) -> SavedUnit {
     let canonical = |site: &SiteRoute| SiteRoute {
         hosts: site.hosts.iter().map(|host| canonical(host)).collect(),
         backends: site.backends.clone(),
+        reach: site.reach.clone(),
     };
     SavedUnit {
         generation,
@@ -86,7 +99,11 @@ impl Books {
             return Err(conflict(op, "the unit is held", "release it: that sets the route too"));
         }
         let addresses = |unit: &SavedUnit| {
-            unit.sites.iter().map(|site| site.backends.clone()).collect::<Vec<_>>()
+            let of = |site: &SiteRoute| {
+                let reach = site.reach.as_deref().map(|reach| reach.servers.clone());
+                (site.backends.clone(), reach.unwrap_or_default())
+            };
+            unit.sites.iter().map(of).collect::<Vec<_>>()
         };
         let former = self.saved.units.get(name).map(addresses);
         let same_backends = former.is_some_and(|former| former == addresses(route));

@@ -1,7 +1,7 @@
 //! Who may change a front, and what a valid change is.
 
 use crate::clock;
-use crate::control::{HoldId, HoldRecord, Request, SiteRoute, SplitRoute};
+use crate::control::{HoldId, HoldRecord, Reach, Request, SiteRoute, SplitRoute};
 use crate::gate::{Gate, Hold, Quiet};
 use crate::routes::Routes;
 use crate::store::{Change, Saved, SavedHold, SavedUnit};
@@ -112,12 +112,37 @@ pub(super) fn check_route(
     if route.sites.is_empty() || route.sites.iter().any(nameless) {
         return Err(invalid(op, "a unit needs host names", "name them in the plan"));
     }
+    for site in route.sites.iter().filter_map(|site| Some((site, site.reach.as_deref()?))) {
+        check_reach(site, op)?;
+    }
     if route.concurrency.source == 0 || route.concurrency.target == 0 {
         return Err(invalid(op, "concurrency is 0", "allow at least one request at once"));
     }
     for host in route.hosts() {
         if let Some(other) = routes.owner(host).filter(|other| other != name) {
             return Err(two_owners(host, &other, op));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the way to a site's servers, where it is not plain.
+fn check_reach((site, reach): (&SiteRoute, &Reach), op: &str) -> Result<(), Fault> {
+    if reach.answer_ms == Some(0) {
+        return Err(invalid(op, "an answer may take no time", "allow some"));
+    }
+    for side in [Side::Source, Side::Target] {
+        let (servers, first) = (reach.servers.get(side), site.backends.get(side));
+        let mut all: Vec<_> = servers.beside.iter().chain([first]).collect();
+        all.sort_unstable();
+        if all.windows(2).any(|two| two[0] == two[1]) {
+            return Err(invalid(op, "a server is named twice", "name each once"));
+        }
+        let printable = |path: &String| {
+            path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !servers.check.iter().all(printable) {
+            return Err(invalid(op, "the path of a check is none", "begin it with a slash"));
         }
     }
     Ok(())

@@ -99,6 +99,7 @@ impl Books {
             in_flight: view.running,
             streams: view.streams,
             held: view.held,
+            out: live.sites.iter().flat_map(|site| site.out()).collect(),
             split: split.as_ref().map(|split| split.status(clock::now_us())),
         })
     }

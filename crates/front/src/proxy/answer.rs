@@ -55,7 +55,7 @@ pub(super) struct Pieces {
 impl FromBackend {
     pub(super) fn new(pieces: Pieces) -> Self {
         let Pieces { body, pool, pass, visit, safe, trailers, end } = pieces;
-        let idle = visit.limits().answer;
+        let idle = visit.patience();
         let end = end.map(|token| Box::pin(token.cancelled_owned()));
         Self { body: Some(body), pool, pass, visit, idle, timer: None, safe, trailers, end }
     }

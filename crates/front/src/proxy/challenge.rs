@@ -70,7 +70,7 @@ pub(super) async fn answer(
         let seat = seat.clone();
         let mut visit = Visit::begin(conn.clone(), lane, counts, seat, client, began_us, false);
         let goal =
-            Goal { pool: site.backends.get(side).clone(), side, lane, pass: None, turn: None };
+            Goal { group: site.backends.get(side).clone(), side, lane, pass: None, turn: None };
         let asked = fetch(conn, goal, parts.clone(), seen, &mut visit);
         let result = match tokio::time::timeout(limit, asked).await {
             Ok(result) => result,
@@ -83,7 +83,7 @@ pub(super) async fn answer(
     if first.knows() {
         return first.into_response(conn, seen);
     }
-    let second = ask(write_side.other(), conn.front().limits().answer).await;
+    let second = ask(write_side.other(), site.answer.unwrap_or(conn.front().limits().answer)).await;
     // If neither knows of it, the write side has the word.
     if second.knows() { second.into_response(conn, seen) } else { first.into_response(conn, seen) }
 }

@@ -17,7 +17,7 @@ pub(crate) use visit::{Conn, Scheme, Talk};
 use crate::clock;
 use crate::gate::{Flight, Pass, Turned};
 use crate::routes::Site;
-use crate::upstream::{Arriving, Broken, Fate, Fetch, Outgoing, Pool, Unsent};
+use crate::upstream::{Arriving, Broken, Fate, Fetch, Group, Outgoing, Pool, Unsent};
 use answer::{FromBackend, Pieces};
 use exchange::{Exchange, Outcome};
 use headers::Seen;
@@ -34,7 +34,7 @@ use visit::{Lane, Visit};
 
 /// Where a request goes.
 struct Goal {
-    pool: Arc<Pool>,
+    group: Arc<Group>,
     side: Side,
     lane: Lane,
     /// Its right to be there; none for hosts that belong to no unit.
@@ -91,10 +91,11 @@ async fn answer(
         let unit = site.as_ref().map(|site| site.gate.unit());
         log.entry(&request, unit, conn.address_of(request.headers(), seen))
     });
+    let patience = site.as_ref().and_then(|site| site.answer);
     let visit = |lane| {
         let mut visit = Visit::begin(conn.clone(), lane, counts, seat, client, began_us, probe);
         visit.logged(entry);
-        visit
+        visit.patient(patience)
     };
     let mut goal = match goal(conn, site, &mut request, seen, began_us, probe).await {
         Ok(goal) => goal,
@@ -143,8 +144,8 @@ async fn goal(
     let near = conn.is_loopback() || seen.is_relayed();
     let wish = headers::take_wish(&method, headers, seen, near, claimed);
     let Some(site) = site else {
-        let pool = conn.entrance().default_pool().clone();
-        return Ok(Goal { pool, side: front.side(), lane: Lane::Other, pass: None, turn: None });
+        let group = conn.entrance().default_group().clone();
+        return Ok(Goal { group, side: front.side(), lane: Lane::Other, pass: None, turn: None });
     };
     let relayed = seen.is_relayed();
     let lane = |side| if relayed { Lane::Relayed } else { Lane::Side(side) };
@@ -164,8 +165,8 @@ async fn goal(
             {
                 (side, turn) = (chosen, Some(chose));
             }
-            let pool = site.backends.get(side).clone();
-            Ok(Goal { pool, side, lane: lane(side), pass: Some(pass), turn })
+            let group = site.backends.get(side).clone();
+            Ok(Goal { group, side, lane: lane(side), pass: Some(pass), turn })
         }
         Err(turned) => Err(Unwanted::Held(turned, lane(site.gate.side()))),
     }
@@ -234,27 +235,42 @@ async fn fetch(
     seen: Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
-    let Goal { pool, pass, .. } = goal;
-    let added = headers::clean(&mut parts, seen, conn, pool.address());
+    let Goal { group, mut pass, .. } = goal;
+    let added = headers::clean(&mut parts, seen, conn, group.address());
     let added = added.map_err(Unanswered::Refused)?;
     let waited = pass.as_ref().is_some_and(Pass::waited);
     let bodiless = parts.method == Method::HEAD;
     let began_us = visit.began_us();
-    let fetch = Fetch::begin(pool.clone(), began_us, bodiless, |into| {
-        headers::write(into, &parts, &added, conn);
-    });
-    // All that is needed of it stands in what is sent.
-    drop(parts);
-    // A connection at hand takes no time that would count as the backend's.
-    if waited || !fetch.is_at_hand() {
-        visit.forwarded();
+    let begin = |pool: &Arc<Pool>, parts: &Parts| {
+        let write = |into: &mut Vec<u8>| headers::write(into, parts, &added, conn);
+        Fetch::begin(pool.clone(), began_us, bodiless, write)
+    };
+    let mut choice = group.choose();
+    let mut fetch = begin(&choice.pool, &parts);
+    // All that is needed of it stands in what is sent, unless it may be sent elsewhere.
+    let parts = (!group.is_one()).then_some(parts);
+    loop {
+        visit.carry(choice.under_way.take());
+        // A connection at hand takes no time that would count as the backend's.
+        if waited || !fetch.is_at_hand() {
+            visit.forwarded();
+        }
+        let exchange = Exchange::fetch(fetch, pass, visit.seat(), conn.front().clone());
+        let (result, left) = answered_in_time(conn, exchange, visit).await?;
+        pass = left;
+        if let (Err(broken), Some(parts)) = (&result, &parts)
+            && broken.is_unconnected()
+            && let Some(other) = group.instead_of(&choice)
+        {
+            choice = other;
+            fetch = begin(&choice.pool, parts);
+            continue;
+        }
+        let response = asked_for(result.map_err(Unanswered::Broken)?)?;
+        visit.answered(response.status());
+        let keeps = !headers::closes(response.version(), response.headers());
+        return Ok((response, Rest { pool: keeps.then_some(choice.pool), pass, safe: true }));
     }
-    let exchange = Exchange::fetch(fetch, pass, visit.seat(), conn.front().clone());
-    let (result, pass) = answered_in_time(conn, exchange).await?;
-    let response = asked_for(result.map_err(Unanswered::Broken)?)?;
-    visit.answered(response.status());
-    let keeps = !headers::closes(response.version(), response.headers());
-    Ok((response, Rest { pool: keeps.then_some(pool), pass, safe: true }))
 }
 
 /// Forwards any other request over a connection of its own.
@@ -266,7 +282,7 @@ async fn send(
     seen: Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
-    let backend = goal.pool.address();
+    let backend = goal.group.address();
     headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
     let (body, fate) = match body {
@@ -276,8 +292,9 @@ async fn send(
             (body, Some(fate))
         }
     };
-    let Goal { pool, pass, .. } = goal;
-    let link = pool.open().await.map_err(Unanswered::Broken)?;
+    let Goal { group, pass, .. } = goal;
+    let (choice, link) = group.open(Pool::open).await.map_err(Unanswered::Broken)?;
+    visit.carry(choice.under_way);
     // The backend closes, so that the port of a connection used once is not kept waiting here.
     let close = if seen.wants_trailers() { "close, te" } else { "close" };
     parts.headers.insert(CONNECTION, HeaderValue::from_static(close));
@@ -289,15 +306,18 @@ async fn send(
     visit.forwarded();
     let request = Request::from_parts(parts, body);
     let exchange = Exchange::begin(link, request, pass, visit.seat(), conn.front().clone());
-    let (result, pass) = answered_in_time(conn, exchange).await?;
+    let (result, pass) = answered_in_time(conn, exchange, visit).await?;
     let response = asked_for(result.map_err(|broken| cause(broken, fate.as_ref()))?)?;
     visit.answered(response.status());
     Ok((response, Rest { pool: None, pass, safe }))
 }
 
-async fn answered_in_time(conn: &Conn, exchange: Exchange) -> Result<Outcome, Unanswered> {
-    let limit = conn.front().limits().answer;
-    conn.timer().within(limit, exchange).await.ok_or(Unanswered::Late)
+async fn answered_in_time(
+    conn: &Conn,
+    exchange: Exchange,
+    visit: &Visit,
+) -> Result<Outcome, Unanswered> {
+    conn.timer().within(visit.patience(), exchange).await.ok_or(Unanswered::Late)
 }
 
 /// Nobody who did not ask to leave HTTP is taken out of it.

@@ -93,8 +93,8 @@ async fn at_target(
         return Err(refused);
     }
     visit.turn_to(Side::Source);
-    let pool = site.backends.source.clone();
-    let goal = Goal { pool, side: Side::Source, lane: visit.lane(), pass, turn: None };
+    let group = site.backends.source.clone();
+    let goal = Goal { group, side: Side::Source, lane: visit.lane(), pass, turn: None };
     forward(conn, goal, (again, None), seen, visit).await
 }
 

@@ -5,7 +5,7 @@ use super::exchange::Exchange;
 use super::headers::Seen;
 use super::{Conn, Goal, Rest, Unanswered, Visit, headers};
 use crate::gate::Pass;
-use crate::upstream::{Arriving, Outgoing};
+use crate::upstream::{Arriving, Outgoing, Pool};
 use http::header::{CONNECTION, TE, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -27,20 +27,21 @@ pub(super) async fn forward(
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
     let client = hyper::upgrade::on(&mut request);
     let (mut parts, _) = request.into_parts();
-    let backend = goal.pool.address();
+    let backend = goal.group.address();
     headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
     parts.headers.remove(TE);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, protocol);
-    let Goal { pool, pass, .. } = goal;
-    let link = pool.open_for_upgrade().await.map_err(Unanswered::Broken)?;
-    let limits = conn.front().limits();
+    let Goal { group, pass, .. } = goal;
+    let opened = group.open(Pool::open_for_upgrade).await.map_err(Unanswered::Broken)?;
+    let (choice, link) = opened;
+    visit.carry(choice.under_way);
     visit.forwarded();
     let request = Request::from_parts(parts, Outgoing::Empty);
     let exchange = Exchange::begin(link, request, pass, visit.seat(), conn.front().clone());
     let (result, mut pass) =
-        tokio::time::timeout(limits.answer, exchange).await.map_err(|_| Unanswered::Late)?;
+        tokio::time::timeout(visit.patience(), exchange).await.map_err(|_| Unanswered::Late)?;
     let mut response = result.map_err(Unanswered::Broken)?;
     visit.answered(response.status());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

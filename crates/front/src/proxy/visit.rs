@@ -12,12 +12,14 @@ use crate::socket::Shared;
 use crate::stats::{Answered, Counts};
 use crate::timer::Kept;
 use crate::tls::Shown;
+use crate::upstream::UnderWay;
 use crate::wire::Told;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use segue_model::Side;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a client speaks to the front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,6 +235,10 @@ pub(crate) struct Visit {
     open: bool,
     /// What the log says of it; in a box, as most fronts write none.
     entry: Option<Box<Entry>>,
+    /// How long its answer may take.
+    patience: Duration,
+    /// Its share of a server's load, where there are several.
+    under_way: Option<UnderWay>,
 }
 
 impl Visit {
@@ -247,6 +253,7 @@ impl Visit {
         began_us: u64,
         probe: bool,
     ) -> Self {
+        let patience = conn.front.limits().answer;
         Self {
             conn,
             lane,
@@ -261,7 +268,25 @@ impl Visit {
             probe,
             open: true,
             entry: None,
+            patience,
+            under_way: None,
         }
+    }
+
+    /// Allows the answer the time that its site has for it.
+    pub(super) fn patient(mut self, site: Option<Duration>) -> Self {
+        self.patience = site.unwrap_or(self.patience);
+        self
+    }
+
+    /// Returns how long the head of the answer may take, and each further part.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// It counts at one of several servers from now on.
+    pub(super) fn carry(&mut self, under_way: Option<UnderWay>) {
+        self.under_way = under_way;
     }
 
     pub(super) fn front(&self) -> &Arc<Front> {

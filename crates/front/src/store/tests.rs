@@ -18,6 +18,7 @@ fn unit(number: usize, sealed: Option<bool>) -> (UnitName, SavedUnit) {
                 source: "127.0.0.2:80".parse().unwrap(),
                 target: "127.0.0.3:80".parse().unwrap(),
             },
+            reach: None,
         }],
         split: None,
         write_side: Side::Source,

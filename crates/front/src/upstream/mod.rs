@@ -7,10 +7,12 @@
 //! request was carried out. The former are [`kept`]'s, the latter a [`Link`]'s.
 
 mod body;
+mod group;
 mod kept;
 mod link;
 
 pub(crate) use body::{Fate, Outgoing, Unsent};
+pub(crate) use group::{Group, UnderWay};
 pub(crate) use kept::{Arriving, Fetch, Kept, field, write_head};
 pub(crate) use link::{Link, dial};
 
@@ -40,6 +42,13 @@ pub(crate) enum Broken {
     /// What came is no answer that has one meaning.
     #[error("{0}")]
     Answer(&'static str),
+}
+
+impl Broken {
+    /// Returns whether there was no connection, so that nothing was asked.
+    pub(crate) fn is_unconnected(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::ConnectTime(_))
+    }
 }
 
 /// A connection being opened; in a box, so that a request that needs none does not carry

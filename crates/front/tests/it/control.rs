@@ -52,6 +52,7 @@ async fn refuses_changes_that_would_let_requests_slip_through_a_hold() {
         sites: vec![SiteRoute {
             hosts: vec![HOST.into()],
             backends: Sides { source: shop.address, target: shop.address },
+            reach: None,
         }],
         write_side: Side::Target,
         concurrency: Sides { source: 1, target: 1 },
@@ -73,6 +74,7 @@ async fn refuses_a_host_of_another_unit_and_routes_without_room() {
         sites: vec![SiteRoute {
             hosts: hosts.iter().map(|h| (*h).to_owned()).collect(),
             backends: Sides { source: shop.address, target: shop.address },
+            reach: None,
         }],
         write_side: Side::Source,
         concurrency: Sides { source: concurrency, target: 1 },

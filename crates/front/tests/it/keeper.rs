@@ -116,6 +116,7 @@ impl Keeper {
         let site = segue_front::control::SiteRoute {
             hosts: vec![HOST.into()],
             backends: Sides { source: source.address, target: target.address },
+            reach: None,
         };
         let set = Ask::SetRoute {
             mark: self.mark(),

@@ -10,6 +10,7 @@ mod corpus;
 mod downgrade;
 mod figures;
 mod golden;
+mod group;
 mod headers;
 mod hold;
 mod http2;

@@ -14,6 +14,7 @@ fn route(number: usize, backend: SocketAddr) -> UnitRoute {
         sites: vec![SiteRoute {
             hosts: vec![format!("acc{number:06}.example.test")],
             backends: Sides { source: backend, target: backend },
+            reach: None,
         }],
         write_side: Side::Source,
         concurrency: Sides { source: 64, target: 64 },

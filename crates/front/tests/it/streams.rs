@@ -76,6 +76,7 @@ async fn passes_upgraded_connections_on_and_ends_them_at_a_hold() {
         sites: vec![SiteRoute {
             hosts: vec![HOST.into()],
             backends: segue_model::Sides { source: backend, target: backend },
+            reach: None,
         }],
         write_side: Side::Source,
         concurrency: segue_model::Sides { source: 1, target: 1 },

@@ -389,7 +389,7 @@ impl Running {
         self.ask(Ask::SetRoute {
             mark: self.mark(),
             unit: unit(),
-            sites: vec![SiteRoute { hosts: vec![HOST.to_uppercase()], backends }],
+            sites: vec![SiteRoute { hosts: vec![HOST.to_uppercase()], backends, reach: None }],
             write_side: Side::Source,
             concurrency: Sides { source: concurrency, target: concurrency },
         })

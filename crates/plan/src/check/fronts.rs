@@ -143,7 +143,9 @@ fn listen(found: &mut Found, at: String, side: Side, port: &PortPlan, unit: &Uni
             "write the address that DNS names, with the port of the site",
         );
     }
-    let stands_at = |side| unit.backends(side).any(|server| server.address == listen);
+    let stands_at = |side| {
+        unit.backends(side).any(|server| server.addresses().any(|address| address == listen))
+    };
     if stands_at(side.other()) {
         found.add(
             "SG0709",

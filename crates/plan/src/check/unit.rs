@@ -5,6 +5,8 @@ use super::{Found, key};
 use crate::Problem;
 use segue_model::Side;
 use segue_model::plan::{Backend, SitePlan, UnitPlan, WorkerPlan};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 
 pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
@@ -43,12 +45,21 @@ fn site(found: &mut Found, site: &SitePlan) {
     for side in [Side::Source, Side::Target] {
         backend(found, &format!("backend.{side}"), backends.get(side));
     }
-    if backends.source.address == backends.target.address {
+    let of_both = |server: &SocketAddr| backends.source.addresses().any(|other| other == *server);
+    if let Some(server) = backends.target.addresses().find(of_both) {
         found.add(
             "SG0728",
             "backend.target.address",
-            format!("both sides have the web server {}", backends.target.address),
+            format!("both sides have the web server {server}"),
             "name the server of the target",
+        );
+    }
+    if site.answer_timeout_s.is_some_and(|seconds| !(1..=3_600).contains(&seconds)) {
+        found.add(
+            "SG0751",
+            "backend.answer_timeout_s",
+            "an answer may take no time, or more than an hour",
+            "write 1 to 3600 seconds",
         );
     }
 }
@@ -101,12 +112,23 @@ fn hosts(found: &mut Found, hosts: &[String]) {
 }
 
 fn backend(found: &mut Found, at: &str, backend: &Backend) {
-    if backend.address.port() == 0 || backend.address.ip().is_unspecified() {
+    for address in backend.addresses() {
+        if address.port() == 0 || address.ip().is_unspecified() {
+            found.add(
+                "SG0728",
+                format!("{at}.address"),
+                format!("{address} is not an address that can be connected to"),
+                "write the web server's address and port",
+            );
+        }
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = backend.addresses().find(|address| !seen.insert(*address)) {
         found.add(
-            "SG0728",
+            "SG0750",
             format!("{at}.address"),
-            format!("{} is not an address that can be connected to", backend.address),
-            "write the web server's address and port",
+            format!("the list names {twice} twice"),
+            "write each server once",
         );
     }
     url_path(found, "SG0728", &format!("{at}.health_path"), &backend.health_path);

@@ -41,14 +41,40 @@ pub struct BackendsFile {
     pub source: BackendFile,
     /// The one at the target.
     pub target: BackendFile,
+    /// How long the head of an answer may take and each further part, seconds, before a front
+    /// gives up: 1 to 3600. Default: 60.
+    pub answer_timeout_s: Option<u64>,
+}
+
+/// The address of a web server, or those of several that have the same application and data.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AddressesFile {
+    /// One.
+    One(SocketAddr),
+    /// Several, among which the fronts spread requests. The run's own probes ask the first.
+    Several(Vec<SocketAddr>),
+}
+
+/// What a front looks at every second to see whether one of several web servers answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendCheckFile {
+    /// That it takes a connection.
+    Connect,
+    /// That it answers at its `health_path` with a status below 400.
+    Path,
 }
 
 /// A web server behind the fronts.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackendFile {
-    /// Its address with port, as the fronts reach it.
-    pub address: SocketAddr,
+    /// Its address with port, as the fronts reach it, or a list of several. A server that does
+    /// not answer gets no requests until it does; the other side is never asked in its place.
+    pub address: AddressesFile,
+    /// What the fronts look at to see which of several answer. Default: `connect`.
+    pub check: Option<BackendCheckFile>,
     /// Path that answers 200 while the application is up and that touches no data.
     pub health_path: String,
     /// Its access log in common or combined format. Default: none, and then nobody can

@@ -1,7 +1,7 @@
 use super::example;
 use crate::{PlanError, parse, template};
 use segue_model::gate::GateSpec;
-use segue_model::plan::{PortKind, PortPlan, SecretRef, TlsPlan};
+use segue_model::plan::{BackendCheck, PortKind, PortPlan, SecretRef, SitePlan, TlsPlan};
 use segue_model::{Fault, Finding};
 
 /// Takes the `#` away from every setting of the template that is switched off.
@@ -305,4 +305,23 @@ fn refuses_gates_that_say_nothing_or_two_things() {
 fn takes_no_trigger_for_an_empty_list() {
     let text = format!("trigger = []\n{}", template());
     assert!(parse(&text, "quiet.toml").unwrap().policy.triggers.is_empty());
+}
+
+#[test]
+fn a_side_has_one_web_server_or_a_list_of_them() {
+    let of = |address: &str| template().replace("\"203.0.113.20:8080\"", address);
+    let one = parse(&of("[\"203.0.113.20:8080\"]"), "one").unwrap();
+    assert_eq!(one, example());
+    let text = serde_json::to_string(&one.unit.sites[0]).unwrap();
+    assert!(!text.contains("beside") && !text.contains("check") && !text.contains("timeout"));
+    let two = of("[\"203.0.113.20:8080\", \"203.0.113.21:8080\"]\ncheck = \"path\"");
+    let site = &parse(&two, "two").unwrap().unit.sites[0];
+    assert_eq!(site.backends.target.addresses().count(), 2);
+    assert_eq!(site.backends.target.check, BackendCheck::Path);
+    let text = serde_json::to_string(site).unwrap();
+    assert_eq!(serde_json::from_str::<SitePlan>(&text).unwrap(), *site);
+    for wrong in ["[]", "\"203.0.113.20:8080\"\ncheck = \"path\""] {
+        let message = message(&of(wrong));
+        assert!(message.contains("SG0750") && message.contains("backend.target"), "{message}");
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::readings::{Reading, Readings};
 use segue_model::gate::Bound;
-use segue_model::plan::{CustomPlan, HostFigures, Plan, UnitPlan};
+use segue_model::plan::{BackendCheck, CustomPlan, HostFigures, Plan, UnitPlan};
 use segue_model::{Side, Sides, What};
 use segue_standins::room::MEMORY;
 use std::collections::BTreeMap;
@@ -102,6 +102,15 @@ fn commands(room: &mut ForRoom) {
     for site in unit.sites.iter().skip(1) {
         room.not_rehearsed
             .push(format!("visitors of site `{}`: they come to the first site", site.name));
+    }
+    for site in &mut unit.sites {
+        for side in [&mut site.backends.source, &mut site.backends.target] {
+            for server in std::mem::take(&mut side.beside) {
+                room.not_rehearsed
+                    .push(format!("web server {server}: the first one stands for all"));
+            }
+            side.check = BackendCheck::Connect;
+        }
     }
     for worker in std::mem::take(&mut unit.workers) {
         room.not_rehearsed.push(format!("worker `{}`: its commands act outside", worker.name));

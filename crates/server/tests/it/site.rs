@@ -116,6 +116,7 @@ impl Site {
                 sites: vec![SiteRoute {
                     hosts: self.plan.unit.sites[0].hosts.clone(),
                     backends: backends.clone(),
+                    reach: None,
                 }],
                 write_side,
                 concurrency: Sides { source: 64, target: 64 },

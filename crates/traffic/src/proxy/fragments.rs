@@ -62,6 +62,7 @@ fn route(site: &SitePlan) -> SiteRoute {
     SiteRoute {
         hosts: site.hosts.clone(),
         backends: Sides::from_fn(|side| site.backends.get(side).address),
+        reach: None,
     }
 }
 

@@ -51,12 +51,15 @@ impl Place {
         let mut sites = Vec::new();
         for host in hosts {
             let backend = async |side: Side| Backend {
+                beside: Vec::new(),
+                check: Default::default(),
                 address: server(&format!("{host}@{side}")).await,
                 health_path: "/".into(),
                 access_log: None,
                 concurrency: 16,
             };
             sites.push(SitePlan {
+                answer_timeout_s: None,
                 name: UnitName(name.into()),
                 hosts: vec![(*host).into()],
                 backends: Sides {

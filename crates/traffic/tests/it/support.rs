@@ -146,11 +146,18 @@ fn unit(
         access_log: None,
         proxy: None,
     };
-    let backend =
-        |address| Backend { address, health_path: "/".into(), access_log: None, concurrency: 64 };
+    let backend = |address| Backend {
+        beside: Vec::new(),
+        check: Default::default(),
+        address,
+        health_path: "/".into(),
+        access_log: None,
+        concurrency: 64,
+    };
     UnitPlan {
         name: UnitName("shop".into()),
         sites: vec![SitePlan {
+            answer_timeout_s: None,
             name: UnitName("shop".into()),
             hosts: vec![HOST.into()],
             backends: Sides { source: backend(reached.source), target: backend(reached.target) },
@@ -189,7 +196,7 @@ async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
     let route = Request::SetRoute {
         mark: Mark { run: run(), epoch: Epoch(1), generation: 1 },
         unit: UnitName("shop".into()),
-        sites: vec![SiteRoute { hosts: vec![HOST.into()], backends }],
+        sites: vec![SiteRoute { hosts: vec![HOST.into()], backends, reach: None }],
         write_side: Side::Source,
         concurrency: Sides { source: 64, target: 64 },
     };

@@ -38,6 +38,41 @@ fn refuses_backends_and_probes() {
             &["SG0728 backend.target.address"],
         ),
         (
+            "a server twice",
+            |p| {
+                let backend = &mut p.unit.sites[0].backends.target;
+                backend.beside = vec![backend.address];
+            },
+            &["SG0750 backend.target.address"],
+        ),
+        (
+            "a further server for both",
+            |p| {
+                let backends = &mut p.unit.sites[0].backends;
+                let other = "203.0.113.99:80".parse().unwrap();
+                backends.source.beside = vec![other];
+                backends.target.beside = vec![other];
+            },
+            &["SG0728 backend.target.address"],
+        ),
+        (
+            "a further server without a port",
+            |p| {
+                p.unit.sites[0].backends.target.beside = vec!["203.0.113.99:0".parse().unwrap()];
+            },
+            &["SG0728 backend.target.address"],
+        ),
+        (
+            "no time for answers",
+            |p| p.unit.sites[0].answer_timeout_s = Some(0),
+            &["SG0751 backend.answer_timeout_s"],
+        ),
+        (
+            "too much time for answers",
+            |p| p.unit.sites[0].answer_timeout_s = Some(3_601),
+            &["SG0751 backend.answer_timeout_s"],
+        ),
+        (
             "relative health path",
             |p| p.unit.sites[0].backends.source.health_path = "healthz".into(),
             &["SG0728 backend.source.health_path"],

@@ -50,6 +50,7 @@ pub(super) fn canonical(sites: &[SiteRoute]) -> Vec<SiteRoute> {
     let site = |site: &SiteRoute| SiteRoute {
         hosts: site.hosts.iter().map(host).collect(),
         backends: site.backends.clone(),
+        reach: None,
     };
     sites.iter().map(site).collect()
 }
@@ -132,6 +133,7 @@ pub(super) fn status(name: &UnitName, kept: &Kept, sight: &Sight) -> UnitStatus 
         in_flight: sight.running,
         streams: sight.streams,
         held: sight.waiting,
+        out: Vec::new(),
         split: None,
     }
 }

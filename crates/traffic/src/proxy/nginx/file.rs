@@ -107,6 +107,7 @@ mod tests {
                 source: "192.0.2.1:80".parse().unwrap(),
                 target: "192.0.2.2:80".parse().unwrap(),
             },
+            reach: None,
         };
         let name = UnitName("a".into());
         let unit = Unit { name: &name, sites: &[site] };

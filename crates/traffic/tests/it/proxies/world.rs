@@ -278,6 +278,8 @@ fn unit(kind: Kind, folder: &Path, listen: SocketAddr, servers: &Sides<Server>) 
         proxy,
     };
     let backend = |server: &Server| Backend {
+        beside: Vec::new(),
+        check: Default::default(),
         address: server.address,
         health_path: "/".into(),
         access_log: None,
@@ -286,6 +288,7 @@ fn unit(kind: Kind, folder: &Path, listen: SocketAddr, servers: &Sides<Server>) 
     UnitPlan {
         name: "shop".into(),
         sites: vec![SitePlan {
+            answer_timeout_s: None,
             name: "shop".into(),
             hosts: vec![HOST.into(), format!("www.{HOST}")],
             backends: Sides { source: backend(&servers.source), target: backend(&servers.target) },

@@ -1,0 +1,50 @@
+//! What is not plain about the way to a site's servers.
+
+use segue_model::Sides;
+use segue_model::plan::{BackendCheck, SitePlan};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// How a site's servers are reached, where that is not one server in clear at each side.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    /// From a request to the head of its answer, and between two parts of the answer,
+    /// milliseconds; none for the front's own limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_ms: Option<u64>,
+    /// The servers of each side.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub servers: Sides<Servers>,
+}
+
+impl Reach {
+    /// Returns the way to a site's servers as its plan has it; none if it is plain.
+    pub fn of(site: &SitePlan) -> Option<Box<Self>> {
+        let servers = Sides::from_fn(|side| {
+            let plan = site.backends.get(side);
+            let check = (plan.check == BackendCheck::Path).then(|| plan.health_path.clone());
+            Servers { beside: plan.beside.clone(), check }
+        });
+        let reach = Self { answer_ms: site.answer_timeout_s.map(|s| s * 1_000), servers };
+        (reach != Self::default()).then(|| Box::new(reach))
+    }
+}
+
+fn is_plain(servers: &Sides<Servers>) -> bool {
+    *servers == Sides::default()
+}
+
+/// The servers of a site at one side.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Servers {
+    /// Further ones beside the first. A request goes to the one with the least under way of
+    /// those that answer, never to the other side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<SocketAddr>,
+    /// A path that each is asked for every second, to see whether it answers with a status below
+    /// 400; none if taking a connection is enough. One alone is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
+}
