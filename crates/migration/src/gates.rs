@@ -105,6 +105,7 @@ fn parts(unit: &UnitPlan, what: What) -> usize {
         What::FilesLagMs(_) => unit.trees.len(),
         What::ZoneServersEqual => unit.zones.len(),
         What::BackendHealthy(_) => unit.sites.len(),
+        What::CertificateDays => unit.certified().len(),
         _ => 1,
     }
 }

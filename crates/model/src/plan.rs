@@ -81,6 +81,17 @@ impl UnitPlan {
         here().find(|front| front.listens_at(server)).or_else(|| here().next())?.egress
     }
 
+    /// Returns every name that is shown a certificate, and where: the hosts of the sites at the
+    /// TLS ports of the fronts, and what the plan names besides. A port that wants the PROXY
+    /// protocol first speaks to no stranger.
+    pub fn certified(&self) -> Vec<(String, SocketAddr)> {
+        let tls = |port: &&PortPlan| port.kind == PortKind::Tls && !port.proxy_in;
+        let ports = || self.fronts.iter().flat_map(|front| &front.ports).filter(tls);
+        let hosts = self.sites.iter().flat_map(|site| &site.hosts);
+        let of_sites = hosts.flat_map(|host| ports().map(|port| (host.clone(), port.listen)));
+        of_sites.chain(self.measures.certificates.also.iter().cloned()).collect()
+    }
+
     /// Returns what tells each database from the others of the unit: its schema, with the
     /// source's address where two have one name. The only database needs no such word.
     pub fn database_labels(&self) -> Vec<Option<String>> {
@@ -244,8 +255,28 @@ pub struct MeasurePlan {
     pub resolvers: Vec<ResolversPlan>,
     /// Hosts whose load is read.
     pub hosts: Vec<HostPlan>,
+    /// Certificates that are looked at besides those of the fronts, and who is trusted.
+    #[serde(skip_serializing_if = "CertificatesPlan::is_default")]
+    pub certificates: CertificatesPlan,
     /// Measures of the plan's own.
     pub custom: Vec<CustomPlan>,
+}
+
+/// Certificates that are looked at, besides those of every host at every front's TLS port.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CertificatesPlan {
+    /// A file with the authorities that are trusted, in place of those of this machine.
+    pub roots: Option<PathBuf>,
+    /// Names of mail, panels and others, and the TLS ports where they are shown.
+    pub also: Vec<(String, SocketAddr)>,
+}
+
+impl CertificatesPlan {
+    /// Says whether it asks for nothing besides.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl MeasurePlan {

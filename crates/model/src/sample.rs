@@ -83,6 +83,9 @@ pub enum What {
     ResolversFailing,
     /// Resolvers of the plan that answer with the target's data, percent of those that answer.
     ResolversAtTargetPercent,
+    /// Days for which clients can verify what a TLS port shows for a name; the origin names both:
+    /// `certificates:shop.example.com@192.0.2.10:443`. 0 if they cannot now.
+    CertificateDays,
     /// What a measure of the plan's own gives; the origin names it: `custom:queue`.
     Custom,
 }
@@ -189,6 +192,7 @@ impl fmt::Display for What {
             Self::MailboxDeltaBytes => "mailbox_delta_bytes",
             Self::ResolversFailing => "resolvers_failing",
             Self::ResolversAtTargetPercent => "resolvers_at_target_percent",
+            Self::CertificateDays => "certificate_days",
             Self::Custom => "custom",
         };
         f.write_str(text)

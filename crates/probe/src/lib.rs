@@ -1,5 +1,5 @@
 //! Independent measurements: what a client sees, whether a backend is healthy, and whether
-//! requests reach a backend around its front; what logs, hosts and measures of the plan's
+//! requests reach a backend around its front; what certificates are shown; what logs, hosts and measures of the plan's
 //! own say.
 //!
 //! A probe sends at intended times, whatever happened to the request before, and counts every
@@ -13,6 +13,7 @@
 mod access_log;
 mod app_log;
 mod canary;
+mod certificates;
 mod client;
 mod custom;
 mod health;
@@ -26,6 +27,7 @@ mod tally;
 pub use access_log::AccessLogSampler;
 pub use app_log::{AppLogSampler, MailLogSampler};
 pub use canary::CanarySampler;
+pub use certificates::CertificateSampler;
 pub use custom::CustomSampler;
 pub use health::HealthProbe;
 pub use host::HostSampler;

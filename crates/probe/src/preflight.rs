@@ -52,6 +52,7 @@ pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
     for site in &unit.sites {
         findings.extend(page(unit, site).await);
     }
+    findings.extend(crate::certificates::preflight(unit).await);
     findings
 }
 

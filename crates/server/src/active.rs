@@ -14,8 +14,8 @@ use segue_model::plan::{Plan, UnitPlan, labelled};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
 use segue_port::{Clock, Sampler};
 use segue_probe::{
-    AccessLogSampler, AppLogSampler, CanarySampler, Connection, CustomSampler, HealthProbe,
-    HostSampler, HttpProbe, MailLogSampler, ProbeSettings,
+    AccessLogSampler, AppLogSampler, CanarySampler, CertificateSampler, Connection, CustomSampler,
+    HealthProbe, HostSampler, HttpProbe, MailLogSampler, ProbeSettings,
 };
 use segue_traffic::{FrontSettings, Fronts};
 use std::collections::BTreeSet;
@@ -321,6 +321,7 @@ fn samplers(
         }
         all.extend(CanarySampler::of(unit, site, run).map(|canary| canary as Arc<dyn Sampler>));
     }
+    all.extend(CertificateSampler::of(unit).map(|certificates| certificates as Arc<dyn Sampler>));
     all.extend(further(unit));
     all
 }

@@ -77,6 +77,11 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
                 (!copies).then(|| none("copy to compare", "[database] or a [[tree]]"))
             });
         }
+        What::CertificateDays => (
+            !unit.certified().is_empty(),
+            "TLS port and no certificate to look at",
+            "`kind = \"tls\"` to a [[front.port]]",
+        ),
         What::SafeAfterLeftS => {
             return before_only(what, asker)
                 .or_else(|| unit.zones.is_empty().then(|| none("zone", "a [[zone]]")));

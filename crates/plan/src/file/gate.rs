@@ -64,6 +64,9 @@ pub enum Measure {
     /// Time until no honest resolver holds an answer with a former TTL, seconds. For gates
     /// only.
     SafeAfterLeftS,
+    /// Days for which clients can verify what the TLS ports show for each name; 0 if they cannot
+    /// now. Each name at each port is judged.
+    CertificateDays,
     /// Whether the last canary request to the target stands in the target's own access
     /// log, 0 or 1.
     CanarySeen,

@@ -18,8 +18,32 @@ pub struct MeasureFile {
     pub resolvers: Option<ResolversFile>,
     /// Hosts whose processor and memory are read. Default: none.
     pub host: Vec<HostFile>,
+    /// Certificates of mail, panels and others. Default: those of the sites at the fronts' TLS
+    /// ports, verified by this machine's authorities.
+    pub certificates: CertificatesFile,
     /// Measures of the plan's own. Default: none.
     pub custom: Vec<CustomFile>,
+}
+
+/// Certificates that are looked at, besides those of every host at every front's TLS port.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CertificatesFile {
+    /// A file with the authorities that are trusted (PEM), an absolute path. Default: those of this
+    /// machine.
+    pub roots: Option<PathBuf>,
+    /// Names of mail, panels and others. Default: none.
+    pub also: Vec<CertifiedFile>,
+}
+
+/// A name and a TLS port where it is shown.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertifiedFile {
+    /// The name that clients use.
+    pub name: String,
+    /// Address and port: TLS from the first byte, as 993, 465 or 2083.
+    pub address: SocketAddr,
 }
 
 /// Logs of the application. At least one file.

@@ -74,6 +74,12 @@ fn of_policy(gate: &mut GateSpec, policy: &PolicyFile) {
         _ => None,
     };
     gate.bound.max = max.or(gate.bound.max);
+    if let ("certificates", Some(stable_s)) = (gate.name.as_str(), policy.stable_for_s) {
+        // Watched and kept warm for so long, a day around it, and a month to spare.
+        #[allow(clippy::cast_precision_loss)]
+        let days = stable_s.div_ceil(86_400) as f64;
+        gate.bound.min = Some(days + 31.0);
+    }
     if let ("all_traffic", Some(for_s)) = (gate.name.as_str(), policy.all_traffic_for_s) {
         gate.for_ms = for_s.saturating_mul(1000);
     }
@@ -239,6 +245,7 @@ fn what(measure: Measure, side: Option<Side>) -> Result<What, (&'static str, &'s
         Measure::TargetRoomRatio => return of_both(What::TargetRoomRatio, side),
         Measure::CountDifference => return of_both(What::CountDifference, side),
         Measure::VerifiedAgeS => return of_both(What::VerifiedAgeS, side),
+        Measure::CertificateDays => return of_both(What::CertificateDays, side),
         Measure::SafeAfterLeftS => return of_both(What::SafeAfterLeftS, side),
         Measure::CanarySeen => return of_both(What::CanarySeen, side),
         Measure::TargetArrivalPercent => return of_both(What::TargetArrivalPercent, side),

@@ -4,7 +4,8 @@ use super::side;
 use crate::Problem;
 use crate::file::{CustomFile, HostFile, MeasureFile};
 use segue_model::plan::{
-    ApplicationLogPlan, CustomPlan, CustomSource, HostFigures, HostPlan, MeasurePlan, ResolversPlan,
+    ApplicationLogPlan, CertificatesPlan, CustomPlan, CustomSource, HostFigures, HostPlan,
+    MeasurePlan, ResolversPlan,
 };
 use segue_model::{Sides, UnitName};
 
@@ -40,6 +41,10 @@ pub(super) fn measures(
             .enumerate()
             .filter_map(|(nth, host)| one_host(nth, host, problems))
             .collect(),
+        certificates: CertificatesPlan {
+            roots: file.certificates.roots,
+            also: file.certificates.also.into_iter().map(|one| (one.name, one.address)).collect(),
+        },
         custom: file.custom.into_iter().filter_map(|custom| one_custom(custom, problems)).collect(),
     }
 }

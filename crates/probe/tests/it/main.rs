@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod access_log;
+mod certificates;
 mod probe;
 mod server;

@@ -1,0 +1,160 @@
+//! What a TLS port shows is judged as clients would.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, Issuer, KeyPair, date_time_ymd,
+};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
+use segue_model::plan::{CertificatesPlan, MeasurePlan, UnitPlan};
+use segue_model::{Severity, What};
+use segue_port::Sampler;
+use segue_probe::{CertificateSampler, preflight};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+/// An authority with one between it and the names.
+struct Authority {
+    root: CertifiedIssuer<'static, KeyPair>,
+    between: CertifiedIssuer<'static, KeyPair>,
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params
+}
+
+impl Authority {
+    fn new() -> Self {
+        let root =
+            CertifiedIssuer::self_signed(authority_params("root"), KeyPair::generate().unwrap());
+        let root = root.unwrap();
+        let between = CertifiedIssuer::signed_by(
+            authority_params("between"),
+            KeyPair::generate().unwrap(),
+            &root,
+        );
+        Self { between: between.unwrap(), root }
+    }
+
+    /// Serves a certificate for a name that is valid for so many days; with or without the one
+    /// between.
+    async fn serve(&self, name: &str, days: u64, whole: bool) -> SocketAddr {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        let end = SystemTime::now() + Duration::from_secs(days * 86_400 + 3_600);
+        params.not_after = end.into();
+        let issuer: &Issuer<'_, KeyPair> = &self.between;
+        let leaf = params.signed_by(&key, issuer).unwrap();
+        let mut chain = vec![leaf.der().clone()];
+        if whole {
+            chain.push(self.between.der().clone());
+        }
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(tokio::spawn(acceptor.accept(stream)));
+            }
+        });
+        address
+    }
+
+    fn roots(&self, folder: &Path) -> std::path::PathBuf {
+        let path = folder.join("roots.pem");
+        std::fs::write(&path, self.root.pem()).unwrap();
+        path
+    }
+}
+
+fn unit(roots: &Path, also: Vec<(&str, SocketAddr)>) -> UnitPlan {
+    let also = also.into_iter().map(|(name, address)| (name.to_owned(), address)).collect();
+    let certificates = CertificatesPlan { roots: Some(roots.to_owned()), also };
+    UnitPlan {
+        name: "a".into(),
+        sites: Vec::new(),
+        fronts: Vec::new(),
+        databases: Vec::new(),
+        trees: Vec::new(),
+        zones: Vec::new(),
+        workers: Vec::new(),
+        requests_per_day: None,
+        created: None,
+        measures: MeasurePlan { certificates, ..MeasurePlan::default() },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_are_those_for_which_clients_can_verify_the_whole_chain() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new();
+    let roots = authority.roots(folder.path());
+    let good = authority.serve("mail.example.test", 90, true).await;
+    let soon = authority.serve("panel.example.test", 20, true).await;
+    let torn = authority.serve("torn.example.test", 90, false).await;
+    let silent: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let plan = unit(
+        &roots,
+        vec![
+            ("mail.example.test", good),
+            ("panel.example.test", soon),
+            ("torn.example.test", torn),
+            ("other.example.test", good),
+            ("silent.example.test", silent),
+        ],
+    );
+    let sampler = CertificateSampler::of(&plan).unwrap();
+    let samples = sampler.sample(7).await.unwrap();
+    let days: Vec<(&str, f64)> = samples
+        .iter()
+        .map(|sample| {
+            assert_eq!((sample.what, sample.taken_at_ms), (What::CertificateDays, 7));
+            (sample.from.split(['.', ':']).nth(1).unwrap(), sample.value)
+        })
+        .collect();
+    // Nobody answers for the last one: that is no number of days.
+    assert_eq!(days, [("mail", 90.0), ("panel", 20.0), ("torn", 0.0), ("other", 0.0)]);
+    let findings = preflight(&plan).await;
+    let texts: Vec<_> = findings.iter().map(|finding| finding.text.as_str()).collect();
+    assert!(
+        findings.iter().all(|f| f.code == "SG0530" && f.severity == Severity::Warn),
+        "{texts:?}"
+    );
+    assert!(texts.len() == 3 && texts[0].contains("valid for 20 days only"), "{texts:?}");
+    assert!(texts[1].contains("UnknownIssuer"), "{texts:?}");
+    assert!(
+        texts[2].contains("not valid for name") || texts[2].contains("NotValidForName"),
+        "{texts:?}"
+    );
+    // Authorities of others say nothing about these.
+    let strangers = Authority::new().roots(folder.path());
+    let samples = CertificateSampler::of(&unit(&strangers, vec![("mail.example.test", good)]));
+    assert!(samples.unwrap().sample(7).await.unwrap()[0].value < 1.0);
+}
+
+#[tokio::test]
+async fn no_authority_is_a_fault() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("empty.pem");
+    std::fs::write(&path, "nothing\n").unwrap();
+    let plan = unit(&path, vec![("a.test", "127.0.0.1:1".parse().unwrap())]);
+    let fault = CertificateSampler::of(&plan).unwrap().sample(1).await.unwrap_err();
+    assert_eq!(fault.code, "SG0529");
+    assert_eq!(preflight(&plan).await[0].code, "SG0529");
+}
