@@ -15,12 +15,14 @@ use std::sync::Arc;
 mod front;
 mod moves;
 mod proxy;
+mod sessions;
 mod split;
 mod zone;
 
 pub use front::{AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
 pub use proxy::{Abilities, HaproxyPlan, NginxPlan, ProxyPlan, Queue};
+pub use sessions::{LoginPlan, SessionStore, SessionsPlan};
 pub use split::SplitPlan;
 pub use zone::{
     AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, TsigKey, ZoneGuard, ZonePlan,
@@ -258,6 +260,9 @@ pub struct MeasurePlan {
     /// Certificates that are looked at besides those of the fronts, and who is trusted.
     #[serde(skip_serializing_if = "CertificatesPlan::is_default")]
     pub certificates: CertificatesPlan,
+    /// Where sites keep the sessions of those who are logged in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<SessionsPlan>,
     /// Measures of the plan's own.
     pub custom: Vec<CustomPlan>,
 }

@@ -86,6 +86,9 @@ pub enum What {
     /// Days for which clients can verify what a TLS port shows for a name; the origin names both:
     /// `certificates:shop.example.com@192.0.2.10:443`. 0 if they cannot now.
     CertificateDays,
+    /// Whether the page of one login of the operator's still knows it, 0 or 1; the origin names
+    /// the site and the front: `login:shop@source`.
+    LoginKept,
     /// What a measure of the plan's own gives; the origin names it: `custom:queue`.
     Custom,
 }
@@ -141,7 +144,8 @@ impl What {
             | Self::BackendHealthy(_)
             | Self::DatabaseReadable(_)
             | Self::ZoneServersEqual
-            | Self::CanarySeen => 1.0,
+            | Self::CanarySeen
+            | Self::LoginKept => 1.0,
             Self::ClientErrorPercent(_)
             | Self::TargetArrivalPercent
             | Self::CpuPercent(_)
@@ -193,6 +197,7 @@ impl fmt::Display for What {
             Self::ResolversFailing => "resolvers_failing",
             Self::ResolversAtTargetPercent => "resolvers_at_target_percent",
             Self::CertificateDays => "certificate_days",
+            Self::LoginKept => "login_kept",
             Self::Custom => "custom",
         };
         f.write_str(text)

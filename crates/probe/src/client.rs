@@ -84,6 +84,18 @@ impl Line {
         run: Option<&str>,
         close: bool,
     ) -> Result<Answer, Failure> {
+        self.get_as(host, path, run, close, None).await
+    }
+
+    /// Does what [`Self::get`] does, with a `Cookie` header.
+    pub(crate) async fn get_as(
+        &mut self,
+        host: &str,
+        path: &str,
+        run: Option<&str>,
+        close: bool,
+        cookie: Option<&str>,
+    ) -> Result<Answer, Failure> {
         let mut request =
             Request::get(path).header(header::HOST, host).header(header::USER_AGENT, "segue-probe");
         if let Some(run) = run {
@@ -91,6 +103,9 @@ impl Line {
         }
         if close {
             request = request.header(header::CONNECTION, "close");
+        }
+        if let Some(cookie) = cookie {
+            request = request.header(header::COOKIE, cookie);
         }
         let request = request.body(Empty::new()).map_err(|_| Failure::Garbled)?;
         let answer = self.0.send_request(request).await.map_err(|e| failure(&e))?;

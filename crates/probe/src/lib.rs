@@ -1,5 +1,5 @@
 //! Independent measurements: what a client sees, whether a backend is healthy, and whether
-//! requests reach a backend around its front; what certificates are shown; what logs, hosts and measures of the plan's
+//! requests reach a backend around its front; what certificates are shown; who stays logged in; what logs, hosts and measures of the plan's
 //! own say.
 //!
 //! A probe sends at intended times, whatever happened to the request before, and counts every
@@ -21,6 +21,7 @@ mod host;
 mod http_probe;
 mod preflight;
 mod request_times;
+mod sessions;
 mod tail;
 mod tally;
 
@@ -34,6 +35,7 @@ pub use host::HostSampler;
 pub use http_probe::{Connection, HttpProbe, ProbeSettings};
 pub use preflight::preflight;
 pub use request_times::{RequestTimes, request_times};
+pub use sessions::{LoginSampler, Logins, LoginsOf, logins};
 pub use tally::{Interruption, ProbeSecond, ProbeSummary};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

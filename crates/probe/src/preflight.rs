@@ -53,6 +53,9 @@ pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
         findings.extend(page(unit, site).await);
     }
     findings.extend(crate::certificates::preflight(unit).await);
+    let own = unit.clone();
+    let sessions = tokio::task::spawn_blocking(move || crate::sessions::findings(&own)).await;
+    findings.extend(sessions.unwrap_or_default());
     findings
 }
 

@@ -15,7 +15,7 @@ use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
 use segue_port::{Clock, Sampler};
 use segue_probe::{
     AccessLogSampler, AppLogSampler, CanarySampler, CertificateSampler, Connection, CustomSampler,
-    HealthProbe, HostSampler, HttpProbe, MailLogSampler, ProbeSettings,
+    HealthProbe, HostSampler, HttpProbe, LoginSampler, MailLogSampler, ProbeSettings,
 };
 use segue_traffic::{FrontSettings, Fronts};
 use std::collections::BTreeSet;
@@ -322,6 +322,7 @@ fn samplers(
         all.extend(CanarySampler::of(unit, site, run).map(|canary| canary as Arc<dyn Sampler>));
     }
     all.extend(CertificateSampler::of(unit).map(|certificates| certificates as Arc<dyn Sampler>));
+    all.extend(LoginSampler::of(unit, run).into_iter().map(|login| login as Arc<dyn Sampler>));
     all.extend(further(unit));
     all
 }

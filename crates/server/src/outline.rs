@@ -169,6 +169,18 @@ pub fn fragments(fleet: &Fleet) -> Vec<Fragment> {
     segue_traffic::fragments(&units)
 }
 
+/// Returns what becomes of those who are logged in, in one sentence for each site. Reads what the
+/// plan says of sessions.
+pub fn logins(plan: &Plan) -> Vec<String> {
+    segue_probe::logins(&plan.unit)
+        .iter()
+        .map(|one| match one.tried {
+            true => format!("{}; one login is tried through the switch", one.sentence()),
+            false => one.sentence(),
+        })
+        .collect()
+}
+
 /// Returns what nobody can prove for this plan, in sentences.
 pub fn not_provable(plan: &Plan) -> Vec<String> {
     let mut lines = vec!["how long resolvers outside keep an answer beyond its TTL".to_owned()];
@@ -186,6 +198,13 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
     if plan.unit.sites.iter().any(|site| site.probe.is_none()) {
         lines.push("that users were not interrupted: the plan has no probe".into());
     }
+    let sessions = segue_probe::logins(&plan.unit);
+    lines.extend(
+        sessions
+            .iter()
+            .filter(|one| one.logins == segue_probe::Logins::Unknown)
+            .map(|one| format!("that users of `{}` stay logged in: {}", one.site, one.because)),
+    );
     for front in &plan.unit.fronts {
         let (can, name) = (front.abilities(), &front.name);
         if !can.lossless {

@@ -52,6 +52,9 @@ pub(crate) async fn run(dir: &Path, file: &Path, json: bool, wish: Wish) -> Resu
         for table in &tables {
             println!("{}", table.text(wish.sheet));
         }
+        for line in segue_server::outline::logins(first) {
+            println!("{line}");
+        }
         for line in segue_server::outline::not_provable(first) {
             println!("cannot be proven: {line}");
         }

@@ -77,6 +77,11 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
                 (!copies).then(|| none("copy to compare", "[database] or a [[tree]]"))
             });
         }
+        What::LoginKept => (
+            unit.measures.sessions.iter().any(|sessions| sessions.login.is_some()),
+            "login to try",
+            "`cookie`, `path` and `marker` to [measure.sessions]",
+        ),
         What::CertificateDays => (
             !unit.certified().is_empty(),
             "TLS port and no certificate to look at",

@@ -4,7 +4,9 @@ use super::names::{absolute, domain, name, url_path};
 use super::unit::command;
 use super::{Found, key};
 use segue_model::Side;
-use segue_model::plan::{CustomSource, HostFigures, OwnedSet, ResolversPlan, UnitPlan};
+use segue_model::plan::{
+    CustomSource, HostFigures, OwnedSet, ResolversPlan, SessionStore, UnitPlan,
+};
 use std::net::SocketAddr;
 
 const CODE: &str = "SG0734";
@@ -29,6 +31,29 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
                 "write words that only lines about errors hold",
             );
         }
+    }
+    for sessions in &measures.sessions {
+        for side in [Side::Source, Side::Target] {
+            for path in sessions.config.get(side) {
+                absolute(found, &format!("measure.sessions.{side}_config"), path);
+            }
+            if let Some(SessionStore::Files(folder)) = sessions.store.get(side) {
+                absolute(found, &format!("measure.sessions.{side}"), folder);
+            }
+        }
+        if let Some(login) = &sessions.login {
+            url_path(found, "SG0735", "measure.sessions.path", &login.path);
+        }
+    }
+    if let Some(roots) = &measures.certificates.roots {
+        absolute(found, "measure.certificates.roots", roots);
+    }
+    for (index, (name, address)) in measures.certificates.also.iter().enumerate() {
+        let at = format!("measure.certificates.also[#{}]", index + 1);
+        if let Some(text) = domain(name, false) {
+            found.add(CODE, format!("{at}.name"), text, "write the name that clients use");
+        }
+        reachable(found, &format!("{at}.address"), *address);
     }
     for log in &measures.mail_logs {
         absolute(found, "measure.mail_log", log);

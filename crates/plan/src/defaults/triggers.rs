@@ -161,6 +161,14 @@ fn world() -> Vec<Trigger> {
         busy("cpu_high", What::CpuPercent, 70.0),
         busy("ram_high", What::RamPercent, 80.0),
         Trigger { min_count: 20, ..alert("bounces", What::MailBouncePercent, at_most(5.0)) },
+        Trigger {
+            for_ms: 15_000,
+            bound: Bound {
+                fresh_for_ms: 15_000,
+                ..alert("", What::LoginKept, at_least(1.0)).bound
+            },
+            ..alert("login_lost", What::LoginKept, at_least(1.0))
+        },
         alert("canary_lost", What::CanarySeen, at_least(1.0)),
         resolvers(alert("resolvers_failing", What::ResolversFailing, at_most(2.0))),
         resolvers(Trigger {

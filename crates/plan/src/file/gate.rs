@@ -64,6 +64,8 @@ pub enum Measure {
     /// Time until no honest resolver holds an answer with a former TTL, seconds. For gates
     /// only.
     SafeAfterLeftS,
+    /// Whether the page of one login of the operator's still knows it, 0 or 1.
+    LoginKept,
     /// Days for which clients can verify what the TLS ports show for each name; 0 if they cannot
     /// now. Each name at each port is judged.
     CertificateDays,

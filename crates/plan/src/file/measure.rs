@@ -1,6 +1,6 @@
 //! What is measured besides, as written in the plan file.
 
-use super::SideFile;
+use super::{SecretText, SideFile};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -21,8 +21,34 @@ pub struct MeasureFile {
     /// Certificates of mail, panels and others. Default: those of the sites at the fronts' TLS
     /// ports, verified by this machine's authorities.
     pub certificates: CertificatesFile,
+    /// Where the site keeps the sessions of those who are logged in. Default: not known, and the
+    /// plan says so.
+    pub sessions: Option<SessionsFile>,
     /// Measures of the plan's own. Default: none.
     pub custom: Vec<CustomFile>,
+}
+
+/// Where the site keeps sessions: found in PHP's configuration, or said.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionsFile {
+    /// PHP's configuration at the source (php.ini, the pool's file, .user.ini, .htaccess), absolute
+    /// paths; what comes later counts. Default: none.
+    pub source_config: Vec<PathBuf>,
+    /// The same at the target. Default: none.
+    pub target_config: Vec<PathBuf>,
+    /// Where they are at the source: `files:/path`, `redis:10.0.0.5:6379`,
+    /// `memcached:10.0.0.5:11211` or `database:TABLE`. Default: what the configuration says.
+    pub source: Option<String>,
+    /// The same at the target. Default: what the configuration says.
+    pub target: Option<String>,
+    /// Where the `Cookie` header of one login of yours is read from: `file:` or `env:`. It is tried
+    /// through every front all the while. Default: none.
+    pub cookie: Option<SecretText>,
+    /// A page that only those see who are logged in; with `cookie`. Default: none.
+    pub path: Option<String>,
+    /// Text that stands in it for them and for nobody else; with `cookie`. Default: none.
+    pub marker: Option<String>,
 }
 
 /// Certificates that are looked at, besides those of every host at every front's TLS port.

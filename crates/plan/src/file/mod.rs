@@ -30,7 +30,7 @@ pub use gate::{
 };
 pub use measure::{
     ApplicationLogFile, CustomFile, CustomHttpFile, HostFile, MeasureFile, PrometheusFile,
-    ResolversFile,
+    ResolversFile, SessionsFile,
 };
 pub use moves::{MoveFile, MovesFile, ProviderFile, SigningFile};
 pub use policy::PolicyFile;

@@ -81,6 +81,17 @@ fn stand(unit: &mut UnitPlan, of: &UnitName, mut front: FrontPlan) {
 fn measure(unit: &mut UnitPlan, of: &UnitName, from: MeasurePlan, problems: &mut Vec<Problem>) {
     let known = &mut unit.measures;
     known.application_logs.extend(from.application_logs);
+    known.sessions.extend(from.sessions);
+    add_new(&mut known.certificates.also, from.certificates.also);
+    match (&known.certificates.roots, from.certificates.roots) {
+        (Some(own), Some(other)) if *own != other => problems.push(refused(
+            format!("{of}: measure.certificates.roots"),
+            format!("`{}` trusts other authorities", unit.name),
+            "name one file for both",
+        )),
+        (None, Some(other)) => known.certificates.roots = Some(other),
+        _ => {}
+    }
     add_new(&mut known.mail_logs, from.mail_logs);
     add_new(&mut known.resolvers, from.resolvers);
     add_new(&mut known.hosts, from.hosts);

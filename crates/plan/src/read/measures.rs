@@ -2,10 +2,10 @@
 
 use super::side;
 use crate::Problem;
-use crate::file::{CustomFile, HostFile, MeasureFile};
+use crate::file::{CustomFile, HostFile, MeasureFile, SessionsFile};
 use segue_model::plan::{
     ApplicationLogPlan, CertificatesPlan, CustomPlan, CustomSource, HostFigures, HostPlan,
-    MeasurePlan, ResolversPlan,
+    LoginPlan, MeasurePlan, ResolversPlan, SecretRef, SessionStore, SessionsPlan,
 };
 use segue_model::{Sides, UnitName};
 
@@ -45,9 +45,59 @@ pub(super) fn measures(
             roots: file.certificates.roots,
             also: file.certificates.also.into_iter().map(|one| (one.name, one.address)).collect(),
         },
+        sessions: file
+            .sessions
+            .map(|sessions| self::sessions(unit, sessions, problems))
+            .into_iter()
+            .collect(),
         custom: file.custom.into_iter().filter_map(|custom| one_custom(custom, problems)).collect(),
     }
 }
+
+fn sessions(unit: &UnitName, file: SessionsFile, problems: &mut Vec<Problem>) -> SessionsPlan {
+    let mut refuse = |key: &str, text: &str, remedy: &str| {
+        problems.push(Problem {
+            code: "SG0735",
+            key: format!("measure.sessions{key}"),
+            text: text.to_owned(),
+            remedy: remedy.to_owned(),
+        });
+    };
+    let mut store = |key: &str, text: Option<String>| {
+        let text = text?;
+        let (kind, rest) = text.split_once(':').unwrap_or((&text, ""));
+        Some(match (kind, rest) {
+            (_, "") => {
+                refuse(key, "the place has no kind or no address", STORES);
+                return None;
+            }
+            ("files", folder) => SessionStore::Files(folder.into()),
+            ("redis", address) => SessionStore::Redis(address.to_owned()),
+            ("memcached", addresses) => SessionStore::Memcached(addresses.to_owned()),
+            ("database", table) => SessionStore::Database(table.to_owned()),
+            _ => {
+                refuse(key, "the kind of place is not known", STORES);
+                return None;
+            }
+        })
+    };
+    let (source, target) = (store(".source", file.source), store(".target", file.target));
+    let login = match (file.cookie, file.path, file.marker) {
+        (Some(cookie), Some(path), Some(marker)) if !marker.is_empty() => {
+            Some(LoginPlan { cookie: SecretRef(cookie.0), path, marker })
+        }
+        (None, None, None) => None,
+        _ => {
+            let remedy = "write all of `cookie`, `path` and `marker`, or none";
+            refuse("", "a login is tried with a cookie, a page and a text in it", remedy);
+            None
+        }
+    };
+    let config = Sides { source: file.source_config, target: file.target_config };
+    SessionsPlan { name: unit.clone(), config, store: Sides { source, target }, login }
+}
+
+const STORES: &str = "write files:/path, redis:ADDRESS, memcached:ADDRESSES or database:TABLE";
 
 fn one_host(nth: usize, file: HostFile, problems: &mut Vec<Problem>) -> Option<HostPlan> {
     let figures = match (file.proc, file.command) {

@@ -95,6 +95,9 @@ fn paths(room: &mut ForRoom, home: &Path) {
     }
 }
 
+/// Days that certificates outside the room are taken to be valid for.
+const LONG_DAYS: f64 = 365.0;
+
 /// Takes out what would act or measure outside.
 fn commands(room: &mut ForRoom) {
     let plan = room.plan.clone();
@@ -124,6 +127,33 @@ fn commands(room: &mut ForRoom) {
         if !std::mem::take(&mut zone.query_logs).is_empty() {
             let label = zone.label().into_owned();
             room.not_rehearsed.push(format!("query logs of zone `{label}`: nobody writes them"));
+        }
+    }
+    for front in &mut unit.fronts {
+        if let Some(proxy) = front.proxy.take() {
+            let (kind, name) = (proxy.as_str(), &front.name);
+            room.not_rehearsed
+                .push(format!("{kind} as front `{name}`: a front of Segue's own stands for it"));
+        }
+        (front.metrics, front.access_log) = (None, None);
+    }
+    for (name, address) in std::mem::take(&mut unit.measures.certificates.also) {
+        room.not_rehearsed.push(format!("the certificate of `{name}` at {address}: it is outside"));
+        let (what, value) = (What::CertificateDays, LONG_DAYS);
+        room.readings.given.push(Reading {
+            what,
+            from: format!("certificates:{name}@{address}"),
+            value,
+        });
+    }
+    for sessions in std::mem::take(&mut unit.measures.sessions) {
+        if sessions.login.is_some() {
+            room.not_rehearsed
+                .push(format!("the login of `{}`: a stand-in does not know it", sessions.name));
+            for front in &unit.fronts {
+                let from = format!("login:{}@{}", sessions.name, front.name);
+                room.readings.given.push(Reading { what: What::LoginKept, from, value: 1.0 });
+            }
         }
     }
     for host in &unit.measures.hosts {
