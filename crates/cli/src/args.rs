@@ -43,6 +43,8 @@ pub(crate) enum Command {
         #[arg(default_value = "segue.toml")]
         file: PathBuf,
     },
+    /// Ask for every URL that the source's log knows, on both sides, and show what differs
+    Compare(CompareArgs),
     /// Print what the servers around the fronts need in their configuration
     Fragments {
         /// The plan file
@@ -311,6 +313,35 @@ pub(crate) enum WaveCommand {
         /// Its number, from 1
         wave: u32,
     },
+}
+
+/// What `segue compare` asks for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// The plan file
+    #[arg(default_value = "segue.toml")]
+    pub(crate) file: PathBuf,
+    /// The unit, if the plan has several
+    #[arg(long)]
+    pub(crate) unit: Option<String>,
+    /// Log to take URLs from, in common or combined format; the source's of the plan otherwise
+    #[arg(long)]
+    pub(crate) log: Option<PathBuf>,
+    /// Ask only for URLs that begin so; `harmless_paths` of the plan otherwise
+    #[arg(long)]
+    pub(crate) path: Vec<String>,
+    /// Ask for every URL of the log; a GET may write
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Ask for URLs with a query too
+    #[arg(long)]
+    pub(crate) queries: bool,
+    /// Ask for so many URLs at most, those most asked for first
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) limit: usize,
+    /// URLs a second; each is asked for three times
+    #[arg(long, default_value_t = 10)]
+    pub(crate) per_second: u32,
 }
 
 /// Flags of `segue front`: a file with all that a front has to know, as the controller writes

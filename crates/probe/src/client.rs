@@ -1,7 +1,7 @@
 //! One GET over one connection, with a word for how it failed.
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, header};
+use http::{HeaderMap, Request, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -51,6 +51,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Header `x-segue-side`: which side answered.
     pub(crate) side: Option<String>,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -112,6 +113,7 @@ impl Line {
         let status = answer.status().as_u16();
         let side = answer.headers().get("x-segue-side");
         let side = side.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let headers = answer.headers().clone();
         let mut stream = answer.into_body();
         let mut body = BytesMut::new();
         while let Some(frame) = stream.frame().await {
@@ -121,7 +123,7 @@ impl Line {
                 body.extend_from_slice(&data);
             }
         }
-        Ok(Answer { status, side, body: body.freeze() })
+        Ok(Answer { status, side, headers, body: body.freeze() })
     }
 }
 

@@ -56,7 +56,7 @@ pub fn request_times(path: &Path, most: u64) -> io::Result<RequestTimes> {
 }
 
 /// Reads a line, of a very long one only the beginning; false at the end.
-fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+pub(crate) fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     if reader.take(LINE_MAX).read_until(b'\n', line)? == 0 {
         return Ok(false);

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod client;
+pub mod compare;
 pub mod doctor;
 pub mod outline;
 pub mod plans;

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod ask;
+mod compare;
 mod completions;
 mod controller;
 pub(crate) mod dns;
@@ -32,6 +33,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
     match command {
         Command::Init { file } => init::run(&file),
         Command::Doctor { file } => wait(doctor::run(&file, json)),
+        Command::Compare(args) => wait(compare::run(args, json)),
         Command::Fragments { file, write } => fragments::run(&file, write, json),
         Command::Plan { file, sheet, offline, schema } => {
             wait(plan::run(&dir, &file, json, plan::Wish { sheet, offline, schema }))

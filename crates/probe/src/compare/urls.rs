@@ -1,0 +1,75 @@
+//! URLs that a log knows.
+
+use crate::request_times::read_line;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Longest URL that is asked for, bytes.
+const URL_MAX: usize = 2_048;
+
+/// A URL that users asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// Path and query.
+    pub path: String,
+    /// How often.
+    pub count: u64,
+}
+
+impl Logged {
+    /// Returns it with the values of its query masked: they may be secrets.
+    pub fn masked(&self) -> String {
+        let Some((path, query)) = self.path.split_once('?') else { return self.path.clone() };
+        let part = |part: &str| {
+            part.split_once('=').map_or_else(|| "*".to_owned(), |(name, _)| format!("{name}=*"))
+        };
+        let masked: Vec<String> = query.split('&').map(part).collect();
+        format!("{path}?{}", masked.join("&"))
+    }
+}
+
+/// Reads the URLs of successful GETs from the last `most` bytes of a log in common or combined
+/// format, those most asked for first. Only those below one of `paths`, and with a query only if
+/// `queries` says so. Blocks.
+///
+/// # Errors
+/// If the log cannot be read.
+pub fn logged(log: &Path, most: u64, paths: &[String], queries: bool) -> io::Result<Vec<Logged>> {
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    let cut = length > most;
+    if cut {
+        file.seek(SeekFrom::Start(length - most))?;
+    }
+    let mut reader = BufReader::new(file.take(most.min(length)));
+    let (mut counts, mut line, mut first) = (HashMap::<String, u64>::new(), Vec::new(), cut);
+    while read_line(&mut reader, &mut line)? {
+        // The first line of a part has no beginning.
+        if std::mem::take(&mut first) {
+            continue;
+        }
+        if let Some(path) = url(&line)
+            && paths.iter().any(|allowed| path.starts_with(allowed.as_str()))
+            && (queries || !path.contains('?'))
+        {
+            *counts.entry(path).or_default() += 1;
+        }
+    }
+    let mut all: Vec<Logged> =
+        counts.into_iter().map(|(path, count)| Logged { path, count }).collect();
+    all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.path.cmp(&b.path)));
+    Ok(all)
+}
+
+/// Returns the URL of a GET that was answered with 2xx or 3xx.
+fn url(line: &[u8]) -> Option<String> {
+    let line = String::from_utf8_lossy(line);
+    let (_, rest) = line.split_once("\"GET ")?;
+    let (request, rest) = rest.split_once('"')?;
+    let status: u16 = rest.split_whitespace().next()?.parse().ok()?;
+    let path = request.split(' ').next()?;
+    let plain = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
+    ((200..400).contains(&status) && plain && path.len() <= URL_MAX).then(|| path.to_owned())
+}
