@@ -9,7 +9,7 @@ use crate::log::Log;
 use crate::options::FrontOptions;
 use crate::routes::{Routes, Site};
 use crate::stats::{Counts, Lane};
-use crate::upstream::{Group, Pool};
+use crate::upstream::{Group, Pool, Tls};
 use http::HeaderValue;
 use segue_model::{Fault, FaultKind, RunId, Side};
 use std::collections::HashSet;
@@ -131,8 +131,8 @@ impl Front {
     }
 
     /// Builds the connections to a backend.
-    pub(crate) fn pool(&self, address: SocketAddr) -> Arc<Pool> {
-        Arc::new(Pool::new(address, self.options.egress, self.limits.clone()))
+    pub(crate) fn pool(&self, address: SocketAddr, tls: Option<Arc<Tls>>) -> Arc<Pool> {
+        Arc::new(Pool::new(address, self.options.egress, self.limits.clone()).over(tls))
     }
 
     /// Returns the counters over all units.

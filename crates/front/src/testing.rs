@@ -28,7 +28,7 @@ impl Table {
         let front = Front::new(options, Limits::default())?;
         let names: Vec<_> = (0..count).map(|n| format!("acc{n:06}.example.test")).collect();
         let sites = |port: u16| {
-            let group = Group::of(front.pool(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+            let group = Group::of(front.pool(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None));
             let counts = Arc::new(Counts::new());
             let one = |name: &String| {
                 let room = Sides { source: 8, target: 8 };

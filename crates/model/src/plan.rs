@@ -149,6 +149,12 @@ pub struct Backend {
     /// What fronts look at to see which of several answers.
     #[serde(default, skip_serializing_if = "BackendCheck::is_connect")]
     pub check: BackendCheck,
+    /// TLS to them; none for HTTP in clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
+    /// Where the run's own probes ask in clear, if not at its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_address: Option<SocketAddr>,
     /// Path that answers 200 when the application is up and touches no data.
     pub health_path: String,
     /// Its access log in common or combined format, if it can be read.
@@ -174,7 +180,41 @@ impl BackendCheck {
     }
 }
 
+/// TLS from fronts to a web server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendTls {
+    /// The name that its certificate is for; none for the site's first host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Which certificate is taken.
+    pub verify: TlsVerify,
+}
+
+/// Which certificate of a web server is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum TlsVerify {
+    /// One for the name that a root vouches for.
+    Roots {
+        /// A file of roots in PEM; none for the system's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<PathBuf>,
+    },
+    /// One of these, whoever vouches for it and whatever name it is for.
+    Pins {
+        /// SHA-256 of each, in hexadecimal digits.
+        sha256: Vec<String>,
+    },
+    /// Any: it keeps out those who listen, and nobody who stands between.
+    Off,
+}
+
 impl Backend {
+    /// Returns where the run's own probes ask, which speak HTTP in clear.
+    pub fn asked_at(&self) -> SocketAddr {
+        self.probe_address.unwrap_or(self.address)
+    }
+
     /// Returns the addresses of all its servers.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         [self.address].into_iter().chain(self.beside.iter().copied())

@@ -10,14 +10,14 @@ pub use moves::read_moves;
 
 use crate::check::without_web_server;
 use crate::file::{
-    AddressesFile, BackendCheckFile, BackendFile, BackendsFile, CommandsFile, DatabaseFile,
-    GateFile, PlanFile, PolicyFile, ProbeFile, RehearsalSiteFile, ServerFile, SideFile, SplitFile,
-    TriggerFile,
+    AddressesFile, BackendCheckFile, BackendFile, BackendTlsFile, BackendsFile, CommandsFile,
+    DatabaseFile, GateFile, PlanFile, PolicyFile, ProbeFile, RehearsalSiteFile, ServerFile,
+    SideFile, SplitFile, TriggerFile,
 };
 use crate::{PlanError, Problem, check, defaults};
 use segue_model::plan::{
-    Backend, BackendCheck, DatabasePlan, DatabaseServer, Plan, Policy, ProbePlan, SecretRef,
-    SitePlan, SplitPlan, TreePlan, UnitPlan, WorkerCommands, WorkerPlan,
+    Backend, BackendCheck, BackendTls, DatabasePlan, DatabaseServer, Plan, Policy, ProbePlan,
+    SecretRef, SitePlan, SplitPlan, TlsVerify, TreePlan, UnitPlan, WorkerCommands, WorkerPlan,
 };
 use segue_model::{Side, Sides, UnitName};
 use std::sync::Arc;
@@ -197,7 +197,20 @@ fn backend(at: &str, file: BackendFile, problems: &mut Vec<Problem>) -> Option<B
             remedy: "take `check` away, or name the other servers in `address`".into(),
         });
     }
+    let tls = file.tls.map(|file| tls(at, file, problems));
+    if tls.is_some() != file.probe_address.is_some() {
+        problems.push(Problem {
+            code: "SG0752",
+            key: format!("{at}.probe_address"),
+            text: "the run's own probes ask in clear: beside `tls` they need an address of their \
+                   own, and without it they have one"
+                .into(),
+            remedy: "name an address of the same application in clear, or take it away".into(),
+        });
+    }
     Some(Backend {
+        tls,
+        probe_address: file.probe_address,
         address: addresses.remove(0),
         beside: addresses,
         check: match file.check {
@@ -208,6 +221,42 @@ fn backend(at: &str, file: BackendFile, problems: &mut Vec<Problem>) -> Option<B
         access_log: file.access_log,
         concurrency: file.concurrency,
     })
+}
+
+fn tls(at: &str, file: BackendTlsFile, problems: &mut Vec<Problem>) -> BackendTls {
+    let BackendTlsFile { name, roots, pins, verify } = file;
+    let mut refuse = |text: &str| {
+        problems.push(Problem {
+            code: "SG0752",
+            key: format!("{at}.tls"),
+            text: text.into(),
+            remedy:
+                "name `roots` by an absolute path, or `pins` of 64 hexadecimal digits, or write \
+                     `verify = false`; with none of them the system's roots count"
+                    .into(),
+        });
+    };
+    let off = verify == Some(false);
+    if [roots.is_some(), !pins.is_empty(), off].into_iter().filter(|said| *said).count() > 1 {
+        refuse("it is said in several ways which certificate is taken");
+    }
+    if roots.as_ref().is_some_and(|file| !file.is_absolute()) {
+        refuse("`roots` is no absolute path");
+    }
+    let digits = |pin: &String| pin.bytes().filter(|byte| *byte != b':').collect::<Vec<_>>();
+    let is_pin = |pin: &String| {
+        let digits = digits(pin);
+        digits.len() == 64 && digits.iter().all(u8::is_ascii_hexdigit)
+    };
+    if !pins.iter().all(is_pin) {
+        refuse("a pin is no SHA-256");
+    }
+    let verify = match (off, pins.is_empty()) {
+        (true, _) => TlsVerify::Off,
+        (false, false) => TlsVerify::Pins { sha256: pins },
+        (false, true) => TlsVerify::Roots { file: roots },
+    };
+    BackendTls { name, verify }
 }
 
 fn database(file: DatabaseFile) -> DatabasePlan {

@@ -56,8 +56,8 @@ impl CanarySampler {
         let log = backend.access_log.clone()?;
         Some(Arc::new(Self {
             label: unit.site_label(site),
-            address: backend.address,
-            egress: unit.egress_to(Side::Target, backend.address),
+            address: backend.asked_at(),
+            egress: unit.egress_to(Side::Target, backend.asked_at()),
             host: site.hosts.first().cloned().unwrap_or_default(),
             path: backend.health_path.clone(),
             log,

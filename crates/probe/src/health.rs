@@ -47,10 +47,10 @@ impl HealthProbe {
         Arc::new(Self {
             side,
             label: unit.site_label(site),
-            address: backend.address,
+            address: backend.asked_at(),
             host: site.hosts.first().cloned().unwrap_or_default(),
             path: backend.health_path.clone(),
-            egress: unit.egress_to(side, backend.address),
+            egress: unit.egress_to(side, backend.asked_at()),
         })
     }
 

@@ -23,7 +23,8 @@ pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
         if let Err(cause) = probe.ask().await {
             let text = format!(
                 "the application of the {side} at {} does not answer `{}` with 200: {cause}",
-                backend.address, backend.health_path
+                backend.asked_at(),
+                backend.health_path
             );
             findings.push(match side {
                 Side::Source => Finding::refuse(
@@ -63,10 +64,10 @@ pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
 /// unit back for nothing.
 async fn page(unit: &UnitPlan, site: &SitePlan) -> Option<Finding> {
     let (probe, backend) = (site.probe.as_ref()?, &site.backends.source);
-    let egress = unit.egress_to(Side::Source, backend.address);
+    let egress = unit.egress_to(Side::Source, backend.asked_at());
     let host = site.hosts.first()?;
     let asked = async {
-        let mut line = Line::open(backend.address, egress).await?;
+        let mut line = Line::open(backend.asked_at(), egress).await?;
         let answer = line.get(host, &probe.path, None, true).await?;
         let marker = probe.marker.as_bytes();
         match answer.status {
@@ -82,7 +83,11 @@ async fn page(unit: &UnitPlan, site: &SitePlan) -> Option<Finding> {
     };
     Some(Finding::refuse(
         "SG0528",
-        format!("the probe's page `{}` of the source at {}: {cause}", probe.path, backend.address),
+        format!(
+            "the probe's page `{}` of the source at {}: {cause}",
+            probe.path,
+            backend.asked_at()
+        ),
         "name a page that answers 200, and a marker that stands in it",
     ))
 }

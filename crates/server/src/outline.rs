@@ -5,7 +5,7 @@ use segue_engine::Table;
 use segue_migration::fleet::Meeting;
 use segue_migration::tables::{self, Remembered};
 use segue_model::fleet::Strategy;
-use segue_model::plan::Plan;
+use segue_model::plan::{Plan, TlsVerify};
 use segue_model::{Fault, Fleet, RunId, Side, Way};
 use serde::Serialize;
 use serde_json::Value;
@@ -205,6 +205,16 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
             .filter(|one| one.logins == segue_probe::Logins::Unknown)
             .map(|one| format!("that users of `{}` stay logged in: {}", one.site, one.because)),
     );
+    let backends = plan.unit.sites.iter().flat_map(|s| [&s.backends.source, &s.backends.target]);
+    for backend in backends {
+        if backend.tls.as_ref().is_some_and(|tls| tls.verify == TlsVerify::Off) {
+            lines.push(format!(
+                "that nobody stands between the fronts and web server {}: its certificate is not \
+                 looked at",
+                backend.address
+            ));
+        }
+    }
     for front in &plan.unit.fronts {
         let (can, name) = (front.abilities(), &front.name);
         if !can.lossless {

@@ -22,7 +22,7 @@ mod report;
 mod split;
 
 pub use client::Client;
-pub use reach::{Reach, Servers};
+pub use reach::{Reach, ServerTls, Servers, Verify};
 pub use report::{
     Certificates, Hello, HoldRecord, HoldStatus, PortStatus, Running, Stats, Totals, UnitStatus,
     Window,

@@ -1,9 +1,10 @@
 //! What is not plain about the way to a site's servers.
 
 use segue_model::Sides;
-use segue_model::plan::{BackendCheck, SitePlan};
+use segue_model::plan::{BackendCheck, SitePlan, TlsVerify};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// How a site's servers are reached, where that is not one server in clear at each side.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +25,15 @@ impl Reach {
         let servers = Sides::from_fn(|side| {
             let plan = site.backends.get(side);
             let check = (plan.check == BackendCheck::Path).then(|| plan.health_path.clone());
-            Servers { beside: plan.beside.clone(), check }
+            let tls = plan.tls.as_ref().map(|tls| ServerTls {
+                name: tls.name.clone(),
+                verify: match &tls.verify {
+                    TlsVerify::Roots { file } => Verify::Roots { file: file.clone() },
+                    TlsVerify::Pins { sha256 } => Verify::Pins { sha256: sha256.clone() },
+                    TlsVerify::Off => Verify::Off,
+                },
+            });
+            Servers { beside: plan.beside.clone(), check, tls }
         });
         let reach = Self { answer_ms: site.answer_timeout_s.map(|s| s * 1_000), servers };
         (reach != Self::default()).then(|| Box::new(reach))
@@ -47,4 +56,37 @@ pub struct Servers {
     /// 400; none if taking a connection is enough. One alone is not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<String>,
+    /// TLS to them; none for HTTP in clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
+}
+
+/// TLS to the servers of a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerTls {
+    /// The name that the certificate is for; none for the site's first host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Which certificate is taken.
+    pub verify: Verify,
+}
+
+/// Which certificate of a server is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Verify {
+    /// One for the name that a root vouches for.
+    Roots {
+        /// A file of roots in PEM; none for the system's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<PathBuf>,
+    },
+    /// One of these, whoever vouches for it and whatever name it is for.
+    Pins {
+        /// SHA-256 of each, in hexadecimal digits.
+        sha256: Vec<String>,
+    },
+    /// Any.
+    Off,
 }

@@ -10,7 +10,7 @@ use crate::routes::{Site, canonical};
 use crate::split::Split;
 use crate::stats::Counts;
 use crate::store::{Change, Haste, SavedUnit};
-use crate::upstream::Group;
+use crate::upstream::{Group, Tls};
 use arc_swap::ArcSwapOption;
 use segue_model::{EffectLeft, Fault, Side, Sides, UnitName};
 use std::collections::HashMap;
@@ -53,9 +53,17 @@ pub(super) fn unit(
 }
 
 fn group(front: &Front, first: SocketAddr, servers: Servers, hosts: &[String]) -> Arc<Group> {
-    let others: Vec<_> = servers.beside.iter().map(|address| front.pool(*address)).collect();
     let host = hosts.first().map_or("", String::as_str);
-    Group::new(front.pool(first), servers, &others, host)
+    let tls = servers.tls.as_ref().map(|plan| {
+        Tls::new(plan, host).unwrap_or_else(|fault| {
+            // It could when the route was set, and may again: nothing goes out in clear meanwhile.
+            tracing::error!(%fault, "no server of this route is reached");
+            Tls::none()
+        })
+    });
+    let pool = |address: &SocketAddr| front.pool(*address, tls.clone());
+    let others: Vec<_> = servers.beside.iter().map(pool).collect();
+    Group::new(pool(&first), servers, &others, host)
 }
 
 impl Unit {

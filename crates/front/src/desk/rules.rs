@@ -5,6 +5,7 @@ use crate::control::{HoldId, HoldRecord, Reach, Request, SiteRoute, SplitRoute};
 use crate::gate::{Gate, Hold, Quiet};
 use crate::routes::Routes;
 use crate::store::{Change, Saved, SavedHold, SavedUnit};
+use crate::upstream::Tls;
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side, UnitName};
 use std::sync::Arc;
 
@@ -143,6 +144,9 @@ fn check_reach((site, reach): (&SiteRoute, &Reach), op: &str) -> Result<(), Faul
         };
         if !servers.check.iter().all(printable) {
             return Err(invalid(op, "the path of a check is none", "begin it with a slash"));
+        }
+        if let Some(tls) = &servers.tls {
+            Tls::new(tls, site.hosts.first().map_or("", String::as_str))?;
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! One connection to a backend.
 
+use super::stream::Stream;
 use super::{Broken, Outgoing};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -31,10 +32,9 @@ fn builder() -> http1::Builder {
     builder
 }
 
-/// Opens a connection.
-pub(super) async fn open(address: SocketAddr, egress: Option<IpAddr>) -> Result<Link, Broken> {
-    let io = connect(address, egress).await?;
-    let (sender, connection) = builder().handshake(io).await?;
+/// Begins to speak HTTP.
+pub(super) async fn open(address: SocketAddr, stream: Stream) -> Result<Link, Broken> {
+    let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         // Whoever waits for an answer is told as well.
         if let Err(error) = connection.await {
@@ -44,26 +44,15 @@ pub(super) async fn open(address: SocketAddr, egress: Option<IpAddr>) -> Result<
     Ok(Link { sender })
 }
 
-/// Opens a connection that may leave HTTP.
-pub(super) async fn open_for_upgrade(
-    address: SocketAddr,
-    egress: Option<IpAddr>,
-) -> Result<Link, Broken> {
-    let io = connect(address, egress).await?;
-    let (sender, connection) = builder().handshake(io).await?;
+/// Begins to speak HTTP, which may end in another protocol.
+pub(super) async fn open_for_upgrade(address: SocketAddr, stream: Stream) -> Result<Link, Broken> {
+    let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%address, %error, "connection to backend broke");
         }
     });
     Ok(Link { sender })
-}
-
-async fn connect(
-    address: SocketAddr,
-    egress: Option<IpAddr>,
-) -> Result<TokioIo<TcpStream>, Broken> {
-    Ok(TokioIo::new(dial(address, egress).await.map_err(Broken::Connect)?))
 }
 
 /// Opens a connection of TCP, from `egress` where that is of the address's family.

@@ -10,11 +10,14 @@ mod body;
 mod group;
 mod kept;
 mod link;
+mod stream;
+mod tls;
 
 pub(crate) use body::{Fate, Outgoing, Unsent};
 pub(crate) use group::{Group, UnderWay};
 pub(crate) use kept::{Arriving, Fetch, Kept, field, write_head};
 pub(crate) use link::{Link, dial};
+pub(crate) use tls::Tls;
 
 use crate::clock;
 use crate::limits::Limits;
@@ -22,7 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use stream::Stream;
 
 /// Why a backend gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +59,13 @@ impl Broken {
 pub(crate) type Opening<'a> = Pin<Box<dyn Future<Output = Result<Link, Broken>> + Send + 'a>>;
 
 /// A connection being made that will be kept.
-pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<TcpStream, Broken>> + Send>>;
+pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<Stream, Broken>> + Send>>;
 
 /// Idle connections to one backend, and the way to open new ones.
 pub(crate) struct Pool {
     address: SocketAddr,
     egress: Option<IpAddr>,
+    tls: Option<Arc<Tls>>,
     limits: Arc<Limits>,
     /// Latest used last. The lock is held for a push or a pop.
     idle: Mutex<Vec<Idle>>,
@@ -75,7 +79,13 @@ struct Idle {
 impl Pool {
     /// Builds an empty pool. New connections come from `egress`, where given.
     pub(crate) fn new(address: SocketAddr, egress: Option<IpAddr>, limits: Arc<Limits>) -> Self {
-        Self { address, egress, limits, idle: Mutex::new(Vec::new()) }
+        Self { address, egress, tls: None, limits, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Speaks TLS, if that is given.
+    pub(crate) fn over(mut self, tls: Option<Arc<Tls>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Returns the backend's address.
@@ -87,7 +97,7 @@ impl Pool {
     fn reuse(&self, now_us: u64) -> Option<Box<Kept>> {
         loop {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let latest = idle.pop()?;
+            let mut latest = idle.pop()?;
             drop(idle);
             if !self.stale(&latest, now_us) && latest.kept.is_quiet() {
                 return Some(latest.kept);
@@ -98,8 +108,10 @@ impl Pool {
     /// Makes a connection that will be kept.
     fn dial(&self) -> Dialling {
         let (address, egress, limit) = (self.address, self.egress, self.limits.connect);
+        let tls = self.tls.clone();
         Box::pin(async move {
-            match tokio::time::timeout(limit, link::dial(address, egress)).await {
+            let opened = Stream::open(address, egress, tls.as_deref());
+            match tokio::time::timeout(limit, opened).await {
                 Ok(stream) => stream.map_err(Broken::Connect),
                 Err(_) => Err(Broken::ConnectTime(limit)),
             }
@@ -108,12 +120,12 @@ impl Pool {
 
     /// Opens a new connection.
     pub(crate) fn open(&self) -> Opening<'_> {
-        Box::pin(self.within(link::open(self.address, self.egress)))
+        Box::pin(async { link::open(self.address, self.dial().await?).await })
     }
 
     /// Opens a new connection that may leave HTTP.
     pub(crate) fn open_for_upgrade(&self) -> Opening<'_> {
-        Box::pin(self.within(link::open_for_upgrade(self.address, self.egress)))
+        Box::pin(async { link::open_for_upgrade(self.address, self.dial().await?).await })
     }
 
     /// Takes a connection back whose answer is complete.
@@ -136,13 +148,5 @@ impl Pool {
 
     fn stale(&self, idle: &Idle, now_us: u64) -> bool {
         now_us.saturating_sub(idle.since_us) > self.limits.pool_idle.as_micros() as u64
-    }
-
-    async fn within(
-        &self,
-        opening: impl Future<Output = Result<Link, Broken>>,
-    ) -> Result<Link, Broken> {
-        let limit = self.limits.connect;
-        tokio::time::timeout(limit, opening).await.map_err(|_| Broken::ConnectTime(limit))?
     }
 }

@@ -1,8 +1,9 @@
 //! Certificates made for a test, and clients that trust them.
 
 use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,6 +28,26 @@ impl Certificate {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
         Self { der: made.der().clone(), chain: made.pem(), key: key.serialize_pem() }
+    }
+
+    /// What a server needs that shows it.
+    pub(crate) fn for_server(&self) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], key)
+            .unwrap();
+        Arc::new(config)
+    }
+
+    /// Its SHA-256, in hexadecimal digits with colons.
+    pub(crate) fn sha256(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, &self.der);
+        let bytes: Vec<_> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        bytes.join(":")
     }
 
     /// Lays chain and key into a folder as certbot does.

@@ -2,7 +2,9 @@
 
 use super::names::absolute;
 use super::{Found, key};
-use segue_model::plan::{FrontLimits, FrontPlan, NginxPlan, Plan, PortKind, ProxyPlan, SitePlan};
+use segue_model::plan::{
+    Backend, FrontLimits, FrontPlan, NginxPlan, Plan, PortKind, ProxyPlan, SitePlan,
+};
 
 /// Requests that a reload of nginx lost in a measurement: 64 connections, 2,000 requests a second.
 const RELOAD_LOSSES: &str = "1 to 2 requests of clients that look whether their connection was closed, \
@@ -62,9 +64,8 @@ fn needs(found: &mut Found, at: &str, front: &FrontPlan, plan: &Plan) {
     let mut refuse = |text: &str, remedy: &str| {
         found.add("SG0775", at, format!("{kind} {text}"), remedy);
     };
-    let several = |site: &SitePlan| {
-        !site.backends.source.beside.is_empty() || !site.backends.target.beside.is_empty()
-    };
+    let more = |backend: &Backend| !backend.beside.is_empty() || backend.tls.is_some();
+    let several = |site: &SitePlan| more(&site.backends.source) || more(&site.backends.target);
     if plan.unit.sites.iter().any(|site| several(site) || site.answer_timeout_s.is_some()) {
         refuse(
             "is told of one web server a side, in clear, with its own time limits",

@@ -38,8 +38,8 @@ pub use secret::SecretText;
 pub use split::SplitFile;
 pub use timeline::TimelineFile;
 pub use unit::{
-    AddressesFile, BackendCheckFile, BackendFile, BackendsFile, CommandsFile, DatabaseFile,
-    ProbeFile, ServerFile, SideFile, TreeFile, UnitFile, WorkerFile,
+    AddressesFile, BackendCheckFile, BackendFile, BackendTlsFile, BackendsFile, CommandsFile,
+    DatabaseFile, ProbeFile, ServerFile, SideFile, TreeFile, UnitFile, WorkerFile,
 };
 pub use zone::{
     AuthorityFile, CloudflareFile, KeyFile, PowerdnsFile, QueryLogFile, QueryLogFormatFile,

@@ -56,6 +56,25 @@ pub enum AddressesFile {
     Several(Vec<SocketAddr>),
 }
 
+/// TLS from the fronts to a web server. Without a key in it, the certificate has to be for the
+/// name and one of the system's roots has to vouch for it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackendTlsFile {
+    /// The name that the certificate is for. Default: the site's first host.
+    pub name: Option<String>,
+    /// A file of root certificates in PEM, in place of the system's: an absolute path, read by the
+    /// fronts. Default: `/etc/ssl/certs/ca-certificates.crt`.
+    pub roots: Option<PathBuf>,
+    /// SHA-256 of certificates that are taken, whoever vouches for them, in hexadecimal digits
+    /// as `openssl x509 -fingerprint -sha256` prints them. In place of roots. Default: none.
+    #[serde(default)]
+    pub pins: Vec<String>,
+    /// Whether the certificate is looked at. Without, nobody can listen, and somebody who stands
+    /// between can read and change everything. Default: true.
+    pub verify: Option<bool>,
+}
+
 /// What a front looks at every second to see whether one of several web servers answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -73,6 +92,11 @@ pub struct BackendFile {
     /// Its address with port, as the fronts reach it, or a list of several. A server that does
     /// not answer gets no requests until it does; the other side is never asked in its place.
     pub address: AddressesFile,
+    /// TLS from the fronts to it. Default: none, HTTP in clear.
+    pub tls: Option<BackendTlsFile>,
+    /// Where the run's own probes ask, which speak HTTP in clear. Needed with `tls`, and only
+    /// then. Default: none.
+    pub probe_address: Option<SocketAddr>,
     /// What the fronts look at to see which of several answer. Default: `connect`.
     pub check: Option<BackendCheckFile>,
     /// Path that answers 200 while the application is up and that touches no data.

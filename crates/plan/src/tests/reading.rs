@@ -1,7 +1,9 @@
 use super::example;
 use crate::{PlanError, parse, template};
 use segue_model::gate::GateSpec;
-use segue_model::plan::{BackendCheck, PortKind, PortPlan, SecretRef, SitePlan, TlsPlan};
+use segue_model::plan::{
+    BackendCheck, PortKind, PortPlan, SecretRef, SitePlan, TlsPlan, TlsVerify,
+};
 use segue_model::{Fault, Finding};
 
 /// Takes the `#` away from every setting of the template that is switched off.
@@ -323,5 +325,39 @@ fn a_side_has_one_web_server_or_a_list_of_them() {
     for wrong in ["[]", "\"203.0.113.20:8080\"\ncheck = \"path\""] {
         let message = message(&of(wrong));
         assert!(message.contains("SG0750") && message.contains("backend.target"), "{message}");
+    }
+}
+
+#[test]
+fn a_web_server_is_reached_over_tls_by_roots_pins_or_unverified() {
+    let of = |tls: &str| {
+        let with = format!("\"203.0.113.20:8443\"\n{tls}");
+        template().replace("\"203.0.113.20:8080\"", &with)
+    };
+    let probe = "probe_address = \"127.0.0.1:8080\"\n";
+    let pin = "ab:".repeat(31) + "cd";
+    for (tls, verify) in [
+        ("tls = {}", TlsVerify::Roots { file: None }),
+        ("tls = { roots = \"/etc/r.pem\" }", TlsVerify::Roots { file: Some("/etc/r.pem".into()) }),
+        (&format!("tls = {{ pins = [\"{pin}\"] }}"), TlsVerify::Pins { sha256: vec![pin.clone()] }),
+        ("tls = { verify = false, name = \"a.test\" }", TlsVerify::Off),
+    ] {
+        let plan = parse(&of(&format!("{probe}{tls}")), "tls").unwrap();
+        let backend = &plan.unit.sites[0].backends.target;
+        assert_eq!(backend.tls.as_ref().unwrap().verify, verify);
+        assert_eq!(backend.asked_at(), "127.0.0.1:8080".parse().unwrap());
+        let text = serde_json::to_string(&plan.unit.sites[0]).unwrap();
+        assert_eq!(serde_json::from_str::<SitePlan>(&text).unwrap(), plan.unit.sites[0]);
+    }
+    for wrong in [
+        "tls = {}".to_owned(),
+        probe.to_owned(),
+        format!("{probe}tls = {{ pins = [\"abcd\"] }}"),
+        format!("{probe}tls = {{ roots = \"r.pem\" }}"),
+        format!("{probe}tls = {{ roots = \"/r.pem\", verify = false }}"),
+        format!("{probe}tls = {{ pins = [\"{pin}\"], verify = false }}"),
+    ] {
+        let message = message(&of(&wrong));
+        assert!(message.contains("SG0752") && message.contains("backend.target"), "{message}");
     }
 }

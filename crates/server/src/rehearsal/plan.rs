@@ -113,6 +113,11 @@ fn commands(room: &mut ForRoom) {
                     .push(format!("web server {server}: the first one stands for all"));
             }
             side.check = BackendCheck::Connect;
+            if side.tls.take().is_some() {
+                side.probe_address = None;
+                let line = format!("TLS to web server {}: it is reached in clear", side.address);
+                room.not_rehearsed.push(line);
+            }
         }
     }
     for worker in std::mem::take(&mut unit.workers) {

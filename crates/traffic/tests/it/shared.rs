@@ -53,6 +53,8 @@ impl Place {
             let backend = async |side: Side| Backend {
                 beside: Vec::new(),
                 check: Default::default(),
+                tls: None,
+                probe_address: None,
                 address: server(&format!("{host}@{side}")).await,
                 health_path: "/".into(),
                 access_log: None,

@@ -149,6 +149,8 @@ fn unit(
     let backend = |address| Backend {
         beside: Vec::new(),
         check: Default::default(),
+        tls: None,
+        probe_address: None,
         address,
         health_path: "/".into(),
         access_log: None,

@@ -13,6 +13,7 @@ mod head;
 pub(crate) use arriving::Arriving;
 pub(crate) use head::{field, write_head};
 
+use super::stream::Stream;
 use super::{Broken, Dialling, Pool};
 use arriving::Frames;
 use bytes::BytesMut;
@@ -22,7 +23,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
 /// Room for a head and a small body.
@@ -31,7 +31,7 @@ const READ: usize = 8 << 10;
 /// A connection that takes one request after the other. It stands in a box of its own, which
 /// is made once and then handed on with every request and answer.
 pub(crate) struct Kept {
-    stream: TcpStream,
+    stream: Stream,
     /// What arrived and was not passed on yet.
     arrived: BytesMut,
     /// The head as it was sent.
@@ -44,17 +44,15 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    fn new(stream: TcpStream, sent: Vec<u8>) -> Box<Self> {
+    fn new(stream: Stream, sent: Vec<u8>) -> Box<Self> {
         let (arrived, places) = (BytesMut::new(), head::Places::new());
         Box::new(Self { stream, arrived, sent, places, used: false, heard: false })
     }
 
     /// Returns whether the backend left it alone since its last answer. Costs a look at
     /// what the runtime knows already, as long as nothing happened.
-    pub(super) fn is_quiet(&self) -> bool {
-        let mut byte = [0; 1];
-        let nothing = |e: io::Error| e.kind() == io::ErrorKind::WouldBlock;
-        self.arrived.is_empty() && self.stream.try_read(&mut byte).err().is_some_and(nothing)
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.arrived.is_empty() && self.stream.is_quiet()
     }
 
     /// Reads more; how much, zero at the end of the stream.
@@ -170,6 +168,10 @@ fn ask(
             Ok(more) => *at += more,
             Err(error) => return Poll::Ready(Err(Broken::Io(error))),
         }
+    }
+    // In clear nothing is held back; over TLS a record may be.
+    if let Err(error) = ready!(Pin::new(&mut kept.stream).poll_flush(cx)) {
+        return Poll::Ready(Err(Broken::Io(error)));
     }
     loop {
         match head::take(&mut kept.arrived, &mut kept.places) {

@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 
 /// What a backend does with one request: it writes these pieces, then goes on or closes.
 #[derive(Clone)]

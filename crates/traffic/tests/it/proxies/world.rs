@@ -280,6 +280,8 @@ fn unit(kind: Kind, folder: &Path, listen: SocketAddr, servers: &Sides<Server>) 
     let backend = |server: &Server| Backend {
         beside: Vec::new(),
         check: Default::default(),
+        tls: None,
+        probe_address: None,
         address: server.address,
         health_path: "/".into(),
         access_log: None,
