@@ -27,7 +27,7 @@ impl Entrance {
         limits: &Arc<Limits>,
     ) -> Result<Arc<Self>, Fault> {
         let tls = match (options.kind, &options.tls) {
-            (PortKind::Http, _) => None,
+            (PortKind::Http | PortKind::Tcp, _) => None,
             (PortKind::Tls, Some(plan)) => Some(Tls::open(plan, limits.clone())?),
             (PortKind::Tls, None) => {
                 let op = format!("open port `{}`", options.listen);

@@ -9,12 +9,13 @@ use crate::log::Log;
 use crate::options::FrontOptions;
 use crate::routes::{Routes, Site};
 use crate::stats::{Counts, Lane};
+use crate::stragglers::Stragglers;
 use crate::upstream::{Group, Pool, Tls};
 use http::HeaderValue;
-use segue_model::{Fault, FaultKind, RunId, Side};
+use segue_model::{Fault, FaultKind, RunId, Side, UnitName};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -38,6 +39,7 @@ pub(crate) struct Front {
     closes: CancellationToken,
     /// Second of the last warning about a backend.
     warned_s: AtomicU64,
+    stragglers: Stragglers,
     unclear: AtomicU64,
     unshaken: AtomicU64,
     tasks: TaskTracker,
@@ -77,6 +79,7 @@ impl Front {
             closing: AtomicBool::new(false),
             closes: CancellationToken::new(),
             warned_s: AtomicU64::new(0),
+            stragglers: Stragglers::default(),
             unclear: AtomicU64::new(0),
             unshaken: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -179,6 +182,19 @@ impl Front {
     /// Returns the proxies that are believed about who a client is.
     pub(crate) fn trusted(&self) -> &Trusted {
         &self.trusted
+    }
+
+    /// Returns who still comes although the unit has left.
+    pub(crate) fn stragglers(&self) -> &Stragglers {
+        &self.stragglers
+    }
+
+    /// Notes a request or a connection of a client that comes to the address that its unit has
+    /// left. `now` is the side that takes the unit's requests, `sent` where this one went.
+    pub(crate) fn note_straggler(&self, unit: &UnitName, client: IpAddr, now: Side, sent: Side) {
+        if now != self.options.side {
+            self.stragglers.note(unit, client, sent);
+        }
     }
 
     /// Counts a request that was refused because its boundaries are not clear.

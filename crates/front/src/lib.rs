@@ -37,6 +37,8 @@ mod socket;
 mod split;
 mod stats;
 mod store;
+mod stragglers;
+mod tcp;
 #[cfg(any(feature = "testing", debug_assertions))]
 #[doc(hidden)]
 pub mod testing;

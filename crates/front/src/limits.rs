@@ -47,6 +47,8 @@ pub struct Limits {
     /// How often a client of HTTP/2 is asked whether it is there, and how long it may take to
     /// answer.
     pub ping: Duration,
+    /// How long a peer of a connection of TCP may take nothing of what it is sent.
+    pub stalled: Duration,
     /// To connect to a backend.
     pub connect: Duration,
     /// From a request to the head of its answer, and between two parts of the answer.
@@ -81,6 +83,7 @@ impl Default for Limits {
             taken_idle: Duration::from_secs(60),
             streams: 128,
             ping: Duration::from_secs(30),
+            stalled: Duration::from_secs(3_600),
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(60),
             orphan: Duration::from_secs(600),

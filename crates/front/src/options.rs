@@ -1,6 +1,8 @@
 //! What a front is told at its start, and the file that tells it.
 
-use segue_model::plan::{AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
+use segue_model::plan::{
+    AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TcpPlan, TlsPlan,
+};
 use segue_model::{Fault, FaultKind, Network, Side};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
@@ -57,6 +59,9 @@ pub struct PortOptions {
     /// Whether trusted proxies say with the PROXY protocol who a client is.
     #[serde(default)]
     pub proxy_in: bool,
+    /// Where connections of a port for TCP go. They belong to the front's only unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpPlan>,
 }
 
 impl FrontOptions {
@@ -79,7 +84,12 @@ impl FrontOptions {
             default_backend: match port.kind {
                 PortKind::Http if port.take_over => port.listen,
                 PortKind::Http | PortKind::Tls => server,
+                PortKind::Tcp if port.take_over => port.listen,
+                PortKind::Tcp => {
+                    port.tcp.as_ref().map_or(server, |tcp| *tcp.backends.get(plan.side))
+                }
             },
+            tcp: port.tcp.clone(),
             tls: port.tls.clone(),
             proxy_in: port.proxy_in,
         };
@@ -167,6 +177,7 @@ mod tests {
             default_backend: listen.parse().unwrap(),
             tls: None,
             proxy_in: false,
+            tcp: None,
         };
         FrontOptions {
             name: "source".into(),

@@ -41,12 +41,21 @@ impl Site {
     }
 }
 
+/// The unit of a front that has one only: connections that name no host are its own.
+pub(crate) struct Only {
+    /// Lets its connections pass or makes them wait.
+    pub(crate) gate: Arc<Gate>,
+    /// Counts them.
+    pub(crate) counts: Arc<Counts>,
+}
+
 /// Sites by host name in lower case.
 type Shard = HashMap<Arc<str>, Arc<Site>>;
 
 /// All sites.
 pub(crate) struct Routes {
     run: ArcSwapOption<RunId>,
+    only: ArcSwapOption<Only>,
     shards: Box<[ArcSwap<Shard>]>,
 }
 
@@ -54,7 +63,7 @@ impl Routes {
     /// Builds a table without sites.
     pub(crate) fn new() -> Self {
         let shards = (0..SHARDS).map(|_| ArcSwap::from_pointee(Shard::new()));
-        Self { run: ArcSwapOption::empty(), shards: shards.collect() }
+        Self { run: ArcSwapOption::empty(), only: ArcSwapOption::empty(), shards: shards.collect() }
     }
 
     /// Sets the run that has the front.
@@ -70,6 +79,16 @@ impl Routes {
     /// Returns whether a run of this name has the front.
     pub(crate) fn is_claimed_by(&self, run: &[u8]) -> bool {
         self.run.load().as_ref().is_some_and(|own| own.as_str().as_bytes() == run)
+    }
+
+    /// Sets the only unit of the front; none if it has none or several.
+    pub(crate) fn set_only(&self, only: Option<Only>) {
+        self.only.store(only.map(Arc::new));
+    }
+
+    /// Returns the only unit of the front.
+    pub(crate) fn only(&self) -> Option<Arc<Only>> {
+        self.only.load_full()
     }
 
     /// Takes hosts out, then puts others in or in the place of what they had. Changes are made

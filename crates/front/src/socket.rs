@@ -50,6 +50,11 @@ impl Shared {
         Self(Arc::new(Mutex::new(Inner { stream, taken_idle, stalled: None })))
     }
 
+    /// Does something with the socket itself.
+    pub(crate) fn with(&self, work: impl FnOnce(&TcpStream)) {
+        work(&self.lock().stream);
+    }
+
     /// Returns whether the peer closed the connection or its sending half.
     pub(crate) fn peer_closed(&self) -> bool {
         let inner = self.lock();

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::control::{Totals, Window};
+use crate::tcp::Bytes;
 use hdrhistogram::Histogram;
 use http::StatusCode;
 use segue_model::Sides;
@@ -126,12 +127,19 @@ pub(crate) struct Counts {
     pub(crate) relayed: Lane,
     /// The run's own probes; they count in their side's totals as well, in no second.
     pub(crate) probes: Lane,
+    /// Connections at ports for TCP, by the side they were sent to.
+    pub(crate) tcp: Sides<Bytes>,
 }
 
 impl Counts {
     /// Builds counters with nothing counted.
     pub(crate) fn new() -> Self {
-        Self { sides: Sides::from_fn(|_| Lane::new()), relayed: Lane::new(), probes: Lane::new() }
+        Self {
+            sides: Sides::from_fn(|_| Lane::new()),
+            relayed: Lane::new(),
+            probes: Lane::new(),
+            tcp: Sides::from_fn(|_| Bytes::default()),
+        }
     }
 
     /// Closes the current second; called once a second.

@@ -91,6 +91,7 @@ mod tests {
             take_over: false,
             default_backend: address,
             proxy_in: false,
+            tcp: None,
         };
         let options = FrontOptions {
             name: "a".into(),

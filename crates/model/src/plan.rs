@@ -19,7 +19,7 @@ mod sessions;
 mod split;
 mod zone;
 
-pub use front::{AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TlsPlan};
+pub use front::{AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TcpPlan, TlsPlan};
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
 pub use proxy::{Abilities, HaproxyPlan, NginxPlan, ProxyPlan, Queue};
 pub use sessions::{LoginPlan, SessionStore, SessionsPlan};

@@ -217,7 +217,12 @@ impl Active {
         }))
     }
 
-    /// Returns the latest verdict of every trigger that is watched.
+    /// Returns who still comes to a front of the side that the unit has left.
+    pub(crate) async fn stragglers(&self) -> Vec<segue_traffic::FrontStragglers> {
+        self.families.fronts.stragglers().await
+    }
+
+    /// Returns what became of each trigger.
     pub(crate) fn verdicts(&self) -> Vec<Judged> {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

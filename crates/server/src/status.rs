@@ -3,6 +3,7 @@
 use crate::active::Active;
 use crate::conductor::Run;
 use segue_migration::fleet::standing;
+use segue_model::event::WriteSide;
 use segue_model::gate::Standing;
 use segue_model::state::{RunState, UnitState};
 use segue_model::{Side, UnitName, What};
@@ -53,6 +54,9 @@ pub(crate) async fn status(state: &RunState, run: Option<&Run>, clock: &dyn Cloc
         let told = of_unit(name, unit, at_work.as_deref(), clock);
         for (key, value) in told.as_object().into_iter().flatten() {
             all[key] = value.clone();
+        }
+        if let Some(active) = at_work.filter(|_| unit.write_side != WriteSide::At(Side::Source)) {
+            all["stragglers"] = json!(active.stragglers().await);
         }
         return all;
     }

@@ -126,9 +126,9 @@ impl Fronts {
     pub(crate) fn relays(&self, front: &FrontPlan, side: Side) -> bool {
         let unit = &self.settings.unit;
         let others = || unit.fronts.iter().filter(|other| other.name != front.name);
-        unit.backends(side).any(|server| {
-            server.addresses().any(|address| others().any(|other| other.listens_at(address)))
-        })
+        let web = unit.backends(side).flat_map(|server| server.addresses());
+        let tcp = front.tcp().map(|(_, tcp)| *tcp.backends.get(side));
+        web.chain(tcp).any(|server| others().any(|other| other.listens_at(server)))
     }
 
     /// Says whether the front of this name stands on the address of `side`.

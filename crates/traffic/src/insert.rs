@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How long a front's process may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(5);
 
+/// Connections that are released at once where a unit has ports for TCP and no web server.
+const BARE_CONCURRENCY: usize = 64;
+
 /// Pause between two looks whether a front answers.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -78,8 +81,9 @@ impl Fronts {
     /// Starts a front's process, detached from this one, and waits until it answers.
     async fn start(&self, link: &Link) -> Outcome<()> {
         let plan = &link.plan;
-        let server = self.settings.unit.backends(plan.side).next();
-        let server = server.ok_or_else(|| self.without_site())?.address;
+        let web = self.settings.unit.backends(plan.side).map(|server| server.address);
+        let tcp = plan.tcp().map(|(_, tcp)| *tcp.backends.get(plan.side));
+        let server = web.chain(tcp).next().ok_or_else(|| self.without_site())?;
         let options = FrontOptions::beside(&plan.state);
         FrontOptions::of(plan, server, &self.settings.unit.fronts).write(&options)?;
         let args = ["front".to_owned(), format!("--options={}", options.display())];
@@ -108,7 +112,8 @@ impl Fronts {
 
     async fn insert_one(&self, link: &Link, call: &Call) -> Outcome<Value> {
         let unit = &self.settings.unit;
-        let least = |side| unit.backends(side).map(|server| server.concurrency).min();
+        let bare = link.plan.tcp().next().map(|_| BARE_CONCURRENCY);
+        let least = |side| unit.backends(side).map(|server| server.concurrency).min().or(bare);
         let concurrency = Sides { source: least(Side::Source), target: least(Side::Target) };
         let (Some(source), Some(target)) = (concurrency.source, concurrency.target) else {
             return Err(self.without_site());
@@ -155,6 +160,7 @@ pub(crate) fn others_ports(plan: &FrontPlan, hello: &Hello) -> Option<String> {
         take_over: p.taken_over,
         tls: p.tls.clone(),
         proxy_in: p.proxy_in,
+        tcp: p.tcp.clone(),
     };
     let there: Vec<PortPlan> = hello.ports.iter().map(port).collect();
     let same = there.len() == plan.ports.len() && plan.ports.iter().all(|p| there.contains(p));

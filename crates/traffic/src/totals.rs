@@ -1,7 +1,8 @@
 //! What all fronts counted, for the journal and the report.
 
 use crate::fronts::Fronts;
-use segue_front::control::{HoldRecord, Totals};
+use futures_util::future::join_all;
+use segue_front::control::{HoldRecord, Straggler, Totals};
 use segue_model::{Fault, Side, Sides};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,33 @@ pub struct TrafficTotals {
     pub holds: Vec<HoldRecord>,
 }
 
+/// Who still comes to a front of the side that the unit has left.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FrontStragglers {
+    /// Name of the front.
+    pub front: String,
+    /// How many clients there were, of those that the front remembers.
+    pub count: usize,
+    /// Those that came last, the latest first.
+    pub latest: Vec<Straggler>,
+}
+
 impl Fronts {
+    /// Returns who still comes although the unit has left; nothing of a front that does not
+    /// answer.
+    pub async fn stragglers(&self) -> Vec<FrontStragglers> {
+        let all = self.links.iter().map(|link| async move {
+            let stats = link.stats().await.ok()?;
+            Some(FrontStragglers {
+                front: link.plan.name.clone(),
+                count: stats.straggler_count,
+                latest: stats.stragglers,
+            })
+        });
+        let known = join_all(all).await.into_iter().flatten();
+        known.filter(|one| one.count > 0).collect()
+    }
+
     /// Reads the counters of every front.
     ///
     /// # Errors

@@ -55,6 +55,7 @@ fn by_hand(args: FrontArgs) -> Result<FrontOptions> {
         default_backend: args.default_backend.with_context(|| missing("default-backend"))?,
         tls: None,
         proxy_in: false,
+        tcp: None,
     };
     Ok(FrontOptions {
         name: args.name.with_context(|| missing("name"))?,

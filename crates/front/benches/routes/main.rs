@@ -65,6 +65,7 @@ fn options(folder: &Path) -> FrontOptions {
             take_over: false,
             default_backend: listen,
             proxy_in: false,
+            tcp: None,
         }],
         egress: None,
         control: folder.join("s"),

@@ -24,8 +24,8 @@ mod split;
 pub use client::Client;
 pub use reach::{Reach, ServerTls, Servers, Verify};
 pub use report::{
-    Certificates, Hello, HoldRecord, HoldStatus, PortStatus, Running, Stats, Totals, UnitStatus,
-    Window,
+    Certificates, Hello, HoldRecord, HoldStatus, PortStatus, Running, Stats, Straggler, TcpTotals,
+    Totals, UnitStatus, Window,
 };
 
 pub use split::{SeenSide, SplitRoute, SplitStatus, Trial};

@@ -1,11 +1,11 @@
 //! What a front tells about itself. Times are milliseconds of the boot clock.
 
 use super::{HoldId, SiteRoute, SplitStatus, Trial};
-use segue_model::plan::{PortKind, TlsPlan};
+use segue_model::plan::{PortKind, TcpPlan, TlsPlan};
 use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Who a front is and in which state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,9 @@ pub struct PortStatus {
     /// Where its certificates are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsPlan>,
+    /// Where connections of a port for TCP go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpPlan>,
     /// Whether trusted proxies say with the PROXY protocol who a client is.
     #[serde(default)]
     pub proxy_in: bool,
@@ -206,6 +209,32 @@ pub struct HoldRecord {
     pub lapsed: bool,
 }
 
+/// What a front counts at its ports for TCP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpTotals {
+    /// Connections that came as far as a backend.
+    pub connections: u64,
+    /// Those that found none, or waited in vain.
+    pub failed: u64,
+    /// Bytes from clients.
+    pub received: u64,
+    /// Bytes to clients.
+    pub sent: u64,
+}
+
+/// A client that came to the address which its unit has left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Straggler {
+    /// The unit.
+    pub unit: UnitName,
+    /// The client's address.
+    pub client: IpAddr,
+    /// Its requests and connections since then, by the side they were sent to.
+    pub sides: Sides<u64>,
+    /// When it was last seen, by the boot clock.
+    pub last_ms: u64,
+}
+
 /// Everything a front counts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
@@ -221,6 +250,16 @@ pub struct Stats {
     pub relayed: Totals,
     /// Requests for hosts that belong to no unit.
     pub other: Totals,
+    /// Connections at ports for TCP, by the side they were sent to.
+    #[serde(default)]
+    pub tcp: Sides<TcpTotals>,
+    /// Clients that came to this front while their unit was at the other side: those that came
+    /// last, the latest first; a hundred at most.
+    #[serde(default)]
+    pub stragglers: Vec<Straggler>,
+    /// How many there were, of the latest four thousand of all units.
+    #[serde(default)]
+    pub straggler_count: usize,
     /// Those of the last 120 seconds of each side in which requests were answered, oldest
     /// first.
     pub windows: Sides<Vec<Window>>,

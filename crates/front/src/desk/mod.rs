@@ -14,7 +14,7 @@ use crate::control::{HoldId, Reply, Request, UnitRoute};
 use crate::front::Front;
 use crate::gate::{Begin, Change, Gate, Hold};
 use crate::listen::Door;
-use crate::routes::Site;
+use crate::routes::{Only, Site};
 use crate::split::Split;
 use crate::stats::Counts;
 use crate::store::{Change as Next, Haste, Journal, Saved, SavedHold};
@@ -80,6 +80,7 @@ impl Desk {
         let routes = self.front.routes();
         routes.set_run(books.saved.head.claim.clone());
         routes.change([], books.sites(books.saved.units.keys()));
+        routes.set_only(books.only());
     }
 
     /// Carries out one request.
@@ -310,6 +311,17 @@ impl Books {
         match self.units.get(unit) {
             Some(unit) => Ok(unit.gate.clone()),
             None => Err(rules::no_such_unit(unit, op)),
+        }
+    }
+
+    /// Returns the unit, if there is but one.
+    fn only(&self) -> Option<Only> {
+        let mut units = self.units.values();
+        match (units.next(), units.next()) {
+            (Some(Unit { gate, counts, .. }), None) => {
+                Some(Only { gate: gate.clone(), counts: counts.clone() })
+            }
+            _ => None,
         }
     }
 

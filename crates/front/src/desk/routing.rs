@@ -13,7 +13,7 @@ use crate::store::{Change, Haste, SavedUnit};
 use crate::upstream::{Group, Tls};
 use arc_swap::ArcSwapOption;
 use segue_model::{EffectLeft, Fault, Side, Sides, UnitName};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,10 +135,17 @@ impl Desk {
     ) -> Result<Reply, Fault> {
         let op = request.what();
         let Some(mark) = request.mark() else { return Err(refused(&op, "not a route")) };
+        let tcp = self.front.options().ports.iter().any(|port| port.tcp.is_some());
+        let mut units: BTreeSet<_> = books.units.keys().collect();
+        units.extend(routes.iter().map(|route| &route.unit));
+        if tcp && units.len() > 1 {
+            let cause = "it has a port for TCP, whose connections belong to its only unit";
+            return Err(conflict(&op, cause, "give the other unit a front of its own"));
+        }
         let mut hosts = HashMap::new();
         for route in routes {
             let saved = saved(route, mark.generation, books);
-            rules::check_route(self.front.routes(), &route.unit, &saved, &op)?;
+            rules::check_route(self.front.routes(), &route.unit, &saved, tcp, &op)?;
             books.may_be_set(&route.unit, &saved, &op)?;
             for host in saved.hosts() {
                 if let Some(other) = hosts.insert(host.clone(), &route.unit)
@@ -170,6 +177,7 @@ impl Desk {
         }
         let come = books.sites(routes.iter().map(|route| &route.unit));
         self.front.routes().change(gone.iter().map(String::as_str), come);
+        self.front.routes().set_only(books.only());
         Ok(done)
     }
 
@@ -230,8 +238,10 @@ impl Desk {
         let left = books.saved.units.get(name).cloned();
         let done = self.keep(&mut books, next, EffectLeft::None, Haste::None).await?;
         books.units.remove(name);
+        self.front.stragglers().forget(name);
         let hosts = left.iter().flat_map(SavedUnit::hosts).map(String::as_str);
         self.front.routes().change(hosts, []);
+        self.front.routes().set_only(books.only());
         Ok(done)
     }
 

@@ -98,7 +98,7 @@ pub(super) fn check_split(split: &SplitRoute, op: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checks a route.
+/// Checks a route. Where there is a port for TCP, a unit may have no host.
 ///
 /// # Errors
 /// `SG0115` if it has no host, no room for requests, or a host of another unit.
@@ -106,11 +106,12 @@ pub(super) fn check_route(
     routes: &Routes,
     name: &UnitName,
     route: &SavedUnit,
+    tcp: bool,
     op: &str,
 ) -> Result<(), Fault> {
     let nameless =
         |site: &SiteRoute| site.hosts.is_empty() || site.hosts.iter().any(String::is_empty);
-    if route.sites.is_empty() || route.sites.iter().any(nameless) {
+    if (route.sites.is_empty() && !tcp) || route.sites.iter().any(nameless) {
         return Err(invalid(op, "a unit needs host names", "name them in the plan"));
     }
     for site in route.sites.iter().filter_map(|site| Some((site, site.reach.as_deref()?))) {

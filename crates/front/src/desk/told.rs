@@ -67,6 +67,10 @@ impl Desk {
             stats.probes = counts.probes.totals();
             stats.relayed = counts.relayed.totals();
         }
+        if let Some(counts) = counts {
+            stats.tcp = Sides::from_fn(|side| counts.tcp.get(side).totals());
+        }
+        (stats.straggler_count, stats.stragglers) = self.front.stragglers().told(only);
         stats.trial = split.map(|split| Box::new(split.report(clock::now_us())));
         if only.is_none() {
             stats.unclear = self.front.unclear();
@@ -78,11 +82,19 @@ impl Desk {
 }
 
 fn port(entrance: &Entrance) -> PortStatus {
-    let PortOptions { kind, listen, take_over, default_backend: _, tls, proxy_in } =
+    let PortOptions { kind, listen, take_over, default_backend: _, tls, proxy_in, tcp } =
         entrance.options();
     let certificates = entrance.tls().map(|tls| tls.certs().told());
     let (kind, listen, taken_over, tls) = (*kind, *listen, *take_over, tls.clone());
-    PortStatus { kind, listen, taken_over, tls, proxy_in: *proxy_in, certificates }
+    PortStatus {
+        kind,
+        listen,
+        taken_over,
+        tls,
+        tcp: tcp.clone(),
+        proxy_in: *proxy_in,
+        certificates,
+    }
 }
 
 impl Books {

@@ -8,6 +8,7 @@ use crate::front::Front;
 use crate::limits::HEADERS;
 use crate::proxy::{self, Conn, Scheme, Talk};
 use crate::socket::Shared;
+use crate::tcp;
 use crate::tls::Client;
 use crate::upstream::dial;
 use crate::wire::{self, Told, Wire};
@@ -49,13 +50,17 @@ pub(super) async fn serve(
     if arrival.says_client && !Box::pin(learn_client(&front, &mut stream, &mut arrival)).await {
         return;
     }
-    let socket = Shared::new(stream, front.limits().taken_idle);
+    let patient = entrance.options().kind == PortKind::Tcp;
+    let limits = front.limits();
+    let taken_idle = if patient { limits.stalled } else { limits.taken_idle };
+    let socket = Shared::new(stream, taken_idle);
     let Arrival { peer, place, .. } = arrival;
     let guest = Guest { front, entrance, peer, place, socket: socket.clone(), hurry };
     match guest.entrance.options().kind {
         PortKind::Http => guest.http(Scheme::Http, socket).await,
         // In a box, so that connections in clear do not carry its room along.
         PortKind::Tls => Box::pin(guest.tls(socket)).await,
+        PortKind::Tcp => Box::pin(guest.tcp(socket)).await,
     }
 }
 
@@ -109,6 +114,13 @@ impl Guest {
                 tracing::debug!(%error, peer = %self.peer, "no TLS");
             }
         }
+    }
+
+    /// Passes bytes. Its place is kept until the end.
+    async fn tcp(self, socket: Shared) {
+        let Self { front, entrance, peer, place, hurry, .. } = self;
+        let number = place.number();
+        tcp::Client { front, entrance, peer, number, socket, hurry }.serve().await;
     }
 
     /// Passes a connection on as it is, beginning with what was read from it.

@@ -165,6 +165,10 @@ async fn goal(
             {
                 (side, turn) = (chosen, Some(chose));
             }
+            if pass.side() != front.side() && !relayed && !probe {
+                let client = conn.address_of(request.headers(), seen);
+                front.note_straggler(site.gate.unit(), client, pass.side(), side);
+            }
             let group = site.backends.get(side).clone();
             Ok(Goal { group, side, lane: lane(side), pass: Some(pass), turn })
         }

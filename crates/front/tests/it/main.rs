@@ -27,6 +27,7 @@ mod split;
 mod streams;
 mod support;
 mod takeover;
+mod tcp;
 mod tls;
 mod trailers;
 mod upstream_tls;

@@ -21,6 +21,7 @@ fn port(listen: SocketAddr, take_over: bool, default_backend: SocketAddr) -> Por
         default_backend,
         tls: None,
         proxy_in: false,
+        tcp: None,
     }
 }
 
@@ -53,6 +54,7 @@ async fn serves_a_unit_at_every_port_and_strangers_by_the_port_they_came_to() {
         kind: PortKind::Http,
         listen,
         taken_over: false,
+        tcp: None,
         tls: None,
         proxy_in: false,
         certificates: None,

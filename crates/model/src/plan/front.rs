@@ -2,7 +2,7 @@
 
 use super::proxy::{Abilities, ProxyPlan};
 use crate::network::Network;
-use crate::side::Side;
+use crate::side::{Side, Sides};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -79,6 +79,19 @@ pub struct PortPlan {
     /// Whether trusted proxies say with the PROXY protocol who a client is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_in: bool,
+    /// Where connections of a port for TCP go, and no other has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpPlan>,
+}
+
+/// The servers behind a port at which any protocol over TCP is spoken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpPlan {
+    /// The server at each side.
+    pub backends: Sides<SocketAddr>,
+    /// Whether they are told with the PROXY protocol, version 2, who the client is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_out: bool,
 }
 
 /// The certificates of a port where clients speak TLS.
@@ -107,6 +120,8 @@ pub enum PortKind {
     Http,
     /// HTTP over TLS, which the front terminates.
     Tls,
+    /// Anything over TCP: mail, databases. The front passes bytes.
+    Tcp,
 }
 
 impl PortKind {
@@ -115,6 +130,7 @@ impl PortKind {
         match self {
             Self::Http => "http",
             Self::Tls => "tls",
+            Self::Tcp => "tcp",
         }
     }
 }
@@ -128,7 +144,7 @@ impl fmt::Display for PortKind {
 impl PortPlan {
     /// Returns a port where clients speak HTTP in clear.
     pub fn http(listen: SocketAddr, take_over: bool) -> Self {
-        Self { kind: PortKind::Http, listen, take_over, tls: None, proxy_in: false }
+        Self { kind: PortKind::Http, listen, take_over, tls: None, proxy_in: false, tcp: None }
     }
 }
 
@@ -146,6 +162,11 @@ impl FrontPlan {
     /// Returns whether it takes a port over from a live server.
     pub fn takes_over(&self) -> bool {
         self.ports.iter().any(|port| port.take_over)
+    }
+
+    /// Returns its ports for TCP, with the servers behind them.
+    pub fn tcp(&self) -> impl Iterator<Item = (&PortPlan, &TcpPlan)> {
+        self.ports.iter().filter_map(|port| Some((port, port.tcp.as_ref()?)))
     }
 
     /// Returns the ports where a site is asked for in HTTP in clear, in the order of the plan.
@@ -216,9 +237,16 @@ impl From<FrontPlan> for Form {
             proxy,
         };
         match ports.as_slice() {
-            [PortPlan { kind: PortKind::Http, listen, take_over, tls: None, proxy_in: false }] => {
-                Self { listen: Some(*listen), take_over: Some(*take_over), ..form }
-            }
+            [
+                PortPlan {
+                    kind: PortKind::Http,
+                    listen,
+                    take_over,
+                    tls: None,
+                    proxy_in: false,
+                    tcp: None,
+                },
+            ] => Self { listen: Some(*listen), take_over: Some(*take_over), ..form },
             _ => Self { ports, ..form },
         }
     }

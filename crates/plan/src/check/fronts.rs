@@ -143,8 +143,10 @@ fn listen(found: &mut Found, at: String, side: Side, port: &PortPlan, unit: &Uni
             "write the address that DNS names, with the port of the site",
         );
     }
+    let behind = |side| port.tcp.as_ref().map(|tcp| *tcp.backends.get(side));
     let stands_at = |side| {
-        unit.backends(side).any(|server| server.addresses().any(|address| address == listen))
+        let all = || unit.backends(side).flat_map(|server| server.addresses());
+        all().any(|address| address == listen) || behind(side) == Some(listen)
     };
     if stands_at(side.other()) {
         found.add(

@@ -21,6 +21,9 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
     let what = bound.what;
     let side = what.side();
     let measures = &unit.measures;
+    if let Some(missing) = uncounted(unit, what) {
+        return Some(missing);
+    }
     let (there, part, section) = match what {
         What::DatabaseLagMs(_)
         | What::DatabaseDifferences
@@ -95,22 +98,6 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
             let text = format!("{what} is never measured: no plan moves mailboxes yet");
             return Some((text, "take it away until mailboxes are part of a plan".into()));
         }
-        What::RequestsPerSecond(_)
-        | What::FailedPerSecond(_)
-        | What::ResponseP50Ms(_)
-        | What::ResponseP95Ms(_)
-        | What::ClientErrorPercent(_)
-        | What::TargetArrivalPercent
-        | What::StragglersPerSecond
-            if let Some(front) = unit.fronts.iter().find(|front| !front.abilities().counts) =>
-        {
-            return Some(uncounted(what, front, "requests by side and second"));
-        }
-        What::ClientsPerSecond(_)
-            if let Some(front) = unit.fronts.iter().find(|front| front.proxy.is_some()) =>
-        {
-            return Some(uncounted(what, front, "clients"));
-        }
         What::FrontsReady
         | What::RequestsPerSecond(_)
         | What::FailedPerSecond(_)
@@ -130,15 +117,27 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
     })
 }
 
-fn uncounted(what: What, front: &FrontPlan, missing: &str) -> Missing {
-    let kind = front.proxy.as_ref().map_or("front", |proxy| proxy.as_str());
-    (
-        format!(
-            "{what} is never measured: front `{}` is {kind}, which counts no {missing}",
-            front.name
-        ),
+/// What an operator's own proxy as a front does not count.
+fn uncounted(unit: &UnitPlan, what: What) -> Option<Missing> {
+    let (mute, missing): (fn(&FrontPlan) -> bool, _) = match what {
+        What::RequestsPerSecond(_)
+        | What::FailedPerSecond(_)
+        | What::ResponseP50Ms(_)
+        | What::ResponseP95Ms(_)
+        | What::ClientErrorPercent(_)
+        | What::TargetArrivalPercent
+        | What::StragglersPerSecond => {
+            (|front| !front.abilities().counts, "requests by side and second")
+        }
+        What::ClientsPerSecond(_) => (|front| front.proxy.is_some(), "clients"),
+        _ => return None,
+    };
+    let front = unit.fronts.iter().find(|front| mute(front))?;
+    let (name, kind) = (&front.name, front.proxy.as_ref().map_or("front", |proxy| proxy.as_str()));
+    Some((
+        format!("{what} is never measured: front `{name}` is {kind}, which counts no {missing}"),
         "take it away, or put a front of Segue's own there".into(),
-    )
+    ))
 }
 
 /// The origin of the samples of a measure of the plan's own.

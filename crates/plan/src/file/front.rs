@@ -139,6 +139,14 @@ pub struct PortFile {
     /// is, and nothing comes from them without. Default: false.
     #[serde(default)]
     pub proxy_in: bool,
+    /// The server at the source, at a port for `tcp` and only there. Default: none.
+    pub source: Option<SocketAddr>,
+    /// The server at the target, at a port for `tcp` and only there. Default: none.
+    pub target: Option<SocketAddr>,
+    /// Whether the servers of a port for `tcp` are told with the PROXY protocol (version 2) who
+    /// the client is. Both must expect it. Default: false.
+    #[serde(default)]
+    pub proxy_out: bool,
 }
 
 /// What clients speak at a port.
@@ -150,4 +158,7 @@ pub enum PortKindFile {
     Http,
     /// HTTP over TLS, which the front terminates.
     Tls,
+    /// Anything over TCP, such as IMAP, SMTP, MySQL: the front passes bytes. The port is the
+    /// unit's alone.
+    Tcp,
 }

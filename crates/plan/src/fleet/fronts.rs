@@ -7,6 +7,7 @@ use segue_model::plan::{FrontPlan, Plan};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A front and the unit that was the first to name it.
 type First<'a> = (&'a UnitName, &'a FrontPlan);
@@ -37,6 +38,25 @@ pub(super) fn shared(units: &[Plan], problems: &mut Vec<Problem>) {
                     ));
                 }
             }
+        }
+    }
+}
+
+/// Refuses ports for TCP whose front several units have; those that switch together are one.
+pub(super) fn of_one_unit(units: &[Arc<Plan>], problems: &mut Vec<Problem>) {
+    let mut owners: HashMap<SocketAddr, &UnitName> = HashMap::new();
+    let every = units.iter().flat_map(|plan| plan.unit.fronts.iter().map(|f| (&plan.unit.name, f)));
+    for (unit, front) in every {
+        let Some((port, _)) = front.tcp().next() else { continue };
+        let owner = *owners.entry(port.listen).or_insert(unit);
+        if owner != unit {
+            problems.push(problem(
+                "SG0760",
+                format!("{unit}: front[{}].port", front.name),
+                format!("unit `{owner}` has this front too, and {} is for tcp", port.listen),
+                "a connection of TCP names no site, so its port belongs to one unit: give it a \
+                 front of its own, or let both units switch together",
+            ));
         }
     }
 }

@@ -255,5 +255,6 @@ fn merge(
         let because = reasons.remove(&root).unwrap_or_default();
         shared.joints.push(Joint { unit: plan.unit.name.clone(), members, because });
     }
+    fronts::of_one_unit(&shared.units, problems);
     shared
 }

@@ -5,11 +5,11 @@ use crate::Problem;
 use crate::file::{
     AccessLogFile, FrontFile, FrontLimitsFile, HaproxyFile, NginxFile, PortFile, PortKindFile,
 };
-use segue_model::Network;
 use segue_model::plan::{
     AccessLogPlan, FrontLimits, FrontPlan, HaproxyPlan, NginxPlan, PortKind, PortPlan, ProxyPlan,
-    TlsPlan,
+    TcpPlan, TlsPlan,
 };
+use segue_model::{Network, Sides};
 
 /// One request of so many is logged, unless the plan says otherwise.
 const LOGGED_EVERY: u64 = 100;
@@ -31,7 +31,8 @@ pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
             key: format!("front[{name}]"),
             text: text.to_owned(),
             remedy: "write `listen`, with `take_over` if a live server has the port, or one \
-                     [[front.port]] for each port, with `certificates` if its `kind` is `tls`"
+                     [[front.port]] for each port, with `certificates` if its `kind` is `tls`, with \
+                     `source` and `target` if it is `tcp`"
                 .to_owned(),
         });
     };
@@ -49,6 +50,20 @@ pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
             }
             (false, true) => refuse(&format!(
                 "the port {} has certificates or `http2` and is not for tls",
+                file.listen
+            )),
+            _ => {}
+        }
+    }
+    for file in &port {
+        let servers = (file.source.is_some(), file.target.is_some());
+        let others = servers != (false, false) || file.proxy_out;
+        match file.kind {
+            PortKindFile::Tcp if servers != (true, true) => {
+                refuse(&format!("the port {} for tcp has no `source` or no `target`", file.listen))
+            }
+            PortKindFile::Http | PortKindFile::Tls if others => refuse(&format!(
+                "the port {} has `source`, `target` or `proxy_out` and is not for tcp",
                 file.listen
             )),
             _ => {}
@@ -125,11 +140,17 @@ fn of_list(file: PortFile) -> PortPlan {
     let kind = match file.kind {
         PortKindFile::Http => PortKind::Http,
         PortKindFile::Tls => PortKind::Tls,
+        PortKindFile::Tcp => PortKind::Tcp,
     };
     let PortFile { listen, take_over, certificates, default_certificate, http2, proxy_in, .. } =
         file;
+    let servers = file.source.zip(file.target).filter(|_| kind == PortKind::Tcp);
+    let tcp = servers.map(|(source, target)| TcpPlan {
+        backends: Sides { source, target },
+        proxy_out: file.proxy_out,
+    });
     let http2 = http2.unwrap_or(true);
     let tls = TlsPlan { certificates, default_certificate, http2 };
     let tls = (kind == PortKind::Tls).then_some(tls);
-    PortPlan { kind, listen, take_over, tls, proxy_in }
+    PortPlan { kind, listen, take_over, tls, proxy_in, tcp }
 }

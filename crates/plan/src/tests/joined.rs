@@ -191,6 +191,31 @@ fn a_front_that_is_shared_has_the_same_ports_in_every_unit() {
 }
 
 #[test]
+fn a_port_for_tcp_belongs_to_one_unit() {
+    let short = "listen = \"127.0.0.3:80\"\n";
+    let two = "port = [{ listen = \"127.0.0.3:80\" }, { kind = \"tcp\", listen = \
+               \"127.0.0.3:993\", source = \"127.0.0.2:993\", target = \"127.0.0.5:993\" }]\n";
+    let of = |name: &str| unit(name).replace(short, two);
+    let plan = joined(&[of("a"), of("bb")]);
+    let whole = &plan.unit;
+    let (port, tcp) = whole.fronts[1].tcp().next().unwrap();
+    assert_eq!(port.listen.to_string(), "127.0.0.3:993");
+    assert_eq!(tcp.backends.target.to_string(), "127.0.0.5:993");
+    let head = format!("{HEAD}separate_zones = [\"example.test\"]\n");
+    assert_eq!(refused(&head, &[of("a"), of("bb")]), ["SG0760 bb: front[target].port"]);
+    for (bad, why) in [
+        (two.replace(", target = \"127.0.0.5:993\"", ""), "no `target`"),
+        (two.replace("kind = \"tcp\", ", ""), "not for tcp"),
+    ] {
+        let problems = refused(&head, &[unit("a").replace(short, &bad)]);
+        assert!(
+            problems.iter().all(|problem| problem.starts_with("SG0749")),
+            "{why}: {problems:?}"
+        );
+    }
+}
+
+#[test]
 fn one_address_is_one_front_also_for_units_that_are_not_joined() {
     let head = format!("{HEAD}separate_zones = [\"example.test\"]\n");
     let own_socket = unit("bb").replace("segue/source.sock", "segue/bb.sock");

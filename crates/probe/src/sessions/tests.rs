@@ -18,6 +18,8 @@ fn unit(stores: Sides<SessionStore>) -> UnitPlan {
         concurrency: 1,
         beside: Vec::new(),
         check: BackendCheck::Connect,
+        probe_address: None,
+        tls: None,
     };
     let sessions = SessionsPlan {
         name: "shop".into(),

@@ -120,6 +120,13 @@ fn commands(room: &mut ForRoom) {
             }
         }
     }
+    for front in &mut unit.fronts {
+        for port in front.ports.extract_if(.., |port| port.tcp.is_some()) {
+            room.not_rehearsed
+                .push(format!("port {}: no server of its kind is there", port.listen));
+        }
+    }
+    unit.fronts.retain(|front| !front.ports.is_empty());
     for worker in std::mem::take(&mut unit.workers) {
         room.not_rehearsed.push(format!("worker `{}`: its commands act outside", worker.name));
     }

@@ -153,6 +153,7 @@ impl<D: Driver> Foreign<D> {
             taken_over: port.take_over,
             tls: port.tls.clone(),
             proxy_in: port.proxy_in,
+            tcp: port.tcp.clone(),
             certificates: None,
         };
         self.plan.ports.iter().map(port).collect()

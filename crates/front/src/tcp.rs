@@ -1,0 +1,234 @@
+//! Connections of which the front understands nothing but their bytes: mail, databases.
+//!
+//! A connection waits at its unit's gate before its backend is dialled, so that a client of a
+//! protocol in which the server speaks first just waits for the greeting. From then on it is a
+//! stream: bytes pass both ways, each way until its own end, and a hold ends it after it began,
+//! as it does a WebSocket. Nothing is sent twice: a backend that cannot be reached ends the
+//! connection.
+
+use crate::control::TcpTotals;
+use crate::entrance::Entrance;
+use crate::front::Front;
+use crate::gate::{Flight, Pass};
+use crate::routes::Only;
+use crate::socket::Shared;
+use crate::upstream::dial;
+use http::Method;
+use rustix::net::sockopt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// A peer that is silent for so long is asked whether it is still there. Mail clients wait for
+/// news for half an hour.
+const SILENT: Duration = Duration::from_secs(120);
+
+/// What is counted of the connections to one side.
+#[derive(Debug, Default)]
+pub(crate) struct Bytes {
+    /// Connections that came as far as a backend.
+    pub(crate) connections: AtomicU64,
+    /// Those that found none, or waited in vain.
+    pub(crate) failed: AtomicU64,
+    /// From clients.
+    pub(crate) received: AtomicU64,
+    /// To clients.
+    pub(crate) sent: AtomicU64,
+}
+
+impl Bytes {
+    /// Returns everything counted so far.
+    pub(crate) fn totals(&self) -> TcpTotals {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        TcpTotals {
+            connections: of(&self.connections),
+            failed: of(&self.failed),
+            received: of(&self.received),
+            sent: of(&self.sent),
+        }
+    }
+}
+
+/// A client's connection at a port for TCP.
+pub(crate) struct Client {
+    pub(crate) front: Arc<Front>,
+    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) peer: SocketAddr,
+    /// Spreads connections over shards.
+    pub(crate) number: usize,
+    pub(crate) socket: Shared,
+    pub(crate) hurry: CancellationToken,
+}
+
+impl Client {
+    /// Passes the connection on to where its unit is, until it ends or a hold begins.
+    pub(crate) async fn serve(mut self) {
+        let Some(tcp) = self.entrance.options().tcp.clone() else { return };
+        let Some(unit) = self.front.routes().only() else {
+            // Nobody's yet: as if the front were not there.
+            let backend = self.entrance.default_group().address();
+            if let Ok(server) = self.dial(backend, tcp.proxy_out).await {
+                self.pass_on(server, None, &CancellationToken::new()).await;
+            }
+            return;
+        };
+        let Some(mut pass) = self.enter(&unit).await else { return };
+        let side = pass.side();
+        let backend = *tcp.backends.get(side);
+        let front = self.front.clone();
+        let lanes = [front.counts(), &*unit.counts].map(|counts| counts.tcp.get(side));
+        let server = match self.dial(backend, tcp.proxy_out).await {
+            Ok(server) => server,
+            Err(error) => {
+                lanes.iter().for_each(|lane| add(&lane.failed, 1));
+                if front.may_warn() {
+                    tracing::warn!(%side, %backend, %error, "backend takes no connection");
+                }
+                return;
+            }
+        };
+        lanes.iter().for_each(|lane| add(&lane.connections, 1));
+        front.note_straggler(unit.gate.unit(), self.peer.ip().to_canonical(), side, side);
+        let end = pass.become_stream();
+        self.pass_on(server, Some(lanes), &end).await;
+    }
+
+    /// Waits for the unit's gate; none if it waits for too long or in vain.
+    async fn enter(&self, unit: &Only) -> Option<Pass> {
+        let method = Method::from_bytes(b"TCP").unwrap_or(Method::CONNECT);
+        let flight = Flight { method, path: None, since_us: crate::clock::now_us() };
+        let entering = unit.gate.enter(self.number, flight);
+        let entered = tokio::select! {
+            entered = entering => entered.ok(),
+            () = self.hurry.cancelled() => None,
+        };
+        if entered.is_none() {
+            let side = unit.gate.side();
+            add(&self.front.counts().tcp.get(side).failed, 1);
+            add(&unit.counts.tcp.get(side).failed, 1);
+        }
+        entered
+    }
+
+    /// Connects to a backend, and says who the client is where it wants to know.
+    async fn dial(&self, backend: SocketAddr, proxy_out: bool) -> io::Result<TcpStream> {
+        let limit = self.front.limits().connect;
+        let connect = async {
+            let mut server = dial(backend, self.front.options().egress).await?;
+            if proxy_out {
+                server.write_all(&preface(self.peer, self.entrance.options().listen)).await?;
+            }
+            Ok(server)
+        };
+        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+        tokio::time::timeout(limit, connect).await.map_err(late)?
+    }
+
+    async fn pass_on(
+        &mut self,
+        server: TcpStream,
+        lanes: Option<[&Bytes; 2]>,
+        end: &CancellationToken,
+    ) {
+        keep_alive(&server);
+        self.socket.with(keep_alive);
+        let mut client = Counted { inner: &mut self.socket, lanes };
+        let mut server = Shared::new(server, self.front.limits().stalled);
+        tokio::select! {
+            ended = tokio::io::copy_bidirectional(&mut client, &mut server) => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, peer = %self.peer, "connection broke");
+                }
+            }
+            () = end.cancelled() => {}
+            () = self.hurry.cancelled() => {}
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+/// Has the kernel find out about peers that are gone without a word.
+fn keep_alive(stream: &TcpStream) {
+    let set = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, SILENT));
+    if let Err(error) = set {
+        tracing::debug!(%error, "keepalive");
+    }
+}
+
+/// Returns a header of the PROXY protocol, version 2: `PROXY` over TCP with both addresses, or
+/// `LOCAL` if they are of two families.
+fn preface(client: SocketAddr, listen: SocketAddr) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+    let (client_ip, listen_ip) = (client.ip().to_canonical(), listen.ip().to_canonical());
+    let (family, addresses) = match (client_ip, listen_ip) {
+        (std::net::IpAddr::V4(from), std::net::IpAddr::V4(to)) => {
+            (0x11, [from.octets(), to.octets()].concat())
+        }
+        (std::net::IpAddr::V6(from), std::net::IpAddr::V6(to)) => {
+            (0x21, [from.octets(), to.octets()].concat())
+        }
+        _ => {
+            header.extend([0x20, 0, 0, 0]);
+            return header;
+        }
+    };
+    header.extend([0x21, family]);
+    header.extend((addresses.len() as u16 + 4).to_be_bytes());
+    header.extend(addresses);
+    header.extend(client.port().to_be_bytes());
+    header.extend(listen.port().to_be_bytes());
+    header
+}
+
+/// Counts what passes.
+struct Counted<'a> {
+    inner: &'a mut Shared,
+    lanes: Option<[&'a Bytes; 2]>,
+}
+
+impl AsyncRead for Counted<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut *self.inner).poll_read(cx, buf);
+        let more = (buf.filled().len() - before) as u64;
+        self.lanes.iter().flatten().for_each(|lane| add(&lane.received, more));
+        read
+    }
+}
+
+impl AsyncWrite for Counted<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut *self.inner).poll_write(cx, buf);
+        if let Poll::Ready(Ok(more)) = &written {
+            self.lanes.iter().flatten().for_each(|lane| add(&lane.sent, *more as u64));
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.inner).poll_shutdown(cx)
+    }
+}
