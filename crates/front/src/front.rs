@@ -242,6 +242,7 @@ impl Front {
         self.routes.each(|site| {
             if ticked.insert(Arc::as_ptr(&site.counts)) {
                 site.counts.tick();
+                site.gate.drop_leavers();
                 if let Some(split) = &*site.split.load() {
                     split.tick(clock::now_us());
                 }

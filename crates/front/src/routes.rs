@@ -6,6 +6,7 @@
 //! change at once for all of a unit is its gate.
 
 use crate::gate::Gate;
+use crate::policy::Policy;
 use crate::split::Split;
 use crate::stats::Counts;
 use crate::upstream::Group;
@@ -31,6 +32,8 @@ pub(crate) struct Site {
     pub(crate) answer: Option<Duration>,
     /// The split of the unit, if it has or had one; the same place for all its sites.
     pub(crate) split: Arc<ArcSwapOption<Split>>,
+    /// What requests of the unit meet during a hold, if something was said.
+    pub(crate) policy: Arc<ArcSwapOption<Policy>>,
 }
 
 impl Site {

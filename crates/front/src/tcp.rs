@@ -9,7 +9,7 @@
 use crate::control::TcpTotals;
 use crate::entrance::Entrance;
 use crate::front::Front;
-use crate::gate::{Flight, Pass};
+use crate::gate::{Flight, Pass, Weight};
 use crate::routes::Only;
 use crate::socket::Shared;
 use crate::upstream::dial;
@@ -104,7 +104,7 @@ impl Client {
     async fn enter(&self, unit: &Only) -> Option<Pass> {
         let method = Method::from_bytes(b"TCP").unwrap_or(Method::CONNECT);
         let flight = Flight { method, path: None, since_us: crate::clock::now_us() };
-        let entering = unit.gate.enter(self.number, flight);
+        let entering = unit.gate.enter(self.number, flight, Weight::default);
         let entered = tokio::select! {
             entered = entering => entered.ok(),
             () = self.hurry.cancelled() => None,

@@ -34,8 +34,8 @@ impl Table {
                 let room = Sides { source: 8, target: 8 };
                 let gate = Gate::new(name.as_str().into(), Side::Source, room);
                 let backends = Sides::from_fn(|_| group.clone());
-                let (counts, split) = (counts.clone(), Arc::default());
-                Arc::new(Site { gate, counts, backends, answer: None, split })
+                let (counts, split, policy) = (counts.clone(), Arc::default(), Arc::default());
+                Arc::new(Site { gate, counts, backends, answer: None, split, policy })
             };
             names.iter().map(one).collect::<Vec<_>>()
         };

@@ -437,6 +437,15 @@ pub struct Policy {
     /// Paths, by how they begin, on which GET and HEAD do not write.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub harmless_paths: Vec<String>,
+    /// Most bytes of requests that a front holds.
+    #[serde(
+        default = "Policy::usual_hold_bytes_max",
+        skip_serializing_if = "Policy::is_usual_hold_bytes_max"
+    )]
+    pub hold_bytes_max: u64,
+    /// File with the answer to a request that waits in vain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_page: Option<PathBuf>,
     /// How the traffic is split before a cutover, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitPlan>,
@@ -462,6 +471,16 @@ impl Policy {
     /// What holds for a plan of a run that was begun before failbacks had a budget.
     fn failback_budget_of_old_ms() -> u64 {
         8_000
+    }
+
+    /// Bytes of requests that a front holds where the plan says nothing: 64 MiB.
+    pub fn usual_hold_bytes_max() -> u64 {
+        64 << 20
+    }
+
+    // The form is serde's.
+    fn is_usual_hold_bytes_max(bytes: &u64) -> bool {
+        *bytes == Self::usual_hold_bytes_max()
     }
 
     /// Longest pause of a table of this way, milliseconds.

@@ -292,6 +292,8 @@ fn policy(file: PolicyFile) -> Policy {
         quiet_wait_ms: file.quiet_wait_ms.unwrap_or(silent.quiet_wait_ms),
         slow_paths: file.slow_paths.unwrap_or(silent.slow_paths),
         harmless_paths: file.harmless_paths.unwrap_or(silent.harmless_paths),
+        hold_bytes_max: file.hold_bytes_max.unwrap_or(silent.hold_bytes_max),
+        hold_page: file.hold_page,
         split: file.split.map(split),
         gate_wait_s: file.gate_wait_s.unwrap_or(silent.gate_wait_s),
         commit_timer_s: file.commit_timer_s.unwrap_or(silent.commit_timer_s),

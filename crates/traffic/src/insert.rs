@@ -6,9 +6,9 @@ use crate::turns::turn;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use segue_front::FrontOptions;
-use segue_front::control::{Hello, PortStatus, Reach, Reply, Request, SiteRoute};
+use segue_front::control::{Hello, HoldPolicy, PortStatus, Reach, Reply, Request, SiteRoute};
 use segue_model::plan::{FrontPlan, PortPlan, SitePlan};
-use segue_model::{EffectLeft, Fault, FaultKind, Side, Sides};
+use segue_model::{EffectLeft, Epoch, Fault, FaultKind, RunId, Side, Sides};
 use segue_port::{Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -135,6 +135,7 @@ impl Fronts {
         };
         match link.change(&run, epoch, route).await? {
             Reply::Done { .. } => {
+                self.say_policy(link, &run, epoch).await?;
                 let listen: Vec<_> =
                     link.plan.ports.iter().map(|port| port.listen.to_string()).collect();
                 Ok(json!({ "listen": listen, "started": started }))
@@ -143,10 +144,35 @@ impl Fronts {
         }
     }
 
+    /// Says what requests meet during a hold; the operator's own proxy holds all of them.
+    async fn say_policy(&self, link: &Link, run: &RunId, epoch: Epoch) -> Outcome<()> {
+        if !link.is_ours() {
+            return Ok(());
+        }
+        let policy = self.hold_policy();
+        let unit = self.settings.unit.name.clone();
+        let set = |mark| Request::SetHoldPolicy { mark, unit, policy };
+        match link.change(run, epoch, set).await? {
+            Reply::Done { .. } => Ok(()),
+            other => Err(unexpected("set policy of holds at", &link.plan.name, &other)),
+        }
+    }
+
+    fn hold_policy(&self) -> HoldPolicy {
+        let plan = &self.settings.policy;
+        HoldPolicy {
+            harmless_paths: plan.harmless_paths.clone(),
+            bytes_max: Some(plan.hold_bytes_max),
+            page: plan.hold_page.clone(),
+        }
+    }
+
     fn in_place(&self, plan: &FrontPlan, hello: &Hello, call: &Call) -> bool {
         hello.listening
             && hello.claim.as_ref() == Some(&call.authority.run)
-            && hello.unit(&self.settings.unit.name).is_some()
+            && hello
+                .unit(&self.settings.unit.name)
+                .is_some_and(|unit| plan.proxy.is_some() || unit.policy == self.hold_policy())
             && others_ports(plan, hello).is_none()
     }
 }

@@ -15,6 +15,14 @@ impl Fronts {
     /// Looks at addresses, sockets and claims of every front.
     pub async fn preflight(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let page = self.settings.policy.hold_page.as_deref();
+        if let Some(why) = page.and_then(segue_front::unusable_page) {
+            findings.push(Finding::refuse(
+                "SG0191",
+                why,
+                "name a file in `hold_page` that the fronts' user may read, of at most 64 KiB, or none",
+            ));
+        }
         for link in &self.links {
             let plan = &link.plan;
             if plan.control.as_os_str().len() > SOCKET_PATH_MAX {

@@ -34,6 +34,7 @@ use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Name of one hold, chosen by the controller and never used twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,6 +74,21 @@ pub struct SiteRoute {
     /// What is not plain about the way there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<Box<Reach>>,
+}
+
+/// What a unit's requests meet during a hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldPolicy {
+    /// GET and HEAD on paths that begin so pass a hold, to where the unit is. They never count
+    /// as running, for nobody waits for them to end.
+    #[serde(default)]
+    pub harmless_paths: Vec<String>,
+    /// Most bytes that waiting requests hold; none sets no bound.
+    #[serde(default)]
+    pub bytes_max: Option<u64>,
+    /// File with the answer to one that waits in vain, 64 KiB at most.
+    #[serde(default)]
+    pub page: Option<PathBuf>,
 }
 
 /// A unit's route.
@@ -155,6 +171,16 @@ pub enum Request {
         unit: UnitName,
         /// The split; a former one is replaced.
         split: SplitRoute,
+    },
+    /// Says what a unit's requests meet during a hold. Nothing else of the route changes.
+    /// Refused if the page cannot be read.
+    SetHoldPolicy {
+        /// Who asks.
+        mark: Mark,
+        /// The unit.
+        unit: UnitName,
+        /// What they meet; a former one is replaced.
+        policy: HoldPolicy,
     },
     /// Begins a leased hold: from now on requests of the unit wait. Only if the
     /// unit is quiet: no running request's path begins with one of `slow_paths`
@@ -260,6 +286,7 @@ impl Request {
             | Self::SetRoute { mark, .. }
             | Self::SetRoutes { mark, .. }
             | Self::SetSplit { mark, .. }
+            | Self::SetHoldPolicy { mark, .. }
             | Self::Hold { mark, .. }
             | Self::SealHold { mark, .. }
             | Self::Unseal { mark, .. }
@@ -282,6 +309,7 @@ impl Request {
         match self {
             Self::SetRoute { unit, .. }
             | Self::SetSplit { unit, .. }
+            | Self::SetHoldPolicy { unit, .. }
             | Self::Hold { unit, .. }
             | Self::SealHold { unit, .. }
             | Self::Unseal { unit, .. }
@@ -308,6 +336,7 @@ impl Request {
             Self::SetSplit { unit, split, .. } => {
                 format!("give the target {} % of unit `{unit}`", split.percent)
             }
+            Self::SetHoldPolicy { unit, .. } => format!("set policy of holds of unit `{unit}`"),
             Self::Hold { unit, .. } => format!("hold unit `{unit}`"),
             Self::WaitIdle { unit, .. } => format!("wait for requests of unit `{unit}`"),
             Self::Renew { hold_id, .. } => format!("renew hold `{hold_id}`"),

@@ -14,6 +14,7 @@ use crate::control::{HoldId, Reply, Request, UnitRoute};
 use crate::front::Front;
 use crate::gate::{Begin, Change, Gate, Hold};
 use crate::listen::Door;
+use crate::policy::Policy;
 use crate::routes::{Only, Site};
 use crate::split::Split;
 use crate::stats::Counts;
@@ -50,6 +51,7 @@ struct Unit {
     gate: Arc<Gate>,
     counts: Arc<Counts>,
     split: Arc<ArcSwapOption<Split>>,
+    policy: Arc<ArcSwapOption<Policy>>,
     /// In the order of its saved sites.
     sites: Vec<Arc<Site>>,
 }
@@ -119,6 +121,9 @@ impl Desk {
             }
             Request::SetSplit { unit, split, .. } => {
                 self.set_split(&mut books, next, unit, split).await
+            }
+            Request::SetHoldPolicy { unit, policy, .. } => {
+                self.set_hold_policy(&mut books, next, unit, policy).await
             }
             Request::Hold { .. } => self.hold(&mut books, next, request).await,
             Request::SealHold { unit, hold_id, .. } => {

@@ -3,16 +3,17 @@
 use super::rules::{self, conflict, refused};
 use super::{Books, Desk, Unit};
 use crate::clock;
-use crate::control::{Reply, Request, Servers, SiteRoute, SplitRoute, UnitRoute};
+use crate::control::{HoldPolicy, Reply, Request, Servers, SiteRoute, SplitRoute, UnitRoute};
 use crate::front::Front;
 use crate::gate::Gate;
+use crate::policy::Policy;
 use crate::routes::{Site, canonical};
 use crate::split::Split;
 use crate::stats::Counts;
 use crate::store::{Change, Haste, SavedUnit};
 use crate::upstream::{Group, Tls};
 use arc_swap::ArcSwapOption;
-use segue_model::{EffectLeft, Fault, Side, Sides, UnitName};
+use segue_model::{EffectLeft, Fault, FaultKind, Side, Sides, UnitName};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(super) fn unit(
 ) -> Unit {
     let counts = known.map_or_else(|| Arc::new(Counts::new()), |unit| unit.counts.clone());
     let split = known.map_or_else(|| Arc::new(ArcSwapOption::empty()), |unit| unit.split.clone());
+    let policy = known.map_or_else(|| Arc::new(ArcSwapOption::empty()), |unit| unit.policy.clone());
     let groups = || known.into_iter().flat_map(|unit| &unit.sites).map(|site| &site.backends);
     let site = |route: &SiteRoute| {
         let reach = route.reach.as_deref();
@@ -41,13 +43,21 @@ pub(super) fn unit(
             }
         });
         let answer = reach.and_then(|reach| reach.answer_ms).map(Duration::from_millis);
-        let (gate, counts, split) = (gate.clone(), counts.clone(), split.clone());
-        Arc::new(Site { gate, counts, backends, answer, split })
+        let (gate, counts) = (gate.clone(), counts.clone());
+        let (split, policy) = (split.clone(), policy.clone());
+        Arc::new(Site { gate, counts, backends, answer, split, policy })
     };
     let sites = saved.sites.iter().map(site).collect();
-    let unit = Unit { gate, counts, split: split.clone(), sites };
+    let unit = Unit { gate, counts, split: split.clone(), policy: policy.clone(), sites };
     if known.is_none() {
         unit.put_split(saved.split.clone());
+        if saved.policy != HoldPolicy::default() {
+            let policy = Policy::read(&saved.policy).unwrap_or_else(|why| {
+                tracing::warn!(%why, "visitors who wait in vain get a line of text");
+                Policy::without_page(&saved.policy)
+            });
+            unit.put_policy(&saved.policy, policy);
+        }
     }
     unit
 }
@@ -67,6 +77,12 @@ fn group(front: &Front, first: SocketAddr, servers: Servers, hosts: &[String]) -
 }
 
 impl Unit {
+    /// Puts what requests meet during a hold in force.
+    pub(super) fn put_policy(&self, said: &HoldPolicy, policy: Policy) {
+        self.gate.set_bytes_max(said.bytes_max);
+        self.policy.store(Some(Arc::new(policy)));
+    }
+
     /// Puts a split in force, in place of the one before.
     pub(super) fn put_split(&self, route: Option<SplitRoute>) {
         let former = self.split.load_full();
@@ -96,6 +112,12 @@ fn saved(route: &UnitRoute, generation: u64, books: &Books) -> SavedUnit {
         concurrency: route.concurrency.clone(),
         hold: books.saved.units.get(&route.unit).and_then(|unit| unit.hold.clone()),
         split: books.saved.units.get(&route.unit).and_then(|unit| unit.split.clone()),
+        policy: books
+            .saved
+            .units
+            .get(&route.unit)
+            .map(|unit| unit.policy.clone())
+            .unwrap_or_default(),
     }
 }
 
@@ -211,6 +233,36 @@ impl Desk {
         let done = self.keep(books, next, EffectLeft::None, Haste::None).await?;
         if let Some(unit) = unit.filter(|_| former.as_ref() != Some(split)) {
             unit.put_split(Some(split.clone()));
+        }
+        Ok(done)
+    }
+
+    /// Says what requests of a unit meet during a hold.
+    pub(super) async fn set_hold_policy(
+        &self,
+        books: &mut Books,
+        mut next: Change,
+        name: &UnitName,
+        said: &HoldPolicy,
+    ) -> Result<Reply, Fault> {
+        let op = format!("set policy of holds of unit `{name}`");
+        books.gate(name, &op)?;
+        if said.harmless_paths.iter().any(|path| !path.starts_with('/')) {
+            let hint = "write what the plan's `harmless_paths` say";
+            return Err(rules::invalid(&op, "a path does not begin with `/`", hint));
+        }
+        let asked = said.clone();
+        let read = tokio::task::spawn_blocking(move || Policy::read(&asked)).await;
+        let policy = read.unwrap_or_else(|e| Err(e.to_string())).map_err(|why| {
+            Fault::new("SG0129", FaultKind::Invalid, &*op, why)
+                .hint("name a file of at most 64 KiB that ends with .html, .htm, .txt or .json")
+        })?;
+        if let Some(saved) = next.units.get_mut(name) {
+            saved.policy = said.clone();
+        }
+        let done = self.keep(books, next, EffectLeft::None, Haste::None).await?;
+        if let Some(unit) = books.units.get(name) {
+            unit.put_policy(said, policy);
         }
         Ok(done)
     }

@@ -112,6 +112,7 @@ impl Books {
             streams: view.streams,
             held: view.held,
             out: live.sites.iter().flat_map(|site| site.out()).collect(),
+            policy: saved.policy.clone(),
             split: split.as_ref().map(|split| split.status(clock::now_us())),
         })
     }

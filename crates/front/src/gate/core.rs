@@ -1,5 +1,6 @@
 //! State of a gate that all its requests share; touched only while something waits.
 
+use super::Weight;
 use super::flights::Flight;
 use super::pass::Pass;
 use crate::clock;
@@ -31,6 +32,7 @@ pub(super) struct Waiter {
     pub(super) flight: Flight,
     pub(super) since_us: u64,
     pub(super) admit: oneshot::Sender<Pass>,
+    pub(super) weight: Weight,
 }
 
 /// A hold in force.
@@ -57,6 +59,9 @@ pub(super) struct Core {
     pub(super) paced: usize,
     pub(super) age_max: Duration,
     pub(super) count_max: usize,
+    /// Bytes of the requests in the queue.
+    pub(super) bytes: u64,
+    pub(super) bytes_max: Option<u64>,
     /// Ends every stream opened before the next hold.
     pub(super) streams_end: CancellationToken,
     pub(super) history: VecDeque<HoldRecord>,
@@ -75,17 +80,26 @@ impl Core {
             paced: 0,
             age_max: Duration::ZERO,
             count_max: 0,
+            bytes: 0,
+            bytes_max: None,
             streams_end: CancellationToken::new(),
             history: VecDeque::new(),
         }
     }
 
-    /// Takes a waiting request out; false if it does not wait any more.
-    pub(super) fn take(&mut self, ticket: u64) -> bool {
-        match self.queue.binary_search_by_key(&ticket, |w| w.ticket) {
-            Ok(at) => self.queue.remove(at).is_some(),
-            Err(_) => false,
-        }
+    /// Takes a waiting request out; none if it does not wait any more.
+    pub(super) fn take(&mut self, ticket: u64) -> Option<Waiter> {
+        let at = self.queue.binary_search_by_key(&ticket, |w| w.ticket).ok()?;
+        let waiter = self.queue.remove(at)?;
+        self.bytes -= waiter.weight.bytes;
+        Some(waiter)
+    }
+
+    /// Takes the request out that has waited for the longest time.
+    pub(super) fn next(&mut self) -> Option<Waiter> {
+        let waiter = self.queue.pop_front()?;
+        self.bytes -= waiter.weight.bytes;
+        Some(waiter)
     }
 
     /// Puts a hold in force and begins its record.

@@ -114,6 +114,11 @@ impl Flights {
         Ok(Entered { place: Place { shard, slot }, side: inside.side })
     }
 
+    /// Returns where flights go.
+    pub(crate) fn side(&self, hint: usize) -> Side {
+        self.lock(hint % SHARDS).side
+    }
+
     /// Enters a flight whether or not the gate is open: a request that is released.
     pub(crate) fn admit(&self, hint: usize, flight: Flight) -> Place {
         let shard = hint % SHARDS;

@@ -35,8 +35,21 @@ use tokio::sync::{Notify, oneshot};
 pub(crate) enum Turned {
     /// As many wait already as may.
     TooMany,
+    /// It and those that wait already hold more bytes than they may.
+    TooLarge,
     /// It waited as long as it may.
     TooOld,
+    /// Its client left while it waited.
+    Left,
+}
+
+/// What a request costs that waits.
+#[derive(Clone, Default)]
+pub(crate) struct Weight {
+    /// Bytes that are kept for it.
+    pub(crate) bytes: u64,
+    /// Says whether its client has left.
+    pub(crate) left: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// The gate of one unit.
@@ -76,25 +89,31 @@ impl Gate {
     }
 
     /// Lets a request pass, or makes it wait until it may. Dropping the future while it
-    /// waits takes the request out of the queue.
+    /// waits takes the request out of the queue. It is weighed if it has to wait.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         hint: usize,
         mut flight: Flight,
+        weigh: impl Fn() -> Weight,
     ) -> Result<Pass, Turned> {
         loop {
             flight = match self.flights.enter(hint, flight) {
                 Ok(entered) => return Ok(Pass::direct(self, entered.place, entered.side)),
                 Err(flight) => flight,
             };
-            flight = match self.queue_up(hint, flight)? {
+            flight = match self.queue_up(hint, flight, &weigh)? {
                 Queued::Opened(flight) => flight,
                 Queued::Waits(waiting) => return Box::pin(waiting.admitted()).await,
             };
         }
     }
 
-    fn queue_up(self: &Arc<Self>, hint: usize, flight: Flight) -> Result<Queued, Turned> {
+    fn queue_up(
+        self: &Arc<Self>,
+        hint: usize,
+        flight: Flight,
+        weigh: &impl Fn() -> Weight,
+    ) -> Result<Queued, Turned> {
         let mut core = self.core();
         if core.phase == Phase::Open {
             return Ok(Queued::Opened(flight));
@@ -103,11 +122,17 @@ impl Gate {
             core.refuse();
             return Err(Turned::TooMany);
         }
+        let weight = weigh();
+        if core.bytes_max.is_some_and(|most| core.bytes + weight.bytes > most) {
+            core.refuse();
+            return Err(Turned::TooLarge);
+        }
+        core.bytes += weight.bytes;
         let ticket = core.next_ticket;
         core.next_ticket += 1;
         let (admit, admitted) = oneshot::channel();
         let since_us = clock::now_us();
-        core.queue.push_back(Waiter { ticket, hint, flight, since_us, admit });
+        core.queue.push_back(Waiter { ticket, hint, flight, since_us, admit, weight });
         core.note(|record| record.held_count += 1);
         let age_max = core.age_max;
         Ok(Queued::Waits(Waiting { gate: self.clone(), ticket, admitted, age_max, done: false }))
@@ -148,6 +173,34 @@ impl Gate {
         core.side = side;
         core.concurrency = concurrency;
         self.flights.set_side(side);
+    }
+
+    /// Sets how many bytes waiting requests may hold.
+    pub(crate) fn set_bytes_max(&self, most: Option<u64>) {
+        self.core().bytes_max = most;
+    }
+
+    /// Returns where requests go, whether or not they have to wait for it.
+    pub(crate) fn heads_for(&self, hint: usize) -> Side {
+        self.flights.side(hint)
+    }
+
+    /// Takes requests out of the queue whose clients have left.
+    pub(crate) fn drop_leavers(&self) {
+        let core = self.core();
+        let asked = |w: &Waiter| Some((w.ticket, w.weight.left.clone()?));
+        let waiting: Vec<_> = core.queue.iter().filter_map(asked).collect();
+        drop(core);
+        // Looked at without the lock: each look asks the system.
+        let gone = waiting.into_iter().filter(|(_, left)| left()).map(|(ticket, _)| ticket);
+        let gone: Vec<u64> = gone.collect();
+        if gone.is_empty() {
+            return;
+        }
+        let mut core = self.core();
+        let out: Vec<_> = gone.into_iter().filter_map(|ticket| core.take(ticket)).collect();
+        drop(core);
+        tracing::debug!(unit = %self.unit, count = out.len(), "clients left while they waited");
     }
 
     /// Returns what the gate looks like.
@@ -192,7 +245,7 @@ impl Gate {
         let mut orphans = Vec::new();
         let limit = (*core.concurrency.get(core.side)).max(1);
         while core.paced < limit {
-            let Some(waiter) = core.queue.pop_front() else { break };
+            let Some(waiter) = core.next() else { break };
             let now = clock::now_us();
             let waited = clock::as_ms(now.saturating_sub(waiter.since_us));
             let mut flight = waiter.flight;
@@ -235,20 +288,20 @@ impl Waiting {
         }
         self.done = true;
         let mut core = self.gate.core();
-        if core.take(self.ticket) {
+        if core.take(self.ticket).is_some() {
             core.refuse();
             return Err(Turned::TooOld);
         }
         drop(core);
-        // It was admitted in the same moment.
-        self.admitted.try_recv().map_err(|_| Turned::TooOld)
+        // It was admitted in the same moment, or taken out because its client left.
+        self.admitted.try_recv().map_err(|_| Turned::Left)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         if !self.done {
-            self.gate.core().take(self.ticket);
+            drop(self.gate.core().take(self.ticket));
         }
     }
 }

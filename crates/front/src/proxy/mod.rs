@@ -15,7 +15,8 @@ pub(crate) use stream::{Streams, handle as handle_stream, watch};
 pub(crate) use visit::{Conn, Scheme, Talk};
 
 use crate::clock;
-use crate::gate::{Flight, Pass, Turned};
+use crate::gate::{Flight, Pass, Turned, Weight};
+use crate::policy::Page;
 use crate::routes::Site;
 use crate::upstream::{Arriving, Broken, Fate, Fetch, Group, Outgoing, Pool, Unsent};
 use answer::{FromBackend, Pieces};
@@ -31,6 +32,9 @@ use std::sync::Arc;
 use stream::Seat;
 use tokio_util::sync::CancellationToken;
 use visit::{Lane, Visit};
+
+/// What the HTTP layer reads of a body along with its head, at most.
+const READ_ALONG: usize = 8 << 10;
 
 /// Where a request goes.
 struct Goal {
@@ -48,7 +52,7 @@ enum Unwanted {
     /// Its client left while it waited.
     Gone,
     /// It would wait too long.
-    Held(Turned, Lane),
+    Held(Turned, Lane, Option<Arc<Page>>),
 }
 
 /// Answers one request of a client of HTTP/1. Never fails: what goes wrong is an answer too.
@@ -100,7 +104,9 @@ async fn answer(
     let mut goal = match goal(conn, site, &mut request, seen, began_us, probe).await {
         Ok(goal) => goal,
         Err(Unwanted::Gone) => return own::gone(conn),
-        Err(Unwanted::Held(turned, lane)) => return own::held(conn, turned, visit(lane)),
+        Err(Unwanted::Held(turned, lane, page)) => {
+            return own::held(conn, turned, page.as_deref(), visit(lane));
+        }
     };
     let side = goal.side;
     let mut visit = visit(goal.lane);
@@ -149,31 +155,55 @@ async fn goal(
     };
     let relayed = seen.is_relayed();
     let lane = |side| if relayed { Lane::Relayed } else { Lane::Side(side) };
-    let path = request.uri().path_and_query().cloned();
-    let flight = Flight { method, path, since_us: began_us };
-    match site.gate.enter(conn.hint(), flight).await {
-        Ok(pass) if pass.waited() && conn.client_left() => Err(Unwanted::Gone),
-        Ok(pass) => {
-            let mut side = wish.unwrap_or_else(|| pass.side());
-            let mut turn = None;
-            if pass.side() == Side::Source
-                && wish.is_none()
-                && !relayed
-                // The run's own probes are no visitors.
-                && !probe
-                && let Some((chosen, chose)) = split_of(conn, &site, request, seen)
-            {
-                (side, turn) = (chosen, Some(chose));
+    let policy = site.policy.load();
+    let passes = policy.as_ref().is_some_and(|policy| {
+        policy.lets_pass(request) && headers::wanted_upgrade(request, seen).is_none()
+    });
+    drop(policy);
+    let pass = if passes {
+        None
+    } else {
+        let path = request.uri().path_and_query().cloned();
+        let flight = Flight { method, path, since_us: began_us };
+        match site.gate.enter(conn.hint(), flight, || weight(conn, request)).await {
+            Ok(pass) if pass.waited() && conn.client_left() => return Err(Unwanted::Gone),
+            Ok(pass) => Some(pass),
+            Err(Turned::Left) => return Err(Unwanted::Gone),
+            Err(turned) => {
+                let page = site.policy.load().as_ref().and_then(|policy| policy.page().cloned());
+                return Err(Unwanted::Held(turned, lane(site.gate.side()), page));
             }
-            if pass.side() != front.side() && !relayed && !probe {
-                let client = conn.address_of(request.headers(), seen);
-                front.note_straggler(site.gate.unit(), client, pass.side(), side);
-            }
-            let group = site.backends.get(side).clone();
-            Ok(Goal { group, side, lane: lane(side), pass: Some(pass), turn })
         }
-        Err(turned) => Err(Unwanted::Held(turned, lane(site.gate.side()))),
+    };
+    // What passes a hold goes where the unit is.
+    let now = pass.as_ref().map_or_else(|| site.gate.heads_for(conn.hint()), Pass::side);
+    let mut side = wish.unwrap_or(now);
+    let mut turn = None;
+    if now == Side::Source
+        && wish.is_none()
+        && !relayed
+        // The run's own probes are no visitors.
+        && !probe
+        && let Some((chosen, chose)) = split_of(conn, &site, request, seen)
+    {
+        (side, turn) = (chosen, Some(chose));
     }
+    if now != front.side() && !relayed && !probe {
+        let client = conn.address_of(request.headers(), seen);
+        front.note_straggler(site.gate.unit(), client, now, side);
+    }
+    let group = site.backends.get(side).clone();
+    Ok(Goal { group, side, lane: lane(side), pass, turn })
+}
+
+/// Returns what a request costs that waits: its head, and what is read along of its body.
+fn weight(conn: &Arc<Conn>, request: &Request<Incoming>) -> Weight {
+    let fields = request.headers().iter();
+    let head: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let path = request.uri().path_and_query().map_or(1, |path| path.as_str().len());
+    let body = if request.body().is_end_stream() { 0 } else { READ_ALONG };
+    let conn = conn.clone();
+    Weight { bytes: (head + path + body) as u64, left: Some(Arc::new(move || conn.client_left())) }
 }
 
 /// Lets the unit's split choose a side for a request, if it has one.
@@ -374,6 +404,10 @@ impl From<Turned> for &'static str {
     fn from(turned: Turned) -> Self {
         match turned {
             Turned::TooMany => "too many requests wait while the site is being moved",
+            Turned::TooLarge => {
+                "the requests that wait are too large while the site is being moved"
+            }
+            Turned::Left => "the client is gone",
             Turned::TooOld => "the site is being moved; try again in a moment",
         }
     }

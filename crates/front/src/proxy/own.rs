@@ -3,6 +3,7 @@
 use super::visit::Visit;
 use super::{Conn, Reply, Unanswered, headers};
 use crate::gate::Turned;
+use crate::policy::Page;
 use crate::upstream::{Broken, Unsent};
 use crate::wire::Refusal;
 use bytes::Bytes;
@@ -37,9 +38,18 @@ pub(super) fn too_many(conn: &Conn) -> Response<Reply> {
     response
 }
 
-/// Refuses a request that would wait too long.
-pub(super) fn held(conn: &Conn, turned: Turned, mut visit: Visit) -> Response<Reply> {
+/// Refuses a request that would wait too long, with the operator's page if there is one.
+pub(super) fn held(
+    conn: &Conn,
+    turned: Turned,
+    page: Option<&Page>,
+    mut visit: Visit,
+) -> Response<Reply> {
     let mut response = text(conn, StatusCode::SERVICE_UNAVAILABLE, turned.into());
+    if let Some(page) = page {
+        *response.body_mut() = Reply::Own(Some(page.body.clone()));
+        response.headers_mut().insert(CONTENT_TYPE, page.kind.clone());
+    }
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     visit.answered_here(response.status());
     visit.end(true);

@@ -20,6 +20,7 @@ fn unit(number: usize, sealed: Option<bool>) -> (UnitName, SavedUnit) {
             },
             reach: None,
         }],
+        policy: crate::control::HoldPolicy::default(),
         split: None,
         write_side: Side::Source,
         concurrency: Sides { source: 8, target: 8 },

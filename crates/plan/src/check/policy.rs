@@ -1,7 +1,7 @@
 //! Bounds of the policy.
 
 use super::Found;
-use super::names::url_path;
+use super::names::{absolute, url_path};
 use segue_model::plan::Policy;
 
 pub(super) fn check(found: &mut Found, policy: &Policy) {
@@ -9,6 +9,19 @@ pub(super) fn check(found: &mut Found, policy: &Policy) {
     within(found, "lease_ms", policy.lease_ms, 500, 10_000);
     within(found, "hold_age_max_ms", policy.hold_age_max_ms, 1, 120_000);
     within(found, "hold_count_max", policy.hold_count_max as u64, 1, 1_000_000);
+    within(found, "hold_bytes_max", policy.hold_bytes_max, 64 << 10, 16 << 30);
+    if let Some(page) = &policy.hold_page {
+        absolute(found, "policy.hold_page", page);
+        let known = ["html", "htm", "txt", "json"];
+        if !page.extension().is_some_and(|end| known.iter().any(|known| end == *known)) {
+            found.add(
+                "SG0761",
+                "policy.hold_page",
+                format!("nobody can tell what `{}` is by its name", page.display()),
+                "let the file's name end with .html, .htm, .txt or .json",
+            );
+        }
+    }
     within(found, "quiet_wait_ms", policy.quiet_wait_ms, 0, 3_600_000);
     within(found, "gate_wait_s", policy.gate_wait_s, 1, 86_400);
     within(found, "commit_timer_s", policy.commit_timer_s, 0, 30 * 86_400);

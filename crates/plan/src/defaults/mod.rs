@@ -20,6 +20,8 @@ pub fn policy() -> Policy {
         quiet_wait_ms: 60_000,
         slow_paths: Vec::new(),
         harmless_paths: Vec::new(),
+        hold_bytes_max: Policy::usual_hold_bytes_max(),
+        hold_page: None,
         split: None,
         gate_wait_s: 600,
         commit_timer_s: 0,

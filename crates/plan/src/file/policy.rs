@@ -3,6 +3,7 @@
 use super::SplitFile;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::path::PathBuf;
 
 /// What the operator allows.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -31,8 +32,15 @@ pub struct PolicyFile {
     pub quiet_wait_ms: Option<u64>,
     /// Paths whose requests are known to take longer than the budget. Default: none.
     pub slow_paths: Option<Vec<String>>,
-    /// Paths, by how they begin, on which GET and HEAD change nothing, not even a session: a
-    /// split may send them to the target. Default: none.
+    /// Most bytes of requests that one front holds: their heads, and what came of their bodies.
+    /// 65536 to 17179869184. Default: 67108864, which is 64 MiB.
+    pub hold_bytes_max: Option<u64>,
+    /// The page that visitors get whose request waits in vain, with status 503: an absolute path
+    /// to a file of at most 64 KiB that ends with `.html`, `.htm`, `.txt` or `.json`. Fronts read
+    /// it when they are inserted. Default: none; they get a line of text.
+    pub hold_page: Option<PathBuf>,
+    /// Paths, by how they begin, on which GET and HEAD change nothing, not even a session: they
+    /// pass a hold, and a split may send them to the target. Default: none.
     pub harmless_paths: Option<Vec<String>>,
     /// Database lag allowed before a cutover, milliseconds: the bound of the gates
     /// `database_lag` and `database_lag_back`. Default: 1000.

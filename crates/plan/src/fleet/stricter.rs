@@ -31,6 +31,11 @@ pub(super) fn policy(one: &Policy, other: &Policy) -> Result<Policy, Vec<String>
         }
         _ => None,
     };
+    if let (Some(one), Some(other)) = (&one.hold_page, &other.hold_page)
+        && one != other
+    {
+        unlike.push("policy.hold_page".into());
+    }
     if !unlike.is_empty() {
         return Err(unlike);
     }
@@ -53,6 +58,8 @@ pub(super) fn policy(one: &Policy, other: &Policy) -> Result<Policy, Vec<String>
         quiet_wait_ms: one.quiet_wait_ms.min(other.quiet_wait_ms),
         slow_paths,
         harmless_paths: harmless.cloned().collect(),
+        hold_bytes_max: one.hold_bytes_max.min(other.hold_bytes_max),
+        hold_page: one.hold_page.clone().or_else(|| other.hold_page.clone()),
         split,
         gate_wait_s: one.gate_wait_s.min(other.gate_wait_s),
         commit_timer_s: match (one.commit_timer_s, other.commit_timer_s) {

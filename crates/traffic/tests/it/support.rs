@@ -113,6 +113,8 @@ pub(crate) fn policy() -> Policy {
         quiet_wait_ms: 1_000,
         slow_paths: vec!["/slow".into()],
         harmless_paths: Vec::new(),
+        hold_bytes_max: Policy::usual_hold_bytes_max(),
+        hold_page: None,
         split: None,
         gate_wait_s: 10,
         commit_timer_s: 0,

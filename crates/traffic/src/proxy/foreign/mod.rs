@@ -45,9 +45,10 @@ impl<D: Driver> Foreign<D> {
                 self.renew(run, *epoch, unit, hold_id, &op).await
             }
             Request::Claim { run, epoch } => self.claim(run, *epoch, &op).await,
-            Request::SetRoutes { .. } | Request::SetSplit { .. } | Request::Bypass { .. } => {
-                Err(self.cannot(&op))
-            }
+            Request::SetRoutes { .. }
+            | Request::SetSplit { .. }
+            | Request::SetHoldPolicy { .. }
+            | Request::Bypass { .. } => Err(self.cannot(&op)),
             Request::SetRoute { .. }
             | Request::Unclaim { .. }
             | Request::Hold { .. }
