@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod detached;
 pub mod first;
 pub mod handover;
+pub mod nft;
 pub mod process;
 pub mod secrets;
 pub mod sigv4;
