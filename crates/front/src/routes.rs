@@ -30,6 +30,8 @@ pub(crate) struct Site {
     pub(crate) backends: Sides<Arc<Group>>,
     /// From a request to the head of its answer; none for the front's limit.
     pub(crate) answer: Option<Duration>,
+    /// Where TLS for its hosts goes unread; none if it ends here.
+    pub(crate) passthrough: Option<Sides<SocketAddr>>,
     /// The split of the unit, if it has or had one; the same place for all its sites.
     pub(crate) split: Arc<ArcSwapOption<Split>>,
     /// What requests of the unit meet during a hold, if something was said.

@@ -35,7 +35,8 @@ impl Table {
                 let gate = Gate::new(name.as_str().into(), Side::Source, room);
                 let backends = Sides::from_fn(|_| group.clone());
                 let (counts, split, policy) = (counts.clone(), Arc::default(), Arc::default());
-                Arc::new(Site { gate, counts, backends, answer: None, split, policy })
+                let (answer, passthrough) = (None, None);
+                Arc::new(Site { gate, counts, backends, answer, passthrough, split, policy })
             };
             names.iter().map(one).collect::<Vec<_>>()
         };

@@ -152,6 +152,9 @@ pub struct Backend {
     /// TLS to them; none for HTTP in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
+    /// The server that TLS for the site's hosts goes to unread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passthrough: Option<SocketAddr>,
     /// Where the run's own probes ask in clear, if not at its address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_address: Option<SocketAddr>,

@@ -211,6 +211,7 @@ fn backend(at: &str, file: BackendFile, problems: &mut Vec<Problem>) -> Option<B
     Some(Backend {
         tls,
         probe_address: file.probe_address,
+        passthrough: file.passthrough,
         address: addresses.remove(0),
         beside: addresses,
         check: match file.check {

@@ -181,6 +181,29 @@ pub fn logins(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
+/// Returns what nobody can prove because of the way to the web servers.
+fn of_web_servers(plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    for site in plan.unit.sites.iter().filter(|s| s.backends.source.passthrough.is_some()) {
+        lines.push(format!(
+            "that no request for {} failed: TLS to it goes through unread, so no zero-failure \
+             promise",
+            site.hosts.join(", ")
+        ));
+    }
+    let backends = plan.unit.sites.iter().flat_map(|s| [&s.backends.source, &s.backends.target]);
+    for backend in backends {
+        if backend.tls.as_ref().is_some_and(|tls| tls.verify == TlsVerify::Off) {
+            lines.push(format!(
+                "that nobody stands between the fronts and web server {}: its certificate is not \
+                 looked at",
+                backend.address
+            ));
+        }
+    }
+    lines
+}
+
 /// Returns what nobody can prove for this plan, in sentences.
 pub fn not_provable(plan: &Plan) -> Vec<String> {
     let mut lines = vec!["how long resolvers outside keep an answer beyond its TTL".to_owned()];
@@ -205,16 +228,7 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
             .filter(|one| one.logins == segue_probe::Logins::Unknown)
             .map(|one| format!("that users of `{}` stay logged in: {}", one.site, one.because)),
     );
-    let backends = plan.unit.sites.iter().flat_map(|s| [&s.backends.source, &s.backends.target]);
-    for backend in backends {
-        if backend.tls.as_ref().is_some_and(|tls| tls.verify == TlsVerify::Off) {
-            lines.push(format!(
-                "that nobody stands between the fronts and web server {}: its certificate is not \
-                 looked at",
-                backend.address
-            ));
-        }
-    }
+    lines.extend(of_web_servers(plan));
     for front in &plan.unit.fronts {
         let (can, name) = (front.abilities(), &front.name);
         if !can.lossless {

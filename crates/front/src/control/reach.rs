@@ -33,7 +33,7 @@ impl Reach {
                     TlsVerify::Off => Verify::Off,
                 },
             });
-            Servers { beside: plan.beside.clone(), check, tls }
+            Servers { beside: plan.beside.clone(), check, tls, passthrough: plan.passthrough }
         });
         let reach = Self { answer_ms: site.answer_timeout_s.map(|s| s * 1_000), servers };
         (reach != Self::default()).then(|| Box::new(reach))
@@ -59,6 +59,10 @@ pub struct Servers {
     /// TLS to them; none for HTTP in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
+    /// The server that TLS for the site's hosts goes to unread, at ports for TLS; of both sides or
+    /// of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passthrough: Option<SocketAddr>,
 }
 
 /// TLS to the servers of a site.

@@ -43,9 +43,12 @@ pub(super) fn unit(
             }
         });
         let answer = reach.and_then(|reach| reach.answer_ms).map(Duration::from_millis);
+        let unread = |side| reach.and_then(|reach| reach.servers.get(side).passthrough);
+        let passthrough = unread(Side::Source).zip(unread(Side::Target));
+        let passthrough = passthrough.map(|(source, target)| Sides { source, target });
         let (gate, counts) = (gate.clone(), counts.clone());
         let (split, policy) = (split.clone(), policy.clone());
-        Arc::new(Site { gate, counts, backends, answer, split, policy })
+        Arc::new(Site { gate, counts, backends, answer, passthrough, split, policy })
     };
     let sites = saved.sites.iter().map(site).collect();
     let unit = Unit { gate, counts, split: split.clone(), policy: policy.clone(), sites };

@@ -6,7 +6,7 @@ use crate::gate::{Gate, Hold, Quiet};
 use crate::routes::Routes;
 use crate::store::{Change, Saved, SavedHold, SavedUnit};
 use crate::upstream::Tls;
-use segue_model::{Epoch, Fault, FaultKind, RunId, Side, UnitName};
+use segue_model::{Epoch, Fault, FaultKind, RunId, Side, Sides, UnitName};
 use std::sync::Arc;
 
 /// Checks that a run may act under an epoch.
@@ -132,6 +132,11 @@ pub(super) fn check_route(
 fn check_reach((site, reach): (&SiteRoute, &Reach), op: &str) -> Result<(), Fault> {
     if reach.answer_ms == Some(0) {
         return Err(invalid(op, "an answer may take no time", "allow some"));
+    }
+    let Sides { source, target } = &reach.servers;
+    if source.passthrough.is_some() != target.passthrough.is_some() {
+        let cause = "TLS goes unread to one side and not to the other";
+        return Err(invalid(op, cause, "name a server for it at both sides, or at none"));
     }
     for side in [Side::Source, Side::Target] {
         let (servers, first) = (reach.servers.get(side), site.backends.get(side));

@@ -2,9 +2,11 @@
 
 use super::accept::{Arrival, too_many};
 use crate::client::read_preface;
+use crate::clock;
 use crate::crowd::Place;
 use crate::entrance::Entrance;
 use crate::front::Front;
+use crate::gate::Flight;
 use crate::limits::HEADERS;
 use crate::proxy::{self, Conn, Scheme, Talk};
 use crate::socket::Shared;
@@ -12,6 +14,7 @@ use crate::tcp;
 use crate::tls::Client;
 use crate::upstream::dial;
 use crate::wire::{self, Told, Wire};
+use http::Method;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -104,9 +107,12 @@ impl Guest {
     async fn tls(self, socket: Shared) {
         let Some(tls) = self.entrance.tls() else { return };
         let taken_over = self.entrance.options().take_over;
-        match tls.accept(socket, taken_over).await {
+        let unread =
+            |name: &str| self.front.site(name).is_some_and(|site| site.passthrough.is_some());
+        match tls.accept(socket, taken_over, unread).await {
             Ok(Client::Ours { stream, shown: None }) => self.http(Scheme::Https, *stream).await,
             Ok(Client::Ours { stream, shown: Some(shown) }) => self.http2(*stream, shown).await,
+            Ok(Client::Unread { socket, bytes, name }) => self.unread(socket, &bytes, &name).await,
             Ok(Client::Stranger { socket, bytes }) => self.pass_on(socket, &bytes).await,
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
             Err(error) => {
@@ -123,17 +129,46 @@ impl Guest {
         tcp::Client { front, entrance, peer, number, socket, hurry }.serve().await;
     }
 
-    /// Passes a connection on as it is, beginning with what was read from it.
-    async fn pass_on(&self, mut client: Shared, bytes: &[u8]) {
-        let (listen, egress) = (self.entrance.options().listen, self.front.options().egress);
-        let limit = self.front.limits().connect;
-        let dialled = tokio::time::timeout(limit, dial(listen, egress)).await;
-        let Ok(Ok(mut server)) = dialled else {
-            if self.front.may_warn() {
-                tracing::warn!(%listen, "the live server takes no connection");
-            }
+    /// Passes a stranger on to the server whose port was taken over.
+    async fn pass_on(&self, client: Shared, bytes: &[u8]) {
+        let listen = self.entrance.options().listen;
+        if let Some(server) = self.dial(listen).await {
+            self.both(client, bytes, server).await;
+        }
+    }
+
+    /// Passes a connection on to the side that takes the site's requests, once the gate lets it.
+    /// From then on it stays where it is, whatever is held later: it cannot be told what it
+    /// carries, nor when it could be ended.
+    async fn unread(&self, client: Shared, bytes: &[u8], name: &str) {
+        let Some(site) = self.front.site(name) else { return };
+        let Some(servers) = &site.passthrough else { return };
+        let flight = Flight { method: Method::CONNECT, path: None, since_us: clock::now_us() };
+        let Ok(mut pass) = site.gate.enter(self.place.number(), flight).await else { return };
+        if pass.waited() && client.peer_closed() {
             return;
-        };
+        }
+        let Some(server) = self.dial(*servers.get(pass.side())).await else { return };
+        // Counted as a stream; the end of those is not its own.
+        let _end = pass.become_stream();
+        self.both(client, bytes, server).await;
+    }
+
+    async fn dial(&self, server: SocketAddr) -> Option<TcpStream> {
+        let (limit, egress) = (self.front.limits().connect, self.front.options().egress);
+        match tokio::time::timeout(limit, dial(server, egress)).await {
+            Ok(Ok(stream)) => Some(stream),
+            _ => {
+                if self.front.may_warn() {
+                    tracing::warn!(%server, "the server takes no connection");
+                }
+                None
+            }
+        }
+    }
+
+    /// Passes what comes both ways, beginning with what was read from the client.
+    async fn both(&self, mut client: Shared, bytes: &[u8], mut server: TcpStream) {
         let both = async {
             server.write_all(bytes).await?;
             tokio::io::copy_bidirectional(&mut client, &mut server).await

@@ -89,7 +89,7 @@ pub(crate) async fn handle(
                 conn.front().count_unclear();
                 own::text(&conn, refusal.status(), refusal.why())
             }
-            Ok(()) if !conn.covers(headers::host_of(&request)) => {
+            Ok(()) if is_misdirected(&conn, headers::host_of(&request)) => {
                 let why = "this host is not served under the certificate of this connection";
                 own::text(&conn, StatusCode::MISDIRECTED_REQUEST, why)
             }
@@ -98,6 +98,13 @@ pub(crate) async fn handle(
     };
     let pace = PACE.try_with(Arc::clone).unwrap_or_default();
     Ok(response.map(|reply| Paced { reply, pace }))
+}
+
+/// Returns whether a host wants a connection of its own: one that another certificate is for, or
+/// whose TLS is not the front's to read.
+fn is_misdirected(conn: &Conn, host: &str) -> bool {
+    let unread = || conn.front().site(host).is_some_and(|site| site.passthrough.is_some());
+    !conn.covers(host) || unread()
 }
 
 tokio::task_local! {

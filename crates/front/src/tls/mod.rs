@@ -78,29 +78,44 @@ impl Tls {
 
     /// Shakes hands with a client, as many at once and as long as the limits allow. While half
     /// of the room is taken, everybody has a quarter of the time: whoever needs more wants to
-    /// take all of it. If strangers `pass`, one that has no certificate here, or comes for a
-    /// certificate's own protocol (RFC 8737), is given back with what it said.
+    /// take all of it. One whose name is to go `unread` is given back with what it said; if
+    /// strangers `pass`, so is one that has no certificate here, or comes for a certificate's own
+    /// protocol (RFC 8737).
     ///
     /// # Errors
     /// If there is no certificate for the name the client asks for (which it is told by an
     /// alert), it speaks something else, leaves, or takes too long.
-    pub(crate) async fn accept<S>(&self, socket: S, pass: bool) -> io::Result<Client<S>>
+    pub(crate) async fn accept<S>(
+        &self,
+        socket: S,
+        pass: bool,
+        unread: impl Fn(&str) -> bool,
+    ) -> io::Result<Client<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let full = self.handshakes.available_permits() * 2 < self.limits.handshakes_max;
         let limit = if full { self.limits.handshake / 4 } else { self.limits.handshake };
         let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-        tokio::time::timeout(limit, self.shake(socket, pass)).await.map_err(late)?
+        tokio::time::timeout(limit, self.shake(socket, pass, unread)).await.map_err(late)?
     }
 
-    async fn shake<S>(&self, mut socket: S, pass: bool) -> io::Result<Client<S>>
+    async fn shake<S>(
+        &self,
+        mut socket: S,
+        pass: bool,
+        unread: impl Fn(&str) -> bool,
+    ) -> io::Result<Client<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let _room = self.handshakes.acquire().await.map_err(io::Error::other)?;
         let Hello { accepted, bytes } = hello::read(&mut socket).await?;
         let wanted = accepted.client_hello();
+        if let Some(name) = wanted.server_name().filter(|name| unread(name)) {
+            let name = name.into();
+            return Ok(Client::Unread { socket, bytes, name });
+        }
         let offer = self.certs.find(wanted.server_name(), wanted.signature_schemes());
         let authority = wanted.alpn().is_some_and(|mut all| all.any(|name| name == ACME));
         if pass && (authority || offer.is_none()) {
@@ -127,6 +142,15 @@ pub(crate) enum Client<S> {
         stream: Box<TlsStream<S>>,
         /// The certificate it got, if it speaks HTTP/2 and may ask for other hosts as well.
         shown: Option<Shown>,
+    },
+    /// It is for a site whose TLS is not the front's to read.
+    Unread {
+        /// Its connection.
+        socket: S,
+        /// What was read from it.
+        bytes: Vec<u8>,
+        /// The host it asks for.
+        name: Box<str>,
     },
     /// It is somebody else's; this is what it said.
     Stranger {

@@ -17,6 +17,7 @@ mod http2;
 mod keeper;
 mod leaving;
 mod many;
+mod passthrough;
 mod policy;
 mod ports;
 mod raw_http2;

@@ -12,13 +12,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 /// TLS before a shop.
-struct Secured {
-    address: SocketAddr,
+pub(crate) struct Secured {
+    pub(crate) address: SocketAddr,
     handshakes: Arc<Mutex<Vec<HandshakeKind>>>,
 }
 
 impl Secured {
-    async fn before(shop: &Shop, certificate: &Certificate) -> Self {
+    pub(crate) async fn before(shop: &Shop, certificate: &Certificate) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, behind) = (listener.local_addr().unwrap(), shop.address);
         let acceptor = TlsAcceptor::from(certificate.for_server());

@@ -3,8 +3,8 @@
 use super::names::{absolute, domain, name, url_path};
 use super::{Found, key};
 use crate::Problem;
-use segue_model::Side;
 use segue_model::plan::{Backend, SitePlan, UnitPlan, WorkerPlan};
+use segue_model::{Side, Sides};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -54,6 +54,7 @@ fn site(found: &mut Found, site: &SitePlan) {
             "name the server of the target",
         );
     }
+    passthrough(found, site);
     if site.answer_timeout_s.is_some_and(|seconds| !(1..=3_600).contains(&seconds)) {
         found.add(
             "SG0751",
@@ -61,6 +62,26 @@ fn site(found: &mut Found, site: &SitePlan) {
             "an answer may take no time, or more than an hour",
             "write 1 to 3600 seconds",
         );
+    }
+}
+
+/// TLS goes unread to both sides, or to none.
+fn passthrough(found: &mut Found, site: &SitePlan) {
+    let Sides { source, target } = &site.backends;
+    match (source.passthrough, target.passthrough) {
+        (Some(source), Some(target)) if source == target => found.add(
+            "SG0753",
+            "backend.target.passthrough",
+            format!("TLS goes to {target} at both sides"),
+            "name the server of the target",
+        ),
+        (Some(_), Some(_)) | (None, None) => {}
+        _ => found.add(
+            "SG0753",
+            "backend.passthrough",
+            "TLS goes unread to one side and not to the other",
+            "name a server for it at both sides, or at none",
+        ),
     }
 }
 

@@ -94,6 +94,10 @@ pub struct BackendFile {
     pub address: AddressesFile,
     /// TLS from the fronts to it. Default: none, HTTP in clear.
     pub tls: Option<BackendTlsFile>,
+    /// The server that TLS for the site's hosts goes to unread at the fronts' ports for `tls`: the
+    /// fronts need no certificate for them, and cannot promise that no request fails. At both
+    /// sides or at none. Default: none.
+    pub passthrough: Option<SocketAddr>,
     /// Where the run's own probes ask, which speak HTTP in clear. Needed with `tls`, and only
     /// then. Default: none.
     pub probe_address: Option<SocketAddr>,

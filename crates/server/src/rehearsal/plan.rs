@@ -113,6 +113,9 @@ fn commands(room: &mut ForRoom) {
                     .push(format!("web server {server}: the first one stands for all"));
             }
             side.check = BackendCheck::Connect;
+            if let Some(server) = side.passthrough.take() {
+                room.not_rehearsed.push(format!("TLS that goes unread to {server}"));
+            }
             if side.tls.take().is_some() {
                 side.probe_address = None;
                 let line = format!("TLS to web server {}: it is reached in clear", side.address);

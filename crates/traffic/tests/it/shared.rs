@@ -55,6 +55,7 @@ impl Place {
                 check: Default::default(),
                 tls: None,
                 probe_address: None,
+                passthrough: None,
                 address: server(&format!("{host}@{side}")).await,
                 health_path: "/".into(),
                 access_log: None,

@@ -153,6 +153,7 @@ fn unit(
         check: Default::default(),
         tls: None,
         probe_address: None,
+        passthrough: None,
         address,
         health_path: "/".into(),
         access_log: None,

@@ -63,6 +63,20 @@ fn refuses_backends_and_probes() {
             &["SG0728 backend.target.address"],
         ),
         (
+            "TLS goes unread to one side",
+            |p| p.unit.sites[0].backends.source.passthrough = "192.0.2.10:443".parse().ok(),
+            &["SG0753 backend.passthrough"],
+        ),
+        (
+            "TLS goes unread to one server",
+            |p| {
+                let backends = &mut p.unit.sites[0].backends;
+                backends.source.passthrough = "192.0.2.10:443".parse().ok();
+                backends.target.passthrough = "192.0.2.10:443".parse().ok();
+            },
+            &["SG0753 backend.target.passthrough"],
+        ),
+        (
             "no time for answers",
             |p| p.unit.sites[0].answer_timeout_s = Some(0),
             &["SG0751 backend.answer_timeout_s"],

@@ -282,6 +282,7 @@ fn unit(kind: Kind, folder: &Path, listen: SocketAddr, servers: &Sides<Server>) 
         check: Default::default(),
         tls: None,
         probe_address: None,
+        passthrough: None,
         address: server.address,
         health_path: "/".into(),
         access_log: None,
