@@ -6,7 +6,7 @@ use crate::clock;
 use crate::crowd::Place;
 use crate::entrance::Entrance;
 use crate::front::Front;
-use crate::gate::Flight;
+use crate::gate::{Flight, Weight};
 use crate::limits::HEADERS;
 use crate::proxy::{self, Conn, Scheme, Talk};
 use crate::socket::Shared;
@@ -144,7 +144,10 @@ impl Guest {
         let Some(site) = self.front.site(name) else { return };
         let Some(servers) = &site.passthrough else { return };
         let flight = Flight { method: Method::CONNECT, path: None, since_us: clock::now_us() };
-        let Ok(mut pass) = site.gate.enter(self.place.number(), flight).await else { return };
+        let Ok(mut pass) = site.gate.enter(self.place.number(), flight, Weight::default).await
+        else {
+            return;
+        };
         if pass.waited() && client.peer_closed() {
             return;
         }

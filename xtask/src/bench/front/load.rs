@@ -1,14 +1,17 @@
-//! Closed-loop load by wrk: as many requests as the proxy answers.
+//! Closed-loop load by wrk, or h2load for HTTP/2: as many requests as the proxy answers.
 
-use super::HOST;
-use super::kinds::Kind;
+use super::kinds::{Kind, Talk};
+use super::{HOST, Subject};
 use anyhow::{Context, Result, ensure};
-use std::net::SocketAddr;
 use std::process::Command;
 
 const CONNECTIONS: &str = "32";
 
-/// What wrk counted.
+/// Connections of HTTP/2, with so many requests at once on each: in all as many as of HTTP/1.
+const SHARED: &str = "4";
+const AT_ONCE: &str = "8";
+
+/// What was counted.
 #[derive(Debug, PartialEq)]
 pub(super) struct Load {
     pub(super) requests: u64,
@@ -16,16 +19,46 @@ pub(super) struct Load {
 }
 
 /// Loads a proxy for so many seconds.
-pub(super) fn run(address: SocketAddr, kind: &Kind, seconds: u64) -> Result<Load> {
+pub(super) fn run(subject: &Subject, kind: &Kind, seconds: u64) -> Result<Load> {
+    let (scheme, address) = match kind.talk {
+        Talk::Clear => ("http", subject.at),
+        Talk::Tls => ("https", subject.secure),
+        Talk::Http2 => return shared(subject, kind, seconds),
+    };
     let mut wrk = Command::new("taskset");
     wrk.args(["-c", "1", "wrk", "-t1", "-c", CONNECTIONS, "-d", &format!("{seconds}s")]);
     wrk.args(["-H", &format!("Host: {HOST}")]);
     if kind.new_connections {
         wrk.args(["-H", "Connection: close"]);
     }
-    let output = wrk.arg(format!("http://{address}{}", kind.path)).output()?;
+    let output = wrk.arg(format!("{scheme}://{address}{}", kind.path)).output()?;
     ensure!(output.status.success(), "wrk: {}", String::from_utf8_lossy(&output.stderr));
     parse(&String::from_utf8_lossy(&output.stdout)).context("wrk's output is not understood")
+}
+
+/// Loads a proxy in HTTP/2.
+fn shared(subject: &Subject, kind: &Kind, seconds: u64) -> Result<Load> {
+    let output = Command::new("taskset")
+        .args(["-c", "1", "h2load", "-t1", "-c", SHARED, "-m", AT_ONCE])
+        .args(["-D", &seconds.to_string(), &format!("--connect-to={}", subject.secure)])
+        .arg(format!("https://{HOST}{}", kind.path))
+        .output()?;
+    ensure!(output.status.success(), "h2load: {}", String::from_utf8_lossy(&output.stderr));
+    parse_shared(&String::from_utf8_lossy(&output.stdout))
+        .context("h2load's output is not understood")
+}
+
+/// Reads h2load's summary. What was under way when the time was over is no failure.
+fn parse_shared(text: &str) -> Option<Load> {
+    let line = text.lines().find_map(|line| line.strip_prefix("requests: "))?;
+    let count = |what: &str| {
+        let part = line.split(", ").find(|part| part.ends_with(what))?;
+        part.split(' ').next()?.parse::<u64>().ok()
+    };
+    // An answer of another protocol would be quick, and no comparison.
+    let spoken = text.lines().any(|line| line == "Application protocol: h2");
+    let load = Load { requests: count(" succeeded")?, failed: count(" failed")? };
+    spoken.then_some(load)
 }
 
 /// Reads wrk's summary.
@@ -50,6 +83,16 @@ fn parse(text: &str) -> Option<Load> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_requests_of_http_2_only() {
+        let text = "Application protocol: h2\nfinished in 2.00s, 9999.00 req/s, 10MB/s\n\
+                    requests: 130 total, 150 started, 130 done, 120 succeeded, 10 failed, \
+                    3 errored, 0 timeout\nstatus codes: 120 2xx, 0 3xx, 10 4xx, 0 5xx\n";
+        assert_eq!(parse_shared(text), Some(Load { requests: 120, failed: 10 }));
+        assert_eq!(parse_shared(&text.replace("l: h2", "l: http/1.1")), None);
+        assert_eq!(parse_shared("unable to connect"), None);
+    }
 
     #[test]
     fn reads_requests_and_every_kind_of_failure() {

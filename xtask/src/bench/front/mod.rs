@@ -7,7 +7,7 @@
 //! the moment a request should have been sent ([`pace`]); the percentiles of a closed loop
 //! leave out just the requests that a slow proxy kept from being sent.
 //!
-//! What the front cannot do yet is a row too, and does not pass.
+//! Over TLS all show one certificate, and HTTP/2 is spoken up to the proxy only.
 
 mod held;
 mod kinds;
@@ -16,12 +16,13 @@ mod own;
 mod pace;
 mod peers;
 mod process;
+mod secure;
 
 use super::Scratch;
 use super::program;
 use super::result::Row;
 use anyhow::{Context, Result, ensure};
-use kinds::{KINDS, Kind};
+use kinds::{KINDS, Kind, Talk};
 use process::{Process, cpu_ns, installed};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -40,7 +41,7 @@ const HELD_KIB: f64 = 20.0;
 pub(super) fn run(target: &Path) -> Result<Vec<Row>> {
     let binary = target.join("release/segue");
     ensure!(binary.exists(), "`{}` is missing: cargo build --release", binary.display());
-    for program in ["wrk", "taskset", "prlimit", "nginx"] {
+    for program in ["wrk", "openssl", "taskset", "prlimit", "nginx"] {
         ensure!(installed(program), "`{program}` is needed: scripts/setup");
     }
     ensure!(std::thread::available_parallelism()?.get() > 1, "two processors are needed");
@@ -48,11 +49,13 @@ pub(super) fn run(target: &Path) -> Result<Vec<Row>> {
     let scratch = Scratch::new(target, "front")?;
     let folder = scratch.path();
     let (upstream, _upstream) = peers::upstream(folder)?;
-    let front = own::Front::start(&binary, &folder.join("front"), upstream)?;
-    let mut subjects = vec![Subject { name: "front", process: front.process, at: front.listen }];
-    subjects.push(peers::nginx(folder, upstream)?);
+    let pair = secure::pair(folder)?;
+    let front = own::Front::start(&binary, &folder.join("front"), upstream, &pair)?;
+    let own::Front { process, listen: at, secure, .. } = front;
+    let mut subjects = vec![Subject { name: "front", process, at, secure }];
+    subjects.push(peers::nginx(folder, upstream, &pair)?);
     if installed("haproxy") {
-        subjects.push(peers::haproxy(folder, upstream)?);
+        subjects.push(peers::haproxy(folder, upstream, &pair)?);
     }
     let mut rows = Vec::new();
     for kind in KINDS {
@@ -60,7 +63,7 @@ pub(super) fn run(target: &Path) -> Result<Vec<Row>> {
     }
     rows.extend(latency(&subjects)?);
     drop(subjects);
-    rows.push(held(&binary, &folder.join("held"), upstream)?);
+    rows.push(held(&binary, &folder.join("held"), upstream, &pair)?);
     rows.extend(routes(folder)?);
     Ok(rows)
 }
@@ -92,16 +95,19 @@ struct Subject {
     name: &'static str,
     process: Process,
     at: SocketAddr,
+    /// Where it speaks TLS.
+    secure: SocketAddr,
 }
 
 /// Measures processor time a request of every proxy, in turns.
 fn measure(kind: &Kind, subjects: &[Subject]) -> Result<Vec<Row>> {
     let what = format!("cpu per request, {}", kind.name);
-    if let Some(why) = kind.missing {
+    if kind.talk == Talk::Http2 && !installed("h2load") {
+        let why = "h2load is not installed: scripts/setup";
         return Ok(vec![Row::missing(&what, "us", kind.goal, why)]);
     }
     for subject in subjects {
-        load::run(subject.at, kind, 1)?;
+        load::run(subject, kind, 1)?;
     }
     let mut rounds: Vec<Vec<f64>> = vec![Vec::new(); subjects.len()];
     let mut failed = 0;
@@ -109,7 +115,7 @@ fn measure(kind: &Kind, subjects: &[Subject]) -> Result<Vec<Row>> {
         let mut line = String::new();
         for (subject, rounds) in subjects.iter().zip(&mut rounds) {
             let before = subject.process.threads()?;
-            let load = load::run(subject.at, kind, kind.seconds)?;
+            let load = load::run(subject, kind, kind.seconds)?;
             let spent = cpu_ns(&before, &subject.process.threads()?);
             ensure!(load.requests > 0, "{}: no request was answered", subject.name);
             let us = spent as f64 / 1_000.0 / load.requests as f64;
@@ -169,8 +175,8 @@ fn latency(subjects: &[Subject]) -> Result<Vec<Row>> {
 }
 
 /// Measures what a request takes that waits.
-fn held(binary: &Path, folder: &Path, upstream: SocketAddr) -> Result<Row> {
-    let mut front = own::Front::start(binary, folder, upstream)?;
+fn held(binary: &Path, folder: &Path, upstream: SocketAddr, pair: &secure::Pair) -> Result<Row> {
+    let mut front = own::Front::start(binary, folder, upstream, pair)?;
     let kib = held::kib_a_request(&mut front)?;
     Ok(Row::bound("memory of a plain held request", "KiB", kib, HELD_KIB))
 }

@@ -1,6 +1,8 @@
 //! Our front, with a unit of its own, so that requests pass a gate.
 
+use super::HOST;
 use super::process::{Process, free, wait_for};
+use super::secure::Pair;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
@@ -17,6 +19,8 @@ const REQUESTS: &str = include_str!("requests.json");
 pub(super) struct Front {
     pub(super) process: Process,
     pub(super) listen: SocketAddr,
+    /// Where it speaks TLS.
+    pub(super) secure: SocketAddr,
     control: Control,
 }
 
@@ -27,27 +31,35 @@ struct Control {
 
 impl Front {
     /// Starts a front and gives its unit a route to `upstream`.
-    pub(super) fn start(binary: &Path, folder: &Path, upstream: SocketAddr) -> Result<Self> {
+    pub(super) fn start(
+        binary: &Path,
+        folder: &Path,
+        upstream: SocketAddr,
+        pair: &Pair,
+    ) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        let listen = free()?;
+        let (listen, secure) = (free()?, free()?);
         let (control, log) = (folder.join("front.sock"), folder.join("front.log"));
-        let arguments = [
-            "front".to_owned(),
-            // What is measured is this process.
-            "--alone".to_owned(),
-            "--name=bench".to_owned(),
-            "--side=source".to_owned(),
-            format!("--listen={listen}"),
-            format!("--control={}", control.display()),
-            format!("--state={}", folder.join("front.json").display()),
-            format!("--default-backend={upstream}"),
-        ];
+        let certificates = json!([pair.chain]);
+        let tls = json!({ "certificates": certificates, "default_certificate": HOST });
+        let port = |kind: &str, at: SocketAddr| json!({ "kind": kind, "listen": at, "take_over": false, "default_backend": upstream });
+        let mut ports = [port("http", listen), port("tls", secure)];
+        ports[1]["tls"] = tls;
+        let options = json!({
+            "name": "bench", "side": "source", "ports": ports, "egress": null,
+            "control": control, "state": folder.join("front.json"),
+        });
+        let file = folder.join("options.json");
+        fs::write(&file, options.to_string())?;
+        // What is measured is this process.
+        let arguments = ["front", "--alone", "--options"].map(str::to_owned);
+        let arguments: Vec<_> = arguments.into_iter().chain([file.display().to_string()]).collect();
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let process = Process::start(binary, "0", &arguments, &log)?;
         wait_for(listen, "segue front", &log)?;
         let stream = UnixStream::connect(&control)?;
         let answers = BufReader::new(stream.try_clone()?).lines();
-        let mut front = Self { process, listen, control: Control { stream, answers } };
+        let mut front = Self { process, listen, secure, control: Control { stream, answers } };
         front.done(&request("claim")?)?;
         let mut route = request("set_route")?;
         route["sites"][0]["backends"] = json!({ "source": upstream, "target": upstream });
