@@ -111,7 +111,7 @@ async fn of_haproxy_lose_nothing() {
 /// What it loses is said and bounded; what it acknowledged is there exactly once.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_nginx_lose_what_its_reloads_lose() {
-    let outcome = switch(Kind::Nginx, asked("SEGUE_SWITCHES", 4), Duration::from_millis(800)).await;
+    let outcome = switch(Kind::Nginx, asked("SEGUE_SWITCHES", 4), Duration::from_millis(300)).await;
     print(Kind::Nginx, &outcome);
     assert!(outcome.met.refused > 0, "a hold without a queue refuses");
     // Each switch is three reloads; each may close the connections of all visitors.
