@@ -151,6 +151,9 @@ async fn who_leaves_gives_up_the_place_within_a_moment() {
         within("an answer", client.read_exact(&mut answer)).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
     }
-    assert_eq!(shop.paths(), ["/1", "/3"]);
+    // Let go in their order, on connections of their own: which is read first is not the front's.
+    let mut asked = shop.paths();
+    asked.sort();
+    assert_eq!(asked, ["/1", "/3"]);
     front.stop().await;
 }
