@@ -108,6 +108,7 @@ impl<D: Driver> Foreign<D> {
             locked.record.may_act(run, epoch, op)?;
         }
         self.mend(&mut locked).await?;
+        self.catch_up(&mut locked.record).await?;
         locked.record.claim = Some(run.clone());
         locked.record.epoch = epoch;
         locked.write()?;

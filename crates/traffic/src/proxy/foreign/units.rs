@@ -1,7 +1,7 @@
 //! Units come to a proxy, change their routes, leave it, and are brought back after it started anew.
 
 use super::super::driver::{Driver, wall_ms};
-use super::super::record::{Kept, Locked};
+use super::super::record::{Kept, Locked, Record};
 use super::Foreign;
 use super::words::{check_hosts, conflict, done, hosts, known};
 use segue_front::control::{Mark, Reply, SiteRoute};
@@ -78,6 +78,24 @@ impl<D: Driver> Foreign<D> {
         self.driver.take_out(kept.unit(unit)).await?;
         locked.record.units.remove(unit);
         Ok(done(&locked.record))
+    }
+
+    /// Takes over what a controller did and could not write down any more: a release is in force
+    /// before it is on disk. A record that stayed behind would hold the unit anew, at the side
+    /// that it left, when the proxy is started the next time.
+    pub(super) async fn catch_up(&self, record: &mut Record) -> Result<(), Fault> {
+        let now = wall_ms();
+        for (name, kept) in &mut record.units {
+            let sight = self.driver.look(kept.unit(name)).await?;
+            let held = sight.held.filter(|held| held.holds_at(now));
+            if let (Some(side), None, Some(former)) = (sight.side, held, &kept.held)
+                && former.until_ms.is_none()
+            {
+                tracing::warn!(unit = %name, %side, "released, and not yet written down");
+                (kept.side, kept.held) = (side, None);
+            }
+        }
+        Ok(())
     }
 
     /// Brings back what the units should be like, if the proxy started anew since.

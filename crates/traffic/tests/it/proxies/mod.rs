@@ -80,6 +80,7 @@ async fn suite(kind: Kind) {
     counts(&world, &can).await;
     if kind != Kind::Own {
         survives(&mut world).await;
+        forgets_what_is_over(&mut world).await;
     }
     // Back, and out again.
     let fronts = world.fronts(9).await;
@@ -188,6 +189,38 @@ async fn survives(world: &mut World) {
     fronts.seal().undo(&at).await.unwrap();
     fronts.hold().undo(&at).await.unwrap();
     assert_eq!(side(world).await, Some(Side::Target));
+}
+
+/// A controller that ended after a release and before it was written down leaves nothing behind
+/// that a later restart of the proxy would bring back.
+async fn forgets_what_is_over(world: &mut World) {
+    let path = &world.unit.fronts[0].state;
+    let fronts = world.fronts(7).await;
+    let at = call(Phase::Failback, 5, 7);
+    fronts.hold().run(&at).await.unwrap();
+    fronts.seal().run(&at).await.unwrap();
+    let sealed = std::fs::read(path).unwrap();
+    fronts.route().run(&at).await.unwrap();
+    std::fs::write(path, sealed).unwrap();
+    world.fronts(8).await;
+    world.proxy = None;
+    world.start_proxy();
+    let began = Instant::now();
+    while TcpStream::connect(world.front).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(5), "the proxy does not start");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let status = status(world).await;
+    assert_eq!(
+        (status.hold, status.write_side),
+        (HoldStatus::Open, Side::Source),
+        "{:?}",
+        world.kind
+    );
+    let forth = call(Phase::Cutover, 6, 8);
+    let fronts = world.fronts(8).await;
+    fronts.hold().run(&forth).await.unwrap();
+    fronts.route().run(&forth).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
