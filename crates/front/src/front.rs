@@ -134,8 +134,14 @@ impl Front {
     }
 
     /// Builds the connections to a backend.
-    pub(crate) fn pool(&self, address: SocketAddr, tls: Option<Arc<Tls>>) -> Arc<Pool> {
-        Arc::new(Pool::new(address, self.options.egress, self.limits.clone()).over(tls))
+    pub(crate) fn pool(
+        &self,
+        address: SocketAddr,
+        tls: Option<Arc<Tls>>,
+        introduces: bool,
+    ) -> Arc<Pool> {
+        let pool = Pool::new(address, self.options.egress, self.limits.clone());
+        Arc::new(pool.over(tls).introducing(introduces))
     }
 
     /// Returns the counters over all units.
@@ -264,11 +270,16 @@ fn start_id() -> u64 {
 fn entrances(options: &FrontOptions, limits: &Arc<Limits>) -> Result<Vec<Arc<Entrance>>, Fault> {
     let mut all: Vec<Arc<Entrance>> = Vec::new();
     for port in &options.ports {
-        let address = port.default_backend;
+        let (address, introduces) = (port.default_backend, port.proxy_out);
         let mut known = all.iter().map(|other| other.default_group());
-        let group = match known.find(|group| group.address() == address) {
+        let group = match known
+            .find(|group| group.address() == address && group.introduces() == introduces)
+        {
             Some(group) => group.clone(),
-            None => Group::of(Arc::new(Pool::new(address, options.egress, limits.clone()))),
+            None => {
+                let pool = Pool::new(address, options.egress, limits.clone());
+                Group::of(Arc::new(pool.introducing(introduces)))
+            }
         };
         all.push(Entrance::new(port.clone(), group, limits)?);
     }

@@ -51,7 +51,7 @@ mod wire;
 
 pub use keeper::{Program, is_kept, keep};
 pub use limits::Limits;
-pub use options::{FrontOptions, PortOptions};
+pub use options::{FrontOptions, PortOptions, Server};
 pub use policy::unusable_page;
 pub use run::{run_until, serve, work};
 pub use store::has_route;

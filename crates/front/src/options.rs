@@ -53,6 +53,9 @@ pub struct PortOptions {
     pub take_over: bool,
     /// Where requests for hosts go that belong to no unit; in clear.
     pub default_backend: SocketAddr,
+    /// Whether that one is told with the PROXY protocol who the client is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_out: bool,
     /// What a port for TLS needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsPlan>,
@@ -64,11 +67,26 @@ pub struct PortOptions {
     pub tcp: Option<TcpPlan>,
 }
 
+/// The web server of a unit where a front stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whether it is told with the PROXY protocol who the client is.
+    pub proxy_out: bool,
+}
+
+impl From<SocketAddr> for Server {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, proxy_out: false }
+    }
+}
+
 impl FrontOptions {
     /// Returns the options of a front of a plan. What belongs to no unit goes to the server
     /// whose place a port for HTTP in clear takes, else to `server`. It believes the proxies of its plan, and
     /// its unit's other fronts, which may relay to it.
-    pub fn of(plan: &FrontPlan, server: SocketAddr, fronts: &[FrontPlan]) -> Self {
+    pub fn of(plan: &FrontPlan, server: Server, fronts: &[FrontPlan]) -> Self {
         let others = fronts.iter().filter(|other| other.name != plan.name);
         let relays = others.flat_map(|other| {
             other.egress.into_iter().chain(other.ports.iter().map(|port| port.listen.ip()))
@@ -83,11 +101,17 @@ impl FrontOptions {
             take_over: port.take_over,
             default_backend: match port.kind {
                 PortKind::Http if port.take_over => port.listen,
-                PortKind::Http | PortKind::Tls => server,
+                PortKind::Http | PortKind::Tls => server.address,
                 PortKind::Tcp if port.take_over => port.listen,
                 PortKind::Tcp => {
-                    port.tcp.as_ref().map_or(server, |tcp| *tcp.backends.get(plan.side))
+                    port.tcp.as_ref().map_or(server.address, |tcp| *tcp.backends.get(plan.side))
                 }
+            },
+            // Whoever came to a port that is taken over, said who the client is or did not.
+            proxy_out: match port.kind {
+                PortKind::Http if port.take_over => port.proxy_in,
+                PortKind::Http | PortKind::Tls => server.proxy_out,
+                PortKind::Tcp => false,
             },
             tcp: port.tcp.clone(),
             tls: port.tls.clone(),
@@ -175,6 +199,7 @@ mod tests {
             listen: listen.parse().unwrap(),
             take_over: true,
             default_backend: listen.parse().unwrap(),
+            proxy_out: false,
             tls: None,
             proxy_in: false,
             tcp: None,

@@ -31,7 +31,7 @@ pub(crate) struct Site {
     /// From a request to the head of its answer; none for the front's limit.
     pub(crate) answer: Option<Duration>,
     /// Where TLS for its hosts goes unread; none if it ends here.
-    pub(crate) passthrough: Option<Sides<SocketAddr>>,
+    pub(crate) passthrough: Option<Sides<Unread>>,
     /// The split of the unit, if it has or had one; the same place for all its sites.
     pub(crate) split: Arc<ArcSwapOption<Split>>,
     /// What requests of the unit meet during a hold, if something was said.
@@ -44,6 +44,14 @@ impl Site {
         let Sides { source, target } = &self.backends;
         source.out().chain(target.out())
     }
+}
+
+/// A server that connections go to unread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unread {
+    pub(crate) address: SocketAddr,
+    /// Whether it is told who the client is.
+    pub(crate) introduces: bool,
 }
 
 /// The unit of a front that has one only: connections that name no host are its own.

@@ -6,6 +6,7 @@
 //! as it does a WebSocket. Nothing is sent twice: a backend that cannot be reached ends the
 //! connection.
 
+use crate::client::{Caller, introduction};
 use crate::control::TcpTotals;
 use crate::entrance::Entrance;
 use crate::front::Front;
@@ -123,7 +124,8 @@ impl Client {
         let connect = async {
             let mut server = dial(backend, self.front.options().egress).await?;
             if proxy_out {
-                server.write_all(&preface(self.peer, self.entrance.options().listen)).await?;
+                let (client, listen) = (self.peer, self.entrance.options().listen);
+                server.write_all(&introduction(Some(&Caller { client, listen }))).await?;
             }
             Ok(server)
         };
@@ -164,31 +166,6 @@ fn keep_alive(stream: &TcpStream) {
     if let Err(error) = set {
         tracing::debug!(%error, "keepalive");
     }
-}
-
-/// Returns a header of the PROXY protocol, version 2: `PROXY` over TCP with both addresses, or
-/// `LOCAL` if they are of two families.
-fn preface(client: SocketAddr, listen: SocketAddr) -> Vec<u8> {
-    let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
-    let (client_ip, listen_ip) = (client.ip().to_canonical(), listen.ip().to_canonical());
-    let (family, addresses) = match (client_ip, listen_ip) {
-        (std::net::IpAddr::V4(from), std::net::IpAddr::V4(to)) => {
-            (0x11, [from.octets(), to.octets()].concat())
-        }
-        (std::net::IpAddr::V6(from), std::net::IpAddr::V6(to)) => {
-            (0x21, [from.octets(), to.octets()].concat())
-        }
-        _ => {
-            header.extend([0x20, 0, 0, 0]);
-            return header;
-        }
-    };
-    header.extend([0x21, family]);
-    header.extend((addresses.len() as u16 + 4).to_be_bytes());
-    header.extend(addresses);
-    header.extend(client.port().to_be_bytes());
-    header.extend(listen.port().to_be_bytes());
-    header
 }
 
 /// Counts what passes.

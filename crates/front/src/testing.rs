@@ -28,7 +28,8 @@ impl Table {
         let front = Front::new(options, Limits::default())?;
         let names: Vec<_> = (0..count).map(|n| format!("acc{n:06}.example.test")).collect();
         let sites = |port: u16| {
-            let group = Group::of(front.pool(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None));
+            let group =
+                Group::of(front.pool(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None, false));
             let counts = Arc::new(Counts::new());
             let one = |name: &String| {
                 let room = Sides { source: 8, target: 8 };
@@ -92,6 +93,7 @@ mod tests {
             take_over: false,
             default_backend: address,
             proxy_in: false,
+            proxy_out: false,
             tcp: None,
         };
         let options = FrontOptions {

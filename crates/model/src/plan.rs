@@ -155,6 +155,9 @@ pub struct Backend {
     /// The server that TLS for the site's hosts goes to unread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<SocketAddr>,
+    /// Whether each of its servers is told with the PROXY protocol, version 2, who the client is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_out: bool,
     /// Where the run's own probes ask in clear, if not at its address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_address: Option<SocketAddr>,

@@ -198,12 +198,12 @@ fn backend(at: &str, file: BackendFile, problems: &mut Vec<Problem>) -> Option<B
         });
     }
     let tls = file.tls.map(|file| tls(at, file, problems));
-    if tls.is_some() != file.probe_address.is_some() {
+    if (tls.is_some() || file.proxy_out) != file.probe_address.is_some() {
         problems.push(Problem {
             code: "SG0752",
             key: format!("{at}.probe_address"),
-            text: "the run's own probes ask in clear: beside `tls` they need an address of their \
-                   own, and without it they have one"
+            text: "the run's own probes ask in clear and without the PROXY protocol: beside `tls` \
+                   or `proxy_out` they need an address of their own, and only then"
                 .into(),
             remedy: "name an address of the same application in clear, or take it away".into(),
         });
@@ -212,6 +212,7 @@ fn backend(at: &str, file: BackendFile, problems: &mut Vec<Problem>) -> Option<B
         tls,
         probe_address: file.probe_address,
         passthrough: file.passthrough,
+        proxy_out: file.proxy_out,
         address: addresses.remove(0),
         beside: addresses,
         check: match file.check {

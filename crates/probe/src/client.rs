@@ -127,7 +127,7 @@ impl Line {
     }
 }
 
-async fn connect(address: SocketAddr, egress: Option<IpAddr>) -> io::Result<TcpStream> {
+pub(crate) async fn connect(address: SocketAddr, egress: Option<IpAddr>) -> io::Result<TcpStream> {
     let Some(egress) = egress else { return TcpStream::connect(address).await };
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind(SocketAddr::new(egress, 0))?;

@@ -20,6 +20,7 @@ mod custom;
 mod health;
 mod host;
 mod http_probe;
+mod introduced;
 mod preflight;
 mod request_times;
 mod sessions;

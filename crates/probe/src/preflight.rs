@@ -53,6 +53,7 @@ pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
     for site in &unit.sites {
         findings.extend(page(unit, site).await);
     }
+    findings.extend(crate::introduced::findings(unit).await);
     findings.extend(crate::certificates::preflight(unit).await);
     let own = unit.clone();
     let sessions = tokio::task::spawn_blocking(move || crate::sessions::findings(&own)).await;

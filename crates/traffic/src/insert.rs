@@ -5,8 +5,8 @@ use crate::link::{Link, unexpected};
 use crate::turns::turn;
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use segue_front::FrontOptions;
 use segue_front::control::{Hello, HoldPolicy, PortStatus, Reach, Reply, Request, SiteRoute};
+use segue_front::{FrontOptions, Server};
 use segue_model::plan::{FrontPlan, PortPlan, SitePlan};
 use segue_model::{EffectLeft, Epoch, Fault, FaultKind, RunId, Side, Sides};
 use segue_port::{Call, Effect, Observed, Outcome};
@@ -81,8 +81,9 @@ impl Fronts {
     /// Starts a front's process, detached from this one, and waits until it answers.
     async fn start(&self, link: &Link) -> Outcome<()> {
         let plan = &link.plan;
-        let web = self.settings.unit.backends(plan.side).map(|server| server.address);
-        let tcp = plan.tcp().map(|(_, tcp)| *tcp.backends.get(plan.side));
+        let web = self.settings.unit.backends(plan.side);
+        let web = web.map(|web| Server { address: web.address, proxy_out: web.proxy_out });
+        let tcp = plan.tcp().map(|(_, tcp)| (*tcp.backends.get(plan.side)).into());
         let server = web.chain(tcp).next().ok_or_else(|| self.without_site())?;
         let options = FrontOptions::beside(&plan.state);
         FrontOptions::of(plan, server, &self.settings.unit.fronts).write(&options)?;

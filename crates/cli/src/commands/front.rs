@@ -54,6 +54,7 @@ fn by_hand(args: FrontArgs) -> Result<FrontOptions> {
         take_over: args.take_over,
         default_backend: args.default_backend.with_context(|| missing("default-backend"))?,
         tls: None,
+        proxy_out: false,
         proxy_in: false,
         tcp: None,
     };

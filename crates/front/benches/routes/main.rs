@@ -65,6 +65,7 @@ fn options(folder: &Path) -> FrontOptions {
             take_over: false,
             default_backend: listen,
             proxy_in: false,
+            proxy_out: false,
             tcp: None,
         }],
         egress: None,

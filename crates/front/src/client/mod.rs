@@ -6,9 +6,11 @@
 //! hop that is not one of them: what stands left of it is the client's own word.
 
 mod forwarded;
+mod introduction;
 mod preface;
 
 pub(crate) use forwarded::element;
+pub(crate) use introduction::{Caller, ToldOf, introduction};
 pub(crate) use preface::read as read_preface;
 
 use forwarded::{Hop, hop_of};

@@ -33,7 +33,8 @@ impl Reach {
                     TlsVerify::Off => Verify::Off,
                 },
             });
-            Servers { beside: plan.beside.clone(), check, tls, passthrough: plan.passthrough }
+            let (beside, proxy_out) = (plan.beside.clone(), plan.proxy_out);
+            Servers { beside, check, tls, passthrough: plan.passthrough, proxy_out }
         });
         let reach = Self { answer_ms: site.answer_timeout_s.map(|s| s * 1_000), servers };
         (reach != Self::default()).then(|| Box::new(reach))
@@ -63,6 +64,9 @@ pub struct Servers {
     /// of none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<SocketAddr>,
+    /// Whether all of them are told with the PROXY protocol, version 2, who the client is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_out: bool,
 }
 
 /// TLS to the servers of a site.

@@ -7,7 +7,7 @@ use crate::control::{HoldPolicy, Reply, Request, Servers, SiteRoute, SplitRoute,
 use crate::front::Front;
 use crate::gate::Gate;
 use crate::policy::Policy;
-use crate::routes::{Site, canonical};
+use crate::routes::{Site, Unread, canonical};
 use crate::split::Split;
 use crate::stats::Counts;
 use crate::store::{Change, Haste, SavedUnit};
@@ -43,7 +43,10 @@ pub(super) fn unit(
             }
         });
         let answer = reach.and_then(|reach| reach.answer_ms).map(Duration::from_millis);
-        let unread = |side| reach.and_then(|reach| reach.servers.get(side).passthrough);
+        let unread = |side| {
+            let servers = reach?.servers.get(side);
+            Some(Unread { address: servers.passthrough?, introduces: servers.proxy_out })
+        };
         let passthrough = unread(Side::Source).zip(unread(Side::Target));
         let passthrough = passthrough.map(|(source, target)| Sides { source, target });
         let (gate, counts) = (gate.clone(), counts.clone());
@@ -74,7 +77,7 @@ fn group(front: &Front, first: SocketAddr, servers: Servers, hosts: &[String]) -
             Tls::none()
         })
     });
-    let pool = |address: &SocketAddr| front.pool(*address, tls.clone());
+    let pool = |address: &SocketAddr| front.pool(*address, tls.clone(), servers.proxy_out);
     let others: Vec<_> = servers.beside.iter().map(pool).collect();
     Group::new(pool(&first), servers, &others, host)
 }

@@ -82,8 +82,7 @@ impl Desk {
 }
 
 fn port(entrance: &Entrance) -> PortStatus {
-    let PortOptions { kind, listen, take_over, default_backend: _, tls, proxy_in, tcp } =
-        entrance.options();
+    let PortOptions { kind, listen, take_over, tls, proxy_in, tcp, .. } = entrance.options();
     let certificates = entrance.tls().map(|tls| tls.certs().told());
     let (kind, listen, taken_over, tls) = (*kind, *listen, *take_over, tls.clone());
     PortStatus {

@@ -1,7 +1,7 @@
 //! One client's connection from its first byte to its last.
 
 use super::accept::{Arrival, too_many};
-use crate::client::read_preface;
+use crate::client::{Caller, introduction, read_preface};
 use crate::clock;
 use crate::crowd::Place;
 use crate::entrance::Entrance;
@@ -9,6 +9,7 @@ use crate::front::Front;
 use crate::gate::{Flight, Weight};
 use crate::limits::HEADERS;
 use crate::proxy::{self, Conn, Scheme, Talk};
+use crate::routes::Unread;
 use crate::socket::Shared;
 use crate::tcp;
 use crate::tls::Client;
@@ -131,8 +132,10 @@ impl Guest {
 
     /// Passes a stranger on to the server whose port was taken over.
     async fn pass_on(&self, client: Shared, bytes: &[u8]) {
-        let listen = self.entrance.options().listen;
-        if let Some(server) = self.dial(listen).await {
+        let options = self.entrance.options();
+        // Whoever came to this port by a proxy said so at its beginning.
+        let server = Unread { address: options.listen, introduces: options.proxy_in };
+        if let Some(server) = self.dial(server).await {
             self.both(client, bytes, server).await;
         }
     }
@@ -157,13 +160,21 @@ impl Guest {
         self.both(client, bytes, server).await;
     }
 
-    async fn dial(&self, server: SocketAddr) -> Option<TcpStream> {
+    async fn dial(&self, server: Unread) -> Option<TcpStream> {
         let (limit, egress) = (self.front.limits().connect, self.front.options().egress);
-        match tokio::time::timeout(limit, dial(server, egress)).await {
+        let opened = async {
+            let mut stream = dial(server.address, egress).await?;
+            if server.introduces {
+                let (client, listen) = (self.peer, self.entrance.options().listen);
+                stream.write_all(&introduction(Some(&Caller { client, listen }))).await?;
+            }
+            io::Result::Ok(stream)
+        };
+        match tokio::time::timeout(limit, opened).await {
             Ok(Ok(stream)) => Some(stream),
             _ => {
                 if self.front.may_warn() {
-                    tracing::warn!(%server, "the server takes no connection");
+                    tracing::warn!(server = %server.address, "the server takes no connection");
                 }
                 None
             }

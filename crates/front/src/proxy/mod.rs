@@ -270,6 +270,7 @@ async fn fetch(
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
     let Goal { group, mut pass, .. } = goal;
+    let caller = group.introduces().then(|| conn.caller_of(&parts.headers, seen));
     let added = headers::clean(&mut parts, seen, conn, group.address());
     let added = added.map_err(Unanswered::Refused)?;
     let waited = pass.as_ref().is_some_and(Pass::waited);
@@ -277,7 +278,7 @@ async fn fetch(
     let began_us = visit.began_us();
     let begin = |pool: &Arc<Pool>, parts: &Parts| {
         let write = |into: &mut Vec<u8>| headers::write(into, parts, &added, conn);
-        Fetch::begin(pool.clone(), began_us, bodiless, write)
+        Fetch::begin(pool.clone(), began_us, bodiless, caller.clone(), write)
     };
     let mut choice = group.choose();
     let mut fetch = begin(&choice.pool, &parts);
@@ -317,6 +318,7 @@ async fn send(
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
     let backend = goal.group.address();
+    let caller = goal.group.introduces().then(|| conn.caller_of(&parts.headers, seen));
     headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
     let (body, fate) = match body {
@@ -327,7 +329,7 @@ async fn send(
         }
     };
     let Goal { group, pass, .. } = goal;
-    let (choice, link) = group.open(Pool::open).await.map_err(Unanswered::Broken)?;
+    let (choice, link) = group.open(Pool::open, caller).await.map_err(Unanswered::Broken)?;
     visit.carry(choice.under_way);
     // The backend closes, so that the port of a connection used once is not kept waiting here.
     let close = if seen.wants_trailers() { "close, te" } else { "close" };

@@ -28,14 +28,15 @@ pub(super) async fn forward(
     let client = hyper::upgrade::on(&mut request);
     let (mut parts, _) = request.into_parts();
     let backend = goal.group.address();
+    let caller = goal.group.introduces().then(|| conn.caller_of(&parts.headers, seen));
     headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
     parts.headers.remove(TE);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, protocol);
     let Goal { group, pass, .. } = goal;
-    let opened = group.open(Pool::open_for_upgrade).await.map_err(Unanswered::Broken)?;
-    let (choice, link) = opened;
+    let opened = group.open(Pool::open_for_upgrade, caller).await;
+    let (choice, link) = opened.map_err(Unanswered::Broken)?;
     visit.carry(choice.under_way);
     visit.forwarded();
     let request = Request::from_parts(parts, Outgoing::Empty);

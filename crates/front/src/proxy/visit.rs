@@ -2,6 +2,7 @@
 
 use super::headers::Seen;
 use super::stream::Seat;
+use crate::client::Caller;
 use crate::clock;
 use crate::entrance::Entrance;
 use crate::front::Front;
@@ -65,6 +66,7 @@ pub(crate) struct Conn {
     /// Whether what the peer says of the client is believed.
     trusted: bool,
     peer: IpAddr,
+    peer_port: u16,
     peer_value: HeaderValue,
     /// Spreads connections over shards.
     hint: usize,
@@ -99,6 +101,7 @@ impl Conn {
             loopback,
             trusted,
             peer: address,
+            peer_port: peer.port(),
             peer_value: value,
             hint,
             client,
@@ -147,6 +150,15 @@ impl Conn {
         } else {
             self.peer
         }
+    }
+
+    /// Returns the client that a request comes from, as a server is told of it.
+    pub(super) fn caller_of(&self, headers: &HeaderMap, seen: Seen) -> Box<Caller> {
+        let client = self.address_of(headers, seen);
+        // Of a client behind a proxy the port is not known.
+        let port = if client == self.peer { self.peer_port } else { 0 };
+        let listen = self.entrance.options().listen;
+        Box::new(Caller { client: SocketAddr::new(client, port), listen })
     }
 
     /// Returns what tells the client that a request comes from, nearly.

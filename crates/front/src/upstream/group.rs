@@ -6,6 +6,7 @@
 //! wrong where a request would not be. The other side is never asked in their place.
 
 use super::{Broken, Link, Opening, Pool};
+use crate::client::ToldOf;
 use crate::control::Servers;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,6 +97,11 @@ impl Group {
         &self.servers
     }
 
+    /// Returns whether its servers are told who the client is.
+    pub(crate) fn introduces(&self) -> bool {
+        self.members[0].pool.introduces()
+    }
+
     /// Returns whether there is one server only.
     pub(crate) fn is_one(&self) -> bool {
         self.members.len() == 1
@@ -140,11 +146,12 @@ impl Group {
     /// Opens a connection for one request, to whichever server takes it.
     pub(crate) async fn open(
         &self,
-        open: for<'a> fn(&'a Pool) -> Opening<'a>,
+        open: for<'a> fn(&'a Pool, ToldOf) -> Opening<'a>,
+        caller: ToldOf,
     ) -> Result<(Choice, Link), Broken> {
         let mut choice = self.choose();
         loop {
-            match open(&choice.pool).await {
+            match open(&choice.pool, caller.clone()).await {
                 Ok(link) => return Ok((choice, link)),
                 Err(broken) => match self.instead_of(&choice).filter(|_| broken.is_unconnected()) {
                     Some(other) => choice = other,
@@ -206,7 +213,7 @@ impl Member {
 /// Returns whether a server takes a connection and, if a path and host are asked for, answers
 /// with a status below 400.
 async fn answers(pool: &Pool, asked: Option<(&str, &str)>) -> bool {
-    let Ok(mut stream) = pool.dial().await else { return false };
+    let Ok(mut stream) = pool.dial(None).await else { return false };
     let Some((path, host)) = asked else { return true };
     let text = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: segue-front\r\nConnection: close\r\n\r\n"

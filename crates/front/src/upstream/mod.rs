@@ -5,6 +5,9 @@
 //! answer came. Every other request gets a new connection: a backend may close an idle
 //! connection in the very moment it is used, and then nobody can tell whether the
 //! request was carried out. The former are [`kept`]'s, the latter a [`Link`]'s.
+//!
+//! A server that is told who the client of a connection is (PROXY protocol) believes it of every
+//! request on it. Such a connection is used again for that very client alone.
 
 mod body;
 mod group;
@@ -19,6 +22,7 @@ pub(crate) use kept::{Arriving, Fetch, Kept, field, write_head};
 pub(crate) use link::{Link, dial};
 pub(crate) use tls::Tls;
 
+use crate::client::{Caller, ToldOf, introduction};
 use crate::clock;
 use crate::limits::Limits;
 use std::net::{IpAddr, SocketAddr};
@@ -66,6 +70,8 @@ pub(crate) struct Pool {
     address: SocketAddr,
     egress: Option<IpAddr>,
     tls: Option<Arc<Tls>>,
+    /// Whether each connection begins with a word about its client.
+    introduces: bool,
     limits: Arc<Limits>,
     /// Latest used last. The lock is held for a push or a pop.
     idle: Mutex<Vec<Idle>>,
@@ -79,7 +85,8 @@ struct Idle {
 impl Pool {
     /// Builds an empty pool. New connections come from `egress`, where given.
     pub(crate) fn new(address: SocketAddr, egress: Option<IpAddr>, limits: Arc<Limits>) -> Self {
-        Self { address, egress, tls: None, limits, idle: Mutex::new(Vec::new()) }
+        let idle = Mutex::new(Vec::new());
+        Self { address, egress, tls: None, introduces: false, limits, idle }
     }
 
     /// Speaks TLS, if that is given.
@@ -88,16 +95,29 @@ impl Pool {
         self
     }
 
+    /// Says with the PROXY protocol who the client is, if `introduces`.
+    pub(crate) fn introducing(mut self, introduces: bool) -> Self {
+        self.introduces = introduces;
+        self
+    }
+
+    /// Returns whether it says who the client is.
+    pub(crate) fn introduces(&self) -> bool {
+        self.introduces
+    }
+
     /// Returns the backend's address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Returns a connection used before, if there is one that the backend left open.
-    fn reuse(&self, now_us: u64) -> Option<Box<Kept>> {
+    /// Returns a connection used before for the same client, or for anybody where the backend is
+    /// told of none, if there is one that the backend left open.
+    fn reuse(&self, now_us: u64, caller: Option<&Caller>) -> Option<Box<Kept>> {
         loop {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut latest = idle.pop()?;
+            let at = idle.iter().rposition(|idle| idle.kept.caller() == caller)?;
+            let mut latest = idle.remove(at);
             drop(idle);
             if !self.stale(&latest, now_us) && latest.kept.is_quiet() {
                 return Some(latest.kept);
@@ -105,12 +125,14 @@ impl Pool {
         }
     }
 
-    /// Makes a connection that will be kept.
-    fn dial(&self) -> Dialling {
+    /// Makes a connection that will be kept. Where the backend is told of clients, one for none is
+    /// the front's own.
+    fn dial(&self, caller: Option<&Caller>) -> Dialling {
         let (address, egress, limit) = (self.address, self.egress, self.limits.connect);
         let tls = self.tls.clone();
+        let words = self.introduces.then(|| introduction(caller));
         Box::pin(async move {
-            let opened = Stream::open(address, egress, tls.as_deref());
+            let opened = Stream::open(address, egress, words.as_deref(), tls.as_deref());
             match tokio::time::timeout(limit, opened).await {
                 Ok(stream) => stream.map_err(Broken::Connect),
                 Err(_) => Err(Broken::ConnectTime(limit)),
@@ -119,21 +141,29 @@ impl Pool {
     }
 
     /// Opens a new connection.
-    pub(crate) fn open(&self) -> Opening<'_> {
-        Box::pin(async { link::open(self.address, self.dial().await?).await })
+    pub(crate) fn open(&self, caller: ToldOf) -> Opening<'_> {
+        Box::pin(async move { link::open(self.address, self.dial(caller.as_deref()).await?).await })
     }
 
     /// Opens a new connection that may leave HTTP.
-    pub(crate) fn open_for_upgrade(&self) -> Opening<'_> {
-        Box::pin(async { link::open_for_upgrade(self.address, self.dial().await?).await })
+    pub(crate) fn open_for_upgrade(&self, caller: ToldOf) -> Opening<'_> {
+        Box::pin(async move {
+            let stream = self.dial(caller.as_deref()).await?;
+            link::open_for_upgrade(self.address, stream).await
+        })
     }
 
     /// Takes a connection back whose answer is complete.
     pub(crate) fn put(&self, kept: Box<Kept>, now_us: u64) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < self.limits.pool_idle_max {
+        let full = idle.len() >= self.limits.pool_idle_max;
+        // A client's own connection may be of use soon; that of one who left is of none to others.
+        let oldest = (full && self.introduces && !idle.is_empty()).then(|| idle.remove(0));
+        if !full || oldest.is_some() {
             idle.push(Idle { kept, since_us: now_us });
         }
+        drop(idle);
+        drop(oldest);
     }
 
     /// Closes connections that were idle for too long.

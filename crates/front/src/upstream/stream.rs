@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -19,13 +19,17 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Opens a connection.
+    /// Opens a connection. What `introduces` it goes before everything else, a handshake too.
     pub(super) async fn open(
         address: SocketAddr,
         egress: Option<IpAddr>,
+        introduces: Option<&[u8]>,
         tls: Option<&Tls>,
     ) -> io::Result<Self> {
-        let stream = dial(address, egress).await?;
+        let mut stream = dial(address, egress).await?;
+        if let Some(words) = introduces {
+            stream.write_all(words).await?;
+        }
         Ok(match tls {
             None => Self::Plain(stream),
             Some(tls) => Self::Tls(Box::new(tls.connect(stream).await?)),

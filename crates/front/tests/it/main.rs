@@ -14,6 +14,7 @@ mod group;
 mod headers;
 mod hold;
 mod http2;
+mod introduction;
 mod keeper;
 mod leaving;
 mod many;

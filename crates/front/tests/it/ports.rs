@@ -21,6 +21,7 @@ fn port(listen: SocketAddr, take_over: bool, default_backend: SocketAddr) -> Por
         default_backend,
         tls: None,
         proxy_in: false,
+        proxy_out: false,
         tcp: None,
     }
 }

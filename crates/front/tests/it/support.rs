@@ -278,6 +278,7 @@ pub(crate) fn options(
             default_backend,
             tls: None,
             proxy_in: false,
+            proxy_out: false,
             tcp: None,
         }],
         egress: None,

@@ -54,6 +54,7 @@ impl Mail {
             default_backend: backends.source,
             tls: None,
             proxy_in: false,
+            proxy_out: false,
             tcp: Some(TcpPlan { backends, proxy_out: false }),
         };
         change(&mut port);

@@ -67,6 +67,8 @@ pub struct Abilities {
     pub ends_event_streams: bool,
     /// It gives visitors who read a share of the target, with what they met.
     pub splits: bool,
+    /// It tells web servers with the PROXY protocol who the client is.
+    pub introduces: bool,
     /// It counts requests, failures and answer times by side and second.
     pub counts: bool,
     /// A route and a sealed hold survive its restart.
@@ -85,6 +87,7 @@ impl Abilities {
         tells_paths: true,
         ends_event_streams: true,
         splits: true,
+        introduces: true,
         counts: true,
         survives: true,
     };
@@ -107,6 +110,7 @@ impl Abilities {
         queue: Queue::Refuses,
         grain_ms: 1_000,
         lossless: false,
+        introduces: false,
         counts: false,
         ..Self::HAPROXY
     };
@@ -129,6 +133,7 @@ impl Abilities {
             ("`slow_paths` are waited for", yes(self.tells_paths)),
             ("a hold ends event streams", yes(self.ends_event_streams)),
             ("traffic split with gates", yes(self.splits)),
+            ("web servers are told of clients by the PROXY protocol", yes(self.introduces)),
             ("requests and times by side and second", yes(self.counts)),
             ("route and sealed hold survive a restart", yes(self.survives)),
         ]

@@ -38,7 +38,34 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
             );
         }
     }
+    introduced(found, unit);
     distinct(found, &unit.fronts);
+}
+
+/// A port that is taken over stays what it was for those who come to it: whoever told the server
+/// there of clients tells the front, and the other side's front is one of them.
+fn introduced(found: &mut Found, unit: &UnitPlan) {
+    let sides = [Side::Source, Side::Target];
+    for (site, side) in unit.sites.iter().flat_map(|site| sides.map(|side| (site, side))) {
+        let backend = site.backends.get(side);
+        let here = unit.fronts.iter().filter(|front| front.side == side);
+        let taken = here.flat_map(|front| &front.ports).filter(|port| {
+            let mut servers = backend.addresses().chain(backend.passthrough);
+            port.take_over && servers.any(|server| server == port.listen)
+        });
+        for port in taken.filter(|port| port.proxy_in != backend.proxy_out) {
+            let (has, lacks) = match port.proxy_in {
+                true => ("`proxy_in`", "the web server there no `proxy_out`"),
+                false => ("no `proxy_in`", "the web server there `proxy_out`"),
+            };
+            found.add(
+                "SG0762",
+                format!("backend.{side}.proxy_out"),
+                format!("the port {} is taken over with {has}, and {lacks}", port.listen),
+                "write both, if proxies speak the PROXY protocol to that port today, or none of them",
+            );
+        }
+    }
 }
 
 /// Returns where the address of a port stands in the plan.

@@ -74,6 +74,14 @@ fn needs(found: &mut Found, at: &str, front: &FrontPlan, plan: &Plan) {
             "set that up in its own configuration, or put a front of Segue's own there",
         );
     }
+    let told = |site: &SitePlan| site.backends.source.proxy_out || site.backends.target.proxy_out;
+    if plan.unit.sites.iter().any(told) && !can.introduces {
+        refuse(
+            "tells no web server with the PROXY protocol who the client is",
+            "take `proxy_out` away and have the servers read `X-Forwarded-For`, or put HAProxy or a \
+             front of Segue's own there",
+        );
+    }
     if policy.split.is_some() && !can.splits {
         refuse(
             "splits no traffic: it cannot tell what visitors met at either side",

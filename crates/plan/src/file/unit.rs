@@ -98,8 +98,13 @@ pub struct BackendFile {
     /// fronts need no certificate for them, and cannot promise that no request fails. At both
     /// sides or at none. Default: none.
     pub passthrough: Option<SocketAddr>,
-    /// Where the run's own probes ask, which speak HTTP in clear. Needed with `tls`, and only
-    /// then. Default: none.
+    /// Whether all its servers, that of `passthrough` too, are told with the PROXY protocol (version
+    /// 2) who the client is. They must expect it on every connection. A port that a front takes
+    /// over from such a server needs `proxy_in`. Default: false.
+    #[serde(default)]
+    pub proxy_out: bool,
+    /// Where the run's own probes ask, which speak HTTP in clear and no PROXY protocol. Needed with
+    /// `tls` or `proxy_out`, and only then. Default: none.
     pub probe_address: Option<SocketAddr>,
     /// What the fronts look at to see which of several answer. Default: `connect`.
     pub check: Option<BackendCheckFile>,

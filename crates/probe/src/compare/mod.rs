@@ -83,7 +83,7 @@ impl Comparison {
     /// Compares the web servers of a site, around every front.
     pub fn of(unit: &UnitPlan, site: &SitePlan) -> Self {
         let server = |side| {
-            let address = site.backends.get(side).address;
+            let address = site.backends.get(side).asked_at();
             (address, unit.egress_to(side, address))
         };
         let headers = ["content-type", "location", "cache-control", "content-encoding", "vary"];

@@ -116,11 +116,21 @@ fn commands(room: &mut ForRoom) {
             if let Some(server) = side.passthrough.take() {
                 room.not_rehearsed.push(format!("TLS that goes unread to {server}"));
             }
+            if std::mem::take(&mut side.proxy_out) {
+                side.probe_address = None;
+                room.not_rehearsed
+                    .push(format!("the PROXY protocol to web server {}", side.address));
+            }
             if side.tls.take().is_some() {
                 side.probe_address = None;
                 let line = format!("TLS to web server {}: it is reached in clear", side.address);
                 room.not_rehearsed.push(line);
             }
+        }
+    }
+    for port in unit.fronts.iter_mut().flat_map(|front| &mut front.ports) {
+        if std::mem::take(&mut port.proxy_in) {
+            room.not_rehearsed.push(format!("the PROXY protocol at port {}", port.listen));
         }
     }
     for front in &mut unit.fronts {

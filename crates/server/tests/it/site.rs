@@ -190,7 +190,7 @@ pub(crate) fn free() -> SocketAddr {
 }
 
 async fn start_front(plan: &FrontPlan, backends: &Sides<SocketAddr>) -> Client {
-    let options = FrontOptions::of(plan, backends.source, &[]);
+    let options = FrontOptions::of(plan, backends.source.into(), &[]);
     tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
     let began = Instant::now();
     let client = loop {

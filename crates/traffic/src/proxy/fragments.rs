@@ -1,7 +1,7 @@
 //! What has to stand in the configuration of the operator's servers, as text to put there.
 
 use super::{haproxy, nginx};
-use segue_front::control::SiteRoute;
+use segue_front::control::{Reach, SiteRoute};
 use segue_model::plan::{FrontPlan, HaproxyPlan, NginxPlan, ProxyPlan, SitePlan, UnitPlan};
 use segue_model::{Side, Sides};
 use std::collections::BTreeSet;
@@ -62,7 +62,7 @@ fn route(site: &SitePlan) -> SiteRoute {
     SiteRoute {
         hosts: site.hosts.clone(),
         backends: Sides::from_fn(|side| site.backends.get(side).address),
-        reach: None,
+        reach: Reach::of(site),
     }
 }
 
@@ -94,6 +94,9 @@ fn for_haproxy(front: &FrontPlan, plan: &HaproxyPlan, sites: &[SiteRoute]) -> Fr
                 Some(egress) if front.side == side => format!(" source {egress}"),
                 _ => String::new(),
             };
+            let told = |reach: &Reach| reach.servers.get(side).proxy_out;
+            let told = site.reach.as_deref().is_some_and(told);
+            let told = if told { format!(" {}", haproxy::INTRODUCES) } else { String::new() };
             // Writing to a string cannot fail.
             let _ = write!(
                 text,
@@ -103,7 +106,7 @@ fn for_haproxy(front: &FrontPlan, plan: &HaproxyPlan, sites: &[SiteRoute]) -> Fr
                      option forwardfor\n    \
                      retry-on conn-failure empty-response\n    \
                      http-response set-header X-Segue-Side {side}\n    \
-                     server app {address}{source}\n"
+                     server app {address}{source}{told}\n"
             );
         }
     }

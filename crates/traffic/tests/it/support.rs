@@ -154,6 +154,7 @@ fn unit(
         tls: None,
         probe_address: None,
         passthrough: None,
+        proxy_out: false,
         address,
         health_path: "/".into(),
         access_log: None,
@@ -182,7 +183,7 @@ fn unit(
 
 /// Starts a front in this process and waits until it answers.
 pub(crate) async fn serve(plan: &FrontPlan, default_backend: SocketAddr) -> Client {
-    let options = FrontOptions::of(plan, default_backend, &[]);
+    let options = FrontOptions::of(plan, default_backend.into(), &[]);
     tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
     let began = Instant::now();
     loop {

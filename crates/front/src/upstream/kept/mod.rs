@@ -15,6 +15,7 @@ pub(crate) use head::{field, write_head};
 
 use super::stream::Stream;
 use super::{Broken, Dialling, Pool};
+use crate::client::{Caller, ToldOf};
 use arriving::Frames;
 use bytes::BytesMut;
 use http::Response;
@@ -39,20 +40,27 @@ pub(crate) struct Kept {
     /// Where the fields of an answer's head stand; empty between two heads.
     places: head::Places,
     used: bool,
+    /// Whose requests it carries alone, as the backend was told.
+    caller: ToldOf,
     /// Whether a byte came since the request was sent.
     heard: bool,
 }
 
 impl Kept {
-    fn new(stream: Stream, sent: Vec<u8>) -> Box<Self> {
+    fn new(stream: Stream, sent: Vec<u8>, caller: ToldOf) -> Box<Self> {
         let (arrived, places) = (BytesMut::new(), head::Places::new());
-        Box::new(Self { stream, arrived, sent, places, used: false, heard: false })
+        Box::new(Self { stream, arrived, sent, places, used: false, caller, heard: false })
     }
 
     /// Returns whether the backend left it alone since its last answer. Costs a look at
     /// what the runtime knows already, as long as nothing happened.
     pub(super) fn is_quiet(&mut self) -> bool {
         self.arrived.is_empty() && self.stream.is_quiet()
+    }
+
+    /// Returns whose requests it carries alone.
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        self.caller.as_deref()
     }
 
     /// Reads more; how much, zero at the end of the stream.
@@ -75,6 +83,8 @@ pub(crate) struct Fetch {
     at: usize,
     /// Whether the answer has no body because HEAD asked for it.
     bodiless: bool,
+    /// Whom a new connection is opened for.
+    caller: ToldOf,
 }
 
 enum State {
@@ -87,14 +97,16 @@ enum State {
 }
 
 impl Fetch {
-    /// Begins to send a head, which [`write_head`] writes into the room that it is given.
+    /// Begins to send a head, which [`write_head`] writes into the room that it is given, for a
+    /// client that the backend is told of, if it is told.
     pub(crate) fn begin(
         pool: Arc<Pool>,
         now_us: u64,
         bodiless: bool,
+        caller: ToldOf,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Self {
-        let state = match pool.reuse(now_us) {
+        let state = match pool.reuse(now_us, caller.as_deref()) {
             Some(mut kept) => {
                 kept.sent.clear();
                 kept.heard = false;
@@ -104,10 +116,10 @@ impl Fetch {
             None => {
                 let mut sent = Vec::with_capacity(512);
                 write(&mut sent);
-                State::Dials(pool.dial(), sent)
+                State::Dials(pool.dial(caller.as_deref()), sent)
             }
         };
-        Self { pool, state, at: 0, bodiless }
+        Self { pool, state, at: 0, bodiless, caller }
     }
 
     /// Returns whether it began over a connection at hand.
@@ -124,7 +136,8 @@ impl Fetch {
             let broken = match &mut self.state {
                 State::Dials(dialling, sent) => {
                     let stream = ready!(dialling.as_mut().poll(cx))?;
-                    self.state = State::Asks(Kept::new(stream, std::mem::take(sent)));
+                    self.state =
+                        State::Asks(Kept::new(stream, std::mem::take(sent), self.caller.clone()));
                     self.at = 0;
                     continue;
                 }
@@ -150,7 +163,7 @@ impl Fetch {
             if !kept.used || kept.heard {
                 return Poll::Ready(Err(broken));
             }
-            self.state = State::Dials(self.pool.dial(), kept.sent);
+            self.state = State::Dials(self.pool.dial(self.caller.as_deref()), kept.sent);
         }
     }
 }

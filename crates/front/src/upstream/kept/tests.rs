@@ -78,7 +78,7 @@ struct Got {
 /// Asks once; keeps the connection for the next time if that is possible.
 async fn ask_by(pool: &Arc<Pool>, method: Method) -> Result<Got, String> {
     let now = clock::now_us();
-    let mut fetch = Fetch::begin(pool.clone(), now, method == Method::HEAD, |into| {
+    let mut fetch = Fetch::begin(pool.clone(), now, method == Method::HEAD, None, |into| {
         write_head(into, &method, &Uri::from_static("/x?y"), &HeaderMap::new());
         into.extend_from_slice(b"\r\n");
     });
@@ -230,7 +230,7 @@ async fn what_comes_behind_an_answer_spoils_the_connection() {
     let pool = backend(vec![Say(vec![HELLO.into(), b"more".to_vec()], true), say(HELLO)]).await;
     assert_eq!(ask_once(&pool).await, got(200, "hello", true));
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(pool.reuse(clock::now_us()).is_none(), "it says something nobody asked for");
+    assert!(pool.reuse(clock::now_us(), None).is_none(), "it says something nobody asked for");
 }
 
 #[tokio::test]

@@ -116,7 +116,12 @@ fn refuses_to_believe_everybody_and_to_keep_everybody_out() {
         (
             "the PROXY protocol from nobody",
             |p| p.unit.fronts[0].ports[0].proxy_in = true,
-            &["SG0772 front[source].port[#1].proxy_in"],
+            &["SG0772 front[source].port[#1].proxy_in", "SG0762 backend.source.proxy_out"],
+        ),
+        (
+            "a server wants the PROXY protocol, and the port that is taken over does not",
+            |p| p.unit.sites[0].backends.source.proxy_out = true,
+            &["SG0762 backend.source.proxy_out"],
         ),
         (
             "no connection at all",
@@ -254,6 +259,22 @@ fn refuses_what_a_proxy_of_the_operators_cannot_do() {
                 policy.split = Some(crate::defaults::split());
             },
             &["SG0775 front[target]", "SG0775 front[target]"],
+        ),
+        (
+            "HAProxy tells servers of clients",
+            |p| {
+                p.unit.fronts[1].proxy = haproxy();
+                p.unit.sites[0].backends.target.proxy_out = true;
+            },
+            &[],
+        ),
+        (
+            "nginx tells no server of clients",
+            |p| {
+                with_nginx(p, true);
+                p.unit.sites[0].backends.target.proxy_out = true;
+            },
+            &["SG0775 front[target]"],
         ),
         (
             "what is in its own configuration",

@@ -50,7 +50,7 @@ pub(super) fn canonical(sites: &[SiteRoute]) -> Vec<SiteRoute> {
     let site = |site: &SiteRoute| SiteRoute {
         hosts: site.hosts.iter().map(host).collect(),
         backends: site.backends.clone(),
-        reach: None,
+        reach: site.reach.clone(),
     };
     sites.iter().map(site).collect()
 }

@@ -15,8 +15,9 @@ use super::foreign::boot_ms;
 use super::record::replace;
 use async_trait::async_trait;
 use count::{Seconds, Sum};
+pub(super) use preflight::INTRODUCES;
 use runtime::Runtime;
-use segue_front::control::{Running, SiteRoute, Totals};
+use segue_front::control::{Reach, Running, SiteRoute, Totals};
 use segue_model::plan::HaproxyPlan;
 use segue_model::{EffectLeft, Fault, FaultKind, Finding, Side, Sides, UnitName};
 use std::collections::{BTreeMap, HashMap};
@@ -155,9 +156,32 @@ impl Haproxy {
                     return Err(Fault::new("SG0169", FaultKind::Invalid, op, cause)
                         .hint("put what `segue fragments PLAN` prints into its configuration"));
                 }
+                self.introduces(site, side, &name)?;
             }
         }
         Ok(())
+    }
+
+    /// Checks that the server of a backend is told who the client is, where the plan says so. Its
+    /// socket does not tell.
+    fn introduces(&self, site: &SiteRoute, side: Side, name: &str) -> Result<(), Fault> {
+        let wanted = |reach: &Reach| reach.servers.get(side).proxy_out;
+        if !site.reach.as_deref().is_some_and(wanted) {
+            return Ok(());
+        }
+        let path = &self.plan.config;
+        let cause = match std::fs::read_to_string(path) {
+            Ok(text) if preflight::introduces(&text, name) => return Ok(()),
+            Ok(_) => format!("its server is without `{}`", preflight::INTRODUCES),
+            Err(error) => format!("`{}`: {error}", path.display()),
+        };
+        Err(Fault::new(
+            "SG0169",
+            FaultKind::Invalid,
+            format!("use backend `{name}` of HAProxy"),
+            cause,
+        )
+        .hint("put what `segue fragments PLAN` prints into its configuration"))
     }
 
     /// Returns where all hosts of a unit go; none if they do not go to one side of it.

@@ -51,6 +51,25 @@ impl Haproxy {
     }
 }
 
+/// What tells a server with the PROXY protocol, version 2, who the client is.
+pub(in crate::proxy) const INTRODUCES: &str = "send-proxy-v2";
+
+/// Returns whether every server of a backend is told who the client is.
+pub(super) fn introduces(text: &str, backend: &str) -> bool {
+    let (mut here, mut all) = (false, Vec::new());
+    for line in text.lines() {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        match words.next() {
+            Some(first) if !line.starts_with([' ', '\t']) => {
+                here = first == "backend" && words.next() == Some(backend);
+            }
+            Some("server") if here => all.push(words.any(|word| word == INTRODUCES)),
+            _ => {}
+        }
+    }
+    !all.is_empty() && all.iter().all(|told| *told)
+}
+
 /// Returns what is wrong with the retry settings of Segue's backends.
 fn config(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
@@ -104,6 +123,14 @@ fn config(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_is_told_of_clients_is_told_from_others() {
+        let text = "backend segue_a_source\n  server app 192.0.2.1:80 send-proxy-v2 # says\n\
+                    backend segue_a_target\n  server app 192.0.2.2:80 # send-proxy-v2\n";
+        let told = ["segue_a_source", "segue_a_target", "segue_b_source"];
+        assert_eq!(told.map(|name| introduces(text, name)), [true, false, false]);
+    }
 
     #[test]
     fn retries_that_lose_or_double_requests_are_named() {
