@@ -20,7 +20,7 @@ impl Entrance {
     /// Reads its certificates, which blocks.
     ///
     /// # Errors
-    /// `SG0124` if a port for TLS has no certificate.
+    /// `SG0124` if a port for TLS has none of the certificates that are named for it.
     pub(crate) fn new(
         options: PortOptions,
         default: Arc<Group>,

@@ -65,7 +65,7 @@ impl Certs {
     /// Reads all certificates. Blocks.
     ///
     /// # Errors
-    /// `SG0124` if there is none that can be used, or none for the default name.
+    /// `SG0124` if files are named and none can be used, or there is none for the default name.
     pub(super) fn open(paths: Vec<PathBuf>, default: Option<String>) -> Result<Arc<Self>, Fault> {
         let default = default.map(|name| name.to_ascii_lowercase());
         let shelf = ArcSwap::from_pointee(Shelf::default());
@@ -78,7 +78,7 @@ impl Certs {
                 .hint("name files or folders with a certificate and its key for each host name")
         };
         let told = certs.told();
-        if told.pairs == 0 {
+        if told.pairs == 0 && !certs.paths.is_empty() {
             let first = told.faults.first().map(ToString::to_string);
             return Err(none(first.unwrap_or_else(|| "no certificate is there".to_owned())));
         }

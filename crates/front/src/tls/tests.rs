@@ -144,6 +144,10 @@ fn tells_what_it_cannot_use_and_does_not_begin_with_nothing() {
     let folder = TempDir::new().unwrap();
     let open = || Certs::open(vec![folder.path().to_owned()], None);
     assert_eq!(open().unwrap_err().code, "SG0124");
+    let nowhere = Certs::open(Vec::new(), None).unwrap();
+    assert!(nowhere.told().pairs == 0 && served(&nowhere, "a.example.test").is_none());
+    let fault = Certs::open(Vec::new(), Some("a.example.test".into())).unwrap_err();
+    assert_eq!(fault.code, "SG0124");
     let (chain, _) = made(&["a.example.test"]);
     write(&folder.path().join("a.crt"), &chain);
     let fault = open().unwrap_err();

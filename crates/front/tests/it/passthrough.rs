@@ -27,6 +27,38 @@ async fn asked(stream: &mut TlsStream<TcpStream>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_no_certificate_of_the_fronts_own() {
+    let shop = Shop::start("source").await;
+    let theirs = Certificate::made(&[HOST]);
+    let server = Secured::before(&shop, &theirs).await;
+    let folder = Arc::new(TempDir::new().unwrap());
+    let mut options = tls_options(folder.path(), free_address(), shop.address);
+    options.ports[0].tls.as_mut().unwrap().certificates.clear();
+    let front = Running::start(options, quick(), folder).await;
+    front.claim(1).await.unwrap();
+    let to = |address| Servers { passthrough: Some(address), ..Servers::default() };
+    let servers = Sides { source: to(server.address), target: to(free_address()) };
+    let reach = Some(Box::new(Reach { servers, ..Reach::default() }));
+    let backends = Sides { source: shop.address, target: free_address() };
+    let set = Ask::SetRoute {
+        mark: front.mark(),
+        unit: unit(),
+        sites: vec![SiteRoute { hosts: vec![HOST.into()], backends, reach }],
+        write_side: Side::Source,
+        concurrency: Sides { source: 64, target: 64 },
+    };
+    assert!(done(&front.ask(set).await));
+    let trust = Trust::of(&[&theirs], rustls::ALL_VERSIONS);
+    let mut client = trust.connect(front.address, HOST).await.unwrap();
+    assert!(theirs.is_of(&client));
+    assert_eq!(asked(&mut client).await, "source /x");
+    drop(client);
+    let other = trust.connect(front.address, "other.example.test").await.unwrap_err();
+    assert!(other.contains("UnrecognisedName"), "{other}");
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn goes_to_the_write_side_waits_at_a_hold_and_stays_once_it_is_there() {
     let (source, target) = (Shop::start("source").await, Shop::start("target").await);
     let (own, theirs) =

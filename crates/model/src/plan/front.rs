@@ -97,8 +97,8 @@ pub struct TcpPlan {
 /// The certificates of a port where clients speak TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsPlan {
-    /// Files and folders with certificates and their keys; at least one. The front reads them
-    /// itself, and again when they change.
+    /// Files and folders with certificates and their keys; none only where nobody's TLS ends at
+    /// the front. It reads them itself, and again when they change.
     pub certificates: Vec<PathBuf>,
     /// The host name whose certificate clients get that name none, or one that has none. Without
     /// it they are refused.

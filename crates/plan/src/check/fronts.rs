@@ -3,7 +3,7 @@
 use super::names::{absolute, name};
 use super::{Found, key};
 use segue_model::Side;
-use segue_model::plan::{FrontPlan, PortKind, PortPlan, UnitPlan};
+use segue_model::plan::{FrontPlan, PortKind, PortPlan, SitePlan, UnitPlan};
 use std::os::unix::ffi::OsStrExt;
 
 /// `sun_path` of unix(7) has 108 bytes, the closing zero included.
@@ -24,6 +24,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
             }
             listen(found, place, front.side, port, unit);
         }
+        certificates(found, front, unit);
         egress(found, &at, front, unit);
         shown(found, &at, front);
         clients(found, &at, front);
@@ -73,6 +74,25 @@ fn place(at: &str, front: &FrontPlan, index: usize) -> String {
     match front.ports.as_slice() {
         [PortPlan { kind: PortKind::Http, proxy_in: false, .. }] => format!("{at}.listen"),
         _ => format!("{at}.port[#{}].listen", index + 1),
+    }
+}
+
+/// A port for TLS has certificates, unless nobody's TLS ends there.
+fn certificates(found: &mut Found, front: &FrontPlan, unit: &UnitPlan) {
+    let unread = |site: &SitePlan| site.backends.source.passthrough.is_some();
+    let all_unread = !unit.sites.is_empty() && unit.sites.iter().all(unread);
+    let named = |port: &PortPlan| port.tls.as_ref().is_some_and(|tls| !tls.certificates.is_empty());
+    let default =
+        |port: &PortPlan| port.tls.as_ref().is_some_and(|tls| tls.default_certificate.is_some());
+    let ports = front.ports.iter().filter(|port| port.kind == PortKind::Tls);
+    for port in ports.filter(|port| !named(port) && (!all_unread || default(port))) {
+        found.add(
+            "SG0749",
+            format!("front[{}]", front.name),
+            format!("the port {} for tls has no `certificates`", port.listen),
+            "name files or folders in `certificates`; without, name a server for `passthrough` at both \
+             sides of every site, and no `default_certificate`",
+        );
     }
 }
 

@@ -125,7 +125,8 @@ pub struct PortFile {
     pub take_over: bool,
     /// Files and folders with certificates and their keys, at a port for `tls` and only there:
     /// folders as certbot's `live`, pairs `NAME.crt` and `NAME.key`, or `NAME.pem` with both.
-    /// The front reads them itself, and again when they change. Default: none.
+    /// The front reads them itself, and again when they change. Needed unless TLS for every site
+    /// goes unread (`passthrough`). Default: none.
     #[serde(default)]
     pub certificates: Vec<PathBuf>,
     /// The host name whose certificate clients get that name none, or one that has none.

@@ -42,17 +42,10 @@ pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
         _ => {}
     }
     for file in &port {
-        let (tls, named) = (file.kind == PortKindFile::Tls, !file.certificates.is_empty());
-        let only_tls = named || file.default_certificate.is_some() || file.http2.is_some();
-        match (tls, only_tls) {
-            (true, _) if !named => {
-                refuse(&format!("the port {} for tls has no `certificates`", file.listen))
-            }
-            (false, true) => refuse(&format!(
-                "the port {} has certificates or `http2` and is not for tls",
-                file.listen
-            )),
-            _ => {}
+        let named = !file.certificates.is_empty() || file.default_certificate.is_some();
+        if file.kind != PortKindFile::Tls && (named || file.http2.is_some()) {
+            let what = "has certificates or `http2` and is not for tls";
+            refuse(&format!("the port {} {what}", file.listen));
         }
     }
     for file in &port {

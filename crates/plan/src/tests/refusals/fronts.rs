@@ -1,6 +1,8 @@
 use super::refused;
 use segue_model::Side;
-use segue_model::plan::{AccessLogPlan, HaproxyPlan, NginxPlan, PortPlan, ProxyPlan};
+use segue_model::plan::{
+    AccessLogPlan, HaproxyPlan, NginxPlan, PortKind, PortPlan, ProxyPlan, SitePlan, TlsPlan,
+};
 
 #[test]
 fn refuses_fronts() {
@@ -56,6 +58,17 @@ fn refuses_fronts() {
     ]);
 }
 
+fn for_tls(default_certificate: Option<String>) -> PortPlan {
+    let tls = TlsPlan { certificates: Vec::new(), default_certificate, http2: true };
+    let port = PortPlan::http("203.0.113.20:443".parse().unwrap(), false);
+    PortPlan { kind: PortKind::Tls, tls: Some(tls), ..port }
+}
+
+fn unread(site: &mut SitePlan) {
+    site.backends.source.passthrough = "192.0.2.10:8443".parse().ok();
+    site.backends.target.passthrough = "203.0.113.20:8443".parse().ok();
+}
+
 #[test]
 fn refuses_ports() {
     refused(&[
@@ -93,6 +106,44 @@ fn refuses_ports() {
                 p.unit.fronts[0].ports.push(second);
             },
             &["SG0708 front[source].egress"],
+        ),
+        (
+            "TLS that ends nowhere needs no certificate",
+            |p| {
+                unread(&mut p.unit.sites[0]);
+                p.unit.fronts[1].ports.push(for_tls(None));
+            },
+            &[],
+        ),
+        (
+            "TLS that ends here",
+            |p| p.unit.fronts[1].ports.push(for_tls(None)),
+            &["SG0749 front[target]"],
+        ),
+        (
+            "TLS that ends here for one site",
+            |p| {
+                unread(&mut p.unit.sites[0]);
+                let mut other = p.unit.sites[0].clone();
+                other.hosts = vec!["other.example.test".into()];
+                for (side, port) in
+                    [(&mut other.backends.source, 91), (&mut other.backends.target, 92)]
+                {
+                    side.passthrough = None;
+                    side.address.set_port(port);
+                }
+                p.unit.sites.push(other);
+                p.unit.fronts[1].ports.push(for_tls(None));
+            },
+            &["SG0749 front[target]"],
+        ),
+        (
+            "a default of no certificates",
+            |p| {
+                unread(&mut p.unit.sites[0]);
+                p.unit.fronts[1].ports.push(for_tls(Some("a.test".into())));
+            },
+            &["SG0749 front[target]"],
         ),
         (
             "the egress address is that of the second port",
