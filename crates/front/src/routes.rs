@@ -32,6 +32,8 @@ pub(crate) struct Site {
     pub(crate) answer: Option<Duration>,
     /// Where TLS for its hosts goes unread; none if it ends here.
     pub(crate) passthrough: Option<Sides<Unread>>,
+    /// Where a certificate authority's question by TLS goes at each side, if that is known.
+    pub(crate) authority: Sides<Option<Unread>>,
     /// The split of the unit, if it has or had one; the same place for all its sites.
     pub(crate) split: Arc<ArcSwapOption<Split>>,
     /// What requests of the unit meet during a hold, if something was said.

@@ -36,8 +36,17 @@ impl Table {
                 let gate = Gate::new(name.as_str().into(), Side::Source, room);
                 let backends = Sides::from_fn(|_| group.clone());
                 let (counts, split, policy) = (counts.clone(), Arc::default(), Arc::default());
-                let (answer, passthrough) = (None, None);
-                Arc::new(Site { gate, counts, backends, answer, passthrough, split, policy })
+                let (answer, passthrough, authority) = (None, None, Sides::default());
+                Arc::new(Site {
+                    gate,
+                    counts,
+                    backends,
+                    answer,
+                    passthrough,
+                    authority,
+                    split,
+                    policy,
+                })
             };
             names.iter().map(one).collect::<Vec<_>>()
         };

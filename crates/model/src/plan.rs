@@ -155,6 +155,9 @@ pub struct Backend {
     /// The server that TLS for the site's hosts goes to unread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<SocketAddr>,
+    /// The server's own port for TLS, where a certificate authority's question by TLS goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme_tls: Option<SocketAddr>,
     /// Whether each of its servers is told with the PROXY protocol, version 2, who the client is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_out: bool,
@@ -219,6 +222,11 @@ impl Backend {
     /// Returns where the run's own probes ask, which speak HTTP in clear.
     pub fn asked_at(&self) -> SocketAddr {
         self.probe_address.unwrap_or(self.address)
+    }
+
+    /// Returns every address at which it is reached.
+    pub fn reached_at(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses().chain(self.passthrough).chain(self.acme_tls)
     }
 
     /// Returns the addresses of all its servers.

@@ -212,6 +212,7 @@ fn backend(at: &str, file: BackendFile, problems: &mut Vec<Problem>) -> Option<B
         tls,
         probe_address: file.probe_address,
         passthrough: file.passthrough,
+        acme_tls: file.acme_tls,
         proxy_out: file.proxy_out,
         address: addresses.remove(0),
         beside: addresses,

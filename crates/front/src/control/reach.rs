@@ -33,8 +33,9 @@ impl Reach {
                     TlsVerify::Off => Verify::Off,
                 },
             });
+            let (passthrough, acme_tls) = (plan.passthrough, plan.acme_tls);
             let (beside, proxy_out) = (plan.beside.clone(), plan.proxy_out);
-            Servers { beside, check, tls, passthrough: plan.passthrough, proxy_out }
+            Servers { beside, check, tls, passthrough, acme_tls, proxy_out }
         });
         let reach = Self { answer_ms: site.answer_timeout_s.map(|s| s * 1_000), servers };
         (reach != Self::default()).then(|| Box::new(reach))
@@ -64,6 +65,10 @@ pub struct Servers {
     /// of none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<SocketAddr>,
+    /// The server that a certificate authority's question by TLS goes to unread (`acme-tls/1`); none
+    /// for the one of `passthrough`, or the first that TLS is spoken to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme_tls: Option<SocketAddr>,
     /// Whether all of them are told with the PROXY protocol, version 2, who the client is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_out: bool,

@@ -49,9 +49,15 @@ pub(super) fn unit(
         };
         let passthrough = unread(Side::Source).zip(unread(Side::Target));
         let passthrough = passthrough.map(|(source, target)| Sides { source, target });
+        let authority = Sides::from_fn(|side| {
+            let servers = reach?.servers.get(side);
+            let first = || servers.tls.as_ref().map(|_| *route.backends.get(side));
+            let address = servers.acme_tls.or(servers.passthrough).or_else(first)?;
+            Some(Unread { address, introduces: servers.proxy_out })
+        });
         let (gate, counts) = (gate.clone(), counts.clone());
         let (split, policy) = (split.clone(), policy.clone());
-        Arc::new(Site { gate, counts, backends, answer, passthrough, split, policy })
+        Arc::new(Site { gate, counts, backends, answer, passthrough, authority, split, policy })
     };
     let sites = saved.sites.iter().map(site).collect();
     let unit = Unit { gate, counts, split: split.clone(), policy: policy.clone(), sites };

@@ -12,7 +12,7 @@ use crate::proxy::{self, Conn, Scheme, Talk};
 use crate::routes::Unread;
 use crate::socket::Shared;
 use crate::tcp;
-use crate::tls::Client;
+use crate::tls::{Client, Host, no_protocol};
 use crate::upstream::dial;
 use crate::wire::{self, Told, Wire};
 use http::Method;
@@ -108,12 +108,18 @@ impl Guest {
     async fn tls(self, socket: Shared) {
         let Some(tls) = self.entrance.tls() else { return };
         let taken_over = self.entrance.options().take_over;
-        let unread =
-            |name: &str| self.front.site(name).is_some_and(|site| site.passthrough.is_some());
-        match tls.accept(socket, taken_over, unread).await {
+        let whose = |name: &str| match self.front.site(name) {
+            Some(site) if site.passthrough.is_some() => Host::Unread,
+            Some(_) => Host::Read,
+            None => Host::Stranger,
+        };
+        match tls.accept(socket, taken_over, whose).await {
             Ok(Client::Ours { stream, shown: None }) => self.http(Scheme::Https, *stream).await,
             Ok(Client::Ours { stream, shown: Some(shown) }) => self.http2(*stream, shown).await,
             Ok(Client::Unread { socket, bytes, name }) => self.unread(socket, &bytes, &name).await,
+            Ok(Client::Authority { socket, bytes, name }) => {
+                self.authority(socket, &bytes, &name).await;
+            }
             Ok(Client::Stranger { socket, bytes }) => self.pass_on(socket, &bytes).await,
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
             Err(error) => {
@@ -158,6 +164,28 @@ impl Guest {
         // Counted as a stream; the end of those is not its own.
         let _end = pass.become_stream();
         self.both(client, bytes, server).await;
+    }
+
+    /// Passes a certificate authority on to the side that takes the site's requests. It does not
+    /// wait while the site is held: an authority does not either.
+    async fn authority(&self, mut client: Shared, bytes: &[u8], name: &str) {
+        let Some(site) = self.front.site(name) else { return };
+        let (side, options) = (site.gate.side(), self.entrance.options());
+        let behind = Unread { address: options.listen, introduces: options.proxy_in };
+        let behind = (options.take_over && side == self.front.side()).then_some(behind);
+        match behind.or(*site.authority.get(side)) {
+            Some(server) => {
+                if let Some(server) = self.dial(server).await {
+                    self.both(client, bytes, server).await;
+                }
+            }
+            None => {
+                self.front.count_unshaken();
+                if let Err(error) = no_protocol(&mut client).await {
+                    tracing::debug!(%error, peer = %self.peer, "no TLS");
+                }
+            }
+        }
     }
 
     async fn dial(&self, server: Unread) -> Option<TcpStream> {

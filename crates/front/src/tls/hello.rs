@@ -10,6 +10,7 @@ const HELLO_MAX: usize = 16 << 10;
 
 /// A fatal alert in a record of its own, before any key is agreed on (RFC 8446 6).
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+const NO_APPLICATION_PROTOCOL: [u8; 7] = [21, 3, 3, 0, 2, 2, 120];
 
 /// What a client wants, and the bytes in which it said so.
 pub(super) struct Hello {
@@ -60,5 +61,11 @@ pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) -> i
 /// Tells a client that nobody here has the name it asked for.
 pub(super) async fn unknown_name<S: AsyncWrite + Unpin>(socket: &mut S) -> io::Result<()> {
     socket.write_all(&UNRECOGNIZED_NAME).await?;
+    socket.shutdown().await
+}
+
+/// Tells a client that nobody here speaks what it came for (RFC 7301 3.2).
+pub(crate) async fn no_protocol<S: AsyncWrite + Unpin>(socket: &mut S) -> io::Result<()> {
+    socket.write_all(&NO_APPLICATION_PROTOCOL).await?;
     socket.shutdown().await
 }

@@ -11,6 +11,7 @@ mod shown;
 mod tests;
 
 pub(crate) use certs::Certs;
+pub(crate) use hello::no_protocol;
 pub(crate) use shown::Shown;
 
 use crate::limits::Limits;
@@ -33,6 +34,17 @@ const ACME: &[u8] = b"acme-tls/1";
 /// HTTP/2 over TLS (RFC 9113 3.2), and what is spoken else.
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
+
+/// Whose TLS for a host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// Of no site that is known here.
+    Stranger,
+    /// It ends here.
+    Read,
+    /// That of a site's own servers.
+    Unread,
+}
 
 /// What a TLS port needs.
 pub(crate) struct Tls {
@@ -78,9 +90,9 @@ impl Tls {
 
     /// Shakes hands with a client, as many at once and as long as the limits allow. While half
     /// of the room is taken, everybody has a quarter of the time: whoever needs more wants to
-    /// take all of it. One whose name is to go `unread` is given back with what it said; if
-    /// strangers `pass`, so is one that has no certificate here, or comes for a certificate's own
-    /// protocol (RFC 8737).
+    /// take all of it. One whose name is to go unread is given back with what it said, and so is a
+    /// certificate authority that comes for a site's name by its own protocol (RFC 8737); if
+    /// strangers `pass`, also one that has no certificate here.
     ///
     /// # Errors
     /// If there is no certificate for the name the client asks for (which it is told by an
@@ -89,7 +101,7 @@ impl Tls {
         &self,
         socket: S,
         pass: bool,
-        unread: impl Fn(&str) -> bool,
+        whose: impl Fn(&str) -> Host,
     ) -> io::Result<Client<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -97,14 +109,14 @@ impl Tls {
         let full = self.handshakes.available_permits() * 2 < self.limits.handshakes_max;
         let limit = if full { self.limits.handshake / 4 } else { self.limits.handshake };
         let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-        tokio::time::timeout(limit, self.shake(socket, pass, unread)).await.map_err(late)?
+        tokio::time::timeout(limit, self.shake(socket, pass, whose)).await.map_err(late)?
     }
 
     async fn shake<S>(
         &self,
         mut socket: S,
         pass: bool,
-        unread: impl Fn(&str) -> bool,
+        whose: impl Fn(&str) -> Host,
     ) -> io::Result<Client<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -112,12 +124,22 @@ impl Tls {
         let _room = self.handshakes.acquire().await.map_err(io::Error::other)?;
         let Hello { accepted, bytes } = hello::read(&mut socket).await?;
         let wanted = accepted.client_hello();
-        if let Some(name) = wanted.server_name().filter(|name| unread(name)) {
-            let name = name.into();
-            return Ok(Client::Unread { socket, bytes, name });
+        // It comes for this alone; whoever names others too is no authority.
+        let authority = wanted.alpn().is_some_and(|all| all.eq([ACME]));
+        if let Some(name) = wanted.server_name() {
+            match whose(name) {
+                Host::Read | Host::Unread if authority => {
+                    let name = name.into();
+                    return Ok(Client::Authority { socket, bytes, name });
+                }
+                Host::Unread => {
+                    let name = name.into();
+                    return Ok(Client::Unread { socket, bytes, name });
+                }
+                Host::Read | Host::Stranger => {}
+            }
         }
         let offer = self.certs.find(wanted.server_name(), wanted.signature_schemes());
-        let authority = wanted.alpn().is_some_and(|mut all| all.any(|name| name == ACME));
         if pass && (authority || offer.is_none()) {
             return Ok(Client::Stranger { socket, bytes });
         }
@@ -145,6 +167,15 @@ pub(crate) enum Client<S> {
     },
     /// It is for a site whose TLS is not the front's to read.
     Unread {
+        /// Its connection.
+        socket: S,
+        /// What was read from it.
+        bytes: Vec<u8>,
+        /// The host it asks for.
+        name: Box<str>,
+    },
+    /// It asks whether a site's name is somebody's, before it certifies that.
+    Authority {
         /// Its connection.
         socket: S,
         /// What was read from it.

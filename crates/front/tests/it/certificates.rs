@@ -111,8 +111,18 @@ impl Trust {
         name: &str,
         protocol: &[u8],
     ) -> Result<TlsStream<TcpStream>, String> {
+        self.connect_for_all(address, name, &[protocol]).await
+    }
+
+    /// Connects for one of several protocols.
+    pub(crate) async fn connect_for_all(
+        &self,
+        address: SocketAddr,
+        name: &str,
+        protocols: &[&[u8]],
+    ) -> Result<TlsStream<TcpStream>, String> {
         let mut other = self.clone();
-        other.0.alpn_protocols = vec![protocol.to_vec()];
+        other.0.alpn_protocols = protocols.iter().map(|one| one.to_vec()).collect();
         other.connect(address, name).await
     }
 

@@ -51,7 +51,7 @@ fn introduced(found: &mut Found, unit: &UnitPlan) {
         let backend = site.backends.get(side);
         let here = unit.fronts.iter().filter(|front| front.side == side);
         let taken = here.flat_map(|front| &front.ports).filter(|port| {
-            let mut servers = backend.addresses().chain(backend.passthrough);
+            let mut servers = backend.reached_at();
             port.take_over && servers.any(|server| server == port.listen)
         });
         for port in taken.filter(|port| port.proxy_in != backend.proxy_out) {
@@ -192,7 +192,7 @@ fn listen(found: &mut Found, at: String, side: Side, port: &PortPlan, unit: &Uni
     }
     let behind = |side| port.tcp.as_ref().map(|tcp| *tcp.backends.get(side));
     let stands_at = |side| {
-        let all = || unit.backends(side).flat_map(|server| server.addresses());
+        let all = || unit.backends(side).flat_map(|server| server.reached_at());
         all().any(|address| address == listen) || behind(side) == Some(listen)
     };
     if stands_at(side.other()) {

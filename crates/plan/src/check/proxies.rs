@@ -65,7 +65,8 @@ fn needs(found: &mut Found, at: &str, front: &FrontPlan, plan: &Plan) {
         found.add("SG0775", at, format!("{kind} {text}"), remedy);
     };
     let more = |backend: &Backend| {
-        !backend.beside.is_empty() || backend.tls.is_some() || backend.passthrough.is_some()
+        let unread = backend.passthrough.or(backend.acme_tls);
+        !backend.beside.is_empty() || backend.tls.is_some() || unread.is_some()
     };
     let several = |site: &SitePlan| more(&site.backends.source) || more(&site.backends.target);
     if plan.unit.sites.iter().any(|site| several(site) || site.answer_timeout_s.is_some()) {

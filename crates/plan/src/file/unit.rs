@@ -98,6 +98,12 @@ pub struct BackendFile {
     /// fronts need no certificate for them, and cannot promise that no request fails. At both
     /// sides or at none. Default: none.
     pub passthrough: Option<SocketAddr>,
+    /// The server's own port for TLS: what a certificate authority asks there by TLS for a name of
+    /// the site (`acme-tls/1`, RFC 8737) goes to it unread while this side takes the site's
+    /// requests, so that its own renewals work. Default: that of `passthrough`, with `tls` its
+    /// `address`, or the server behind a port for TLS that was taken over; with none of them such
+    /// a question is turned down.
+    pub acme_tls: Option<SocketAddr>,
     /// Whether all its servers, that of `passthrough` too, are told with the PROXY protocol (version
     /// 2) who the client is. They must expect it on every connection. A port that a front takes
     /// over from such a server needs `proxy_in`. Default: false.

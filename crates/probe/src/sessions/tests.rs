@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 fn unit(stores: Sides<SessionStore>) -> UnitPlan {
     let backend = Backend {
         passthrough: None,
+        acme_tls: None,
         proxy_out: false,
         address: "192.0.2.1:80".parse().unwrap(),
         health_path: "/".into(),

@@ -113,6 +113,10 @@ fn commands(room: &mut ForRoom) {
                     .push(format!("web server {server}: the first one stands for all"));
             }
             side.check = BackendCheck::Connect;
+            if let Some(server) = side.acme_tls.take() {
+                room.not_rehearsed
+                    .push(format!("questions of certificate authorities by TLS to {server}"));
+            }
             if let Some(server) = side.passthrough.take() {
                 room.not_rehearsed.push(format!("TLS that goes unread to {server}"));
             }

@@ -56,6 +56,7 @@ impl Place {
                 tls: None,
                 probe_address: None,
                 passthrough: None,
+                acme_tls: None,
                 proxy_out: false,
                 address: server(&format!("{host}@{side}")).await,
                 health_path: "/".into(),

@@ -154,6 +154,7 @@ fn unit(
         tls: None,
         probe_address: None,
         passthrough: None,
+        acme_tls: None,
         proxy_out: false,
         address,
         health_path: "/".into(),

@@ -108,6 +108,16 @@ fn refuses_ports() {
             &["SG0708 front[source].egress"],
         ),
         (
+            "an authority's question would come back to the front",
+            |p| {
+                p.unit.fronts[1]
+                    .ports
+                    .push(PortPlan::http("203.0.113.20:81".parse().unwrap(), false));
+                p.unit.sites[0].backends.target.acme_tls = "203.0.113.20:81".parse().ok();
+            },
+            &["SG0709 front[target].port[#2].listen"],
+        ),
+        (
             "TLS that ends nowhere needs no certificate",
             |p| {
                 unread(&mut p.unit.sites[0]);

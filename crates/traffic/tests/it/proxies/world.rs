@@ -283,6 +283,7 @@ fn unit(kind: Kind, folder: &Path, listen: SocketAddr, servers: &Sides<Server>) 
         tls: None,
         probe_address: None,
         passthrough: None,
+        acme_tls: None,
         proxy_out: false,
         address: server.address,
         health_path: "/".into(),
