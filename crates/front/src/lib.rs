@@ -29,6 +29,7 @@ mod limits;
 mod listen;
 mod log;
 mod metrics;
+mod mirror;
 mod options;
 mod policy;
 mod proxy;

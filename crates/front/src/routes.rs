@@ -6,6 +6,7 @@
 //! change at once for all of a unit is its gate.
 
 use crate::gate::Gate;
+use crate::mirror::Mirror;
 use crate::policy::Policy;
 use crate::split::Split;
 use crate::stats::Counts;
@@ -36,6 +37,8 @@ pub(crate) struct Site {
     pub(crate) authority: Sides<Option<Unread>>,
     /// The split of the unit, if it has or had one; the same place for all its sites.
     pub(crate) split: Arc<ArcSwapOption<Split>>,
+    /// The copies of the unit's requests, if there are any; the same place for all its sites.
+    pub(crate) mirror: Arc<ArcSwapOption<Mirror>>,
     /// What requests of the unit meet during a hold, if something was said.
     pub(crate) policy: Arc<ArcSwapOption<Policy>>,
 }

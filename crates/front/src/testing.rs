@@ -45,6 +45,7 @@ impl Table {
                     passthrough,
                     authority,
                     split,
+                    mirror: Arc::default(),
                     policy,
                 })
             };

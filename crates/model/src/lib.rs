@@ -4,6 +4,7 @@
 //! **Invariant.** No I/O, no async, no clock and no randomness live here: every
 //! function is a pure function of its arguments.
 
+pub mod compare;
 pub mod event;
 pub mod fault;
 pub mod finding;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 mod front;
+mod mirror;
 mod moves;
 mod proxy;
 mod sessions;
@@ -20,6 +21,7 @@ mod split;
 mod zone;
 
 pub use front::{AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TcpPlan, TlsPlan};
+pub use mirror::MirrorPlan;
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
 pub use proxy::{Abilities, HaproxyPlan, NginxPlan, ProxyPlan, Queue};
 pub use sessions::{LoginPlan, SessionStore, SessionsPlan};
@@ -317,6 +319,9 @@ pub struct MeasurePlan {
     /// Where sites keep the sessions of those who are logged in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<SessionsPlan>,
+    /// Copies of users' requests for the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorPlan>,
     /// Measures of the plan's own.
     pub custom: Vec<CustomPlan>,
 }

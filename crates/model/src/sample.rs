@@ -89,6 +89,8 @@ pub enum What {
     /// Whether the page of one login of the operator's still knows it, 0 or 1; the origin names
     /// the site and the front: `login:shop@source`.
     LoginKept,
+    /// Copies of users' requests that the target did not answer as the source did, percent.
+    MirrorDifferentPercent,
     /// What a measure of the plan's own gives; the origin names it: `custom:queue`.
     Custom,
 }
@@ -148,6 +150,7 @@ impl What {
             | Self::LoginKept => 1.0,
             Self::ClientErrorPercent(_)
             | Self::TargetArrivalPercent
+            | Self::MirrorDifferentPercent
             | Self::CpuPercent(_)
             | Self::RamPercent(_)
             | Self::MailBouncePercent
@@ -198,6 +201,7 @@ impl fmt::Display for What {
             Self::ResolversAtTargetPercent => "resolvers_at_target_percent",
             Self::CertificateDays => "certificate_days",
             Self::LoginKept => "login_kept",
+            Self::MirrorDifferentPercent => "mirror_different_percent",
             Self::Custom => "custom",
         };
         f.write_str(text)

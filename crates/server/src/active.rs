@@ -217,6 +217,11 @@ impl Active {
         }))
     }
 
+    /// Returns what copies of users' requests showed.
+    pub(crate) async fn mirrored(&self) -> Vec<segue_traffic::FrontMirrored> {
+        self.families.fronts.mirrored().await
+    }
+
     /// Returns who still comes to a front of the side that the unit has left.
     pub(crate) async fn stragglers(&self) -> Vec<segue_traffic::FrontStragglers> {
         self.families.fronts.stragglers().await

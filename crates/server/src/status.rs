@@ -55,6 +55,12 @@ pub(crate) async fn status(state: &RunState, run: Option<&Run>, clock: &dyn Cloc
         for (key, value) in told.as_object().into_iter().flatten() {
             all[key] = value.clone();
         }
+        if let Some(active) = &at_work {
+            let mirrored = active.mirrored().await;
+            if !mirrored.is_empty() {
+                all["mirror"] = json!(mirrored);
+            }
+        }
         if let Some(active) = at_work.filter(|_| unit.write_side != WriteSide::At(Side::Source)) {
             all["stragglers"] = json!(active.stragglers().await);
         }

@@ -5,7 +5,9 @@ use crate::link::{Link, unexpected};
 use crate::turns::turn;
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use segue_front::control::{Hello, HoldPolicy, PortStatus, Reach, Reply, Request, SiteRoute};
+use segue_front::control::{
+    Hello, HoldPolicy, MirrorRoute, PortStatus, Reach, Reply, Request, SiteRoute,
+};
 use segue_front::{FrontOptions, Server};
 use segue_model::plan::{FrontPlan, PortPlan, SitePlan};
 use segue_model::{EffectLeft, Epoch, Fault, FaultKind, RunId, Side, Sides};
@@ -136,6 +138,8 @@ impl Fronts {
         };
         match link.change(&run, epoch, route).await? {
             Reply::Done { .. } => {
+                // What is in place is told by the policy, which is said last.
+                self.say_mirror(link, &run, epoch).await?;
                 self.say_policy(link, &run, epoch).await?;
                 let listen: Vec<_> =
                     link.plan.ports.iter().map(|port| port.listen.to_string()).collect();
@@ -156,6 +160,26 @@ impl Fronts {
         match link.change(run, epoch, set).await? {
             Reply::Done { .. } => Ok(()),
             other => Err(unexpected("set policy of holds at", &link.plan.name, &other)),
+        }
+    }
+
+    /// Says which requests are copied for the target.
+    async fn say_mirror(&self, link: &Link, run: &RunId, epoch: Epoch) -> Outcome<()> {
+        if !link.is_ours() {
+            return Ok(());
+        }
+        let relayed = Sides::from_fn(|side| self.relays(&link.plan, side));
+        let plan = self.settings.unit.measures.mirror.clone();
+        let mirror = plan.map(|plan| MirrorRoute { plan, relayed });
+        let unit = self.settings.unit.name.clone();
+        let hello = link.hello().await?;
+        if hello.unit(&unit).is_some_and(|there| there.mirror == mirror) {
+            return Ok(());
+        }
+        let set = |mark| Request::SetMirror { mark, unit, mirror };
+        match link.change(run, epoch, set).await? {
+            Reply::Done { .. } => Ok(()),
+            other => Err(unexpected("set copies of requests at", &link.plan.name, &other)),
         }
     }
 

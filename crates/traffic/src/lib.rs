@@ -19,7 +19,7 @@ mod turns;
 pub use fronts::{FrontSettings, Fronts};
 pub use proxy::{Fragment, fragments};
 pub use split::{Met, Trials};
-pub use totals::{FrontStragglers, TrafficTotals};
+pub use totals::{FrontMirrored, FrontStragglers, TrafficTotals};
 
 /// What tests of this crate ask around the effects.
 #[cfg(debug_assertions)]

@@ -74,6 +74,7 @@ impl Sampler for FrontSampler {
                 samples.push(sample(What::StragglersPerSecond, arrived as f64, 1, now_boot_ms));
                 samples.extend(self.arrivals(&stats, last, now_boot_ms));
             }
+            samples.extend(different(&stats, now_boot_ms));
         }
         Ok(samples)
     }
@@ -104,6 +105,16 @@ impl FrontSampler {
             .map(|link| async move { Ok((link.plan.name.clone(), link.stats().await?)) });
         join_all(all).await.into_iter().collect()
     }
+}
+
+/// Returns how many copies of requests the target answered in another way.
+fn different(stats: &[(String, Stats)], now: u64) -> Option<Sample> {
+    let all = stats.iter().filter_map(|(_, stats)| Some(&stats.mirror.as_ref()?.compared));
+    let (asked, same) = all.fold((0, 0), |(asked, same), one| (asked + one.asked, same + one.same));
+    #[allow(clippy::cast_precision_loss)] // A share of counts.
+    let percent = asked.saturating_sub(same) as f64 * 100.0 / asked as f64;
+    // Of no copies there is no share.
+    (asked > 0).then(|| sample(What::MirrorDifferentPercent, percent, asked as u64, now))
 }
 
 fn window(stats: &Stats, side: Side, second: u64) -> Option<&Window> {

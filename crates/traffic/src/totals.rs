@@ -2,7 +2,7 @@
 
 use crate::fronts::Fronts;
 use futures_util::future::join_all;
-use segue_front::control::{HoldRecord, Straggler, Totals};
+use segue_front::control::{HoldRecord, Mirrored, Straggler, Totals};
 use segue_model::{Fault, Side, Sides};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,16 @@ pub struct TrafficTotals {
     pub by_front: Vec<(String, u64)>,
     /// Every hold with what happened to the requests in it.
     pub holds: Vec<HoldRecord>,
+}
+
+/// What copies of requests showed at a front.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FrontMirrored {
+    /// Name of the front.
+    pub front: String,
+    /// What was found.
+    #[serde(flatten)]
+    pub mirrored: Mirrored,
 }
 
 /// Who still comes to a front of the side that the unit has left.
@@ -50,6 +60,15 @@ impl Fronts {
         });
         let known = join_all(all).await.into_iter().flatten();
         known.filter(|one| one.count > 0).collect()
+    }
+
+    /// Returns what copies of requests showed; nothing of a front that does not answer.
+    pub async fn mirrored(&self) -> Vec<FrontMirrored> {
+        let all = self.links.iter().map(|link| async move {
+            let mirrored = link.stats().await.ok()?.mirror?;
+            Some(FrontMirrored { front: link.plan.name.clone(), mirrored: *mirrored })
+        });
+        join_all(all).await.into_iter().flatten().collect()
     }
 
     /// Reads the counters of every front.

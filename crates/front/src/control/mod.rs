@@ -16,12 +16,14 @@
 //! another. A generation above that of the whole front is above that of every unit.
 
 mod client;
+mod mirror;
 pub(crate) use client::LINE_MAX;
 mod reach;
 mod report;
 mod split;
 
 pub use client::Client;
+pub use mirror::{MirrorRoute, Mirrored};
 pub use reach::{Reach, ServerTls, Servers, Verify};
 pub use report::{
     Certificates, Hello, HoldRecord, HoldStatus, PortStatus, Running, Stats, Straggler, TcpTotals,
@@ -182,6 +184,16 @@ pub enum Request {
         /// What they meet; a former one is replaced.
         policy: HoldPolicy,
     },
+    /// Says which requests of a unit are copied for the target, or that none is. Nothing else of
+    /// the route changes. Not while the unit is at the target; what was found before is forgotten.
+    SetMirror {
+        /// Who asks.
+        mark: Mark,
+        /// The unit.
+        unit: UnitName,
+        /// The copies; former ones are replaced.
+        mirror: Option<MirrorRoute>,
+    },
     /// Begins a leased hold: from now on requests of the unit wait. Only if the
     /// unit is quiet: no running request's path begins with one of `slow_paths`
     /// and none runs longer than `quiet_age_ms`; otherwise [`Reply::Busy`], and
@@ -287,6 +299,7 @@ impl Request {
             | Self::SetRoutes { mark, .. }
             | Self::SetSplit { mark, .. }
             | Self::SetHoldPolicy { mark, .. }
+            | Self::SetMirror { mark, .. }
             | Self::Hold { mark, .. }
             | Self::SealHold { mark, .. }
             | Self::Unseal { mark, .. }
@@ -310,6 +323,7 @@ impl Request {
             Self::SetRoute { unit, .. }
             | Self::SetSplit { unit, .. }
             | Self::SetHoldPolicy { unit, .. }
+            | Self::SetMirror { unit, .. }
             | Self::Hold { unit, .. }
             | Self::SealHold { unit, .. }
             | Self::Unseal { unit, .. }
@@ -337,6 +351,7 @@ impl Request {
                 format!("give the target {} % of unit `{unit}`", split.percent)
             }
             Self::SetHoldPolicy { unit, .. } => format!("set policy of holds of unit `{unit}`"),
+            Self::SetMirror { unit, .. } => format!("set copies of requests of unit `{unit}`"),
             Self::Hold { unit, .. } => format!("hold unit `{unit}`"),
             Self::WaitIdle { unit, .. } => format!("wait for requests of unit `{unit}`"),
             Self::Renew { hold_id, .. } => format!("renew hold `{hold_id}`"),

@@ -1,6 +1,6 @@
 //! What a front tells about itself. Times are milliseconds of the boot clock.
 
-use super::{HoldId, HoldPolicy, SiteRoute, SplitStatus, Trial};
+use super::{HoldId, HoldPolicy, MirrorRoute, Mirrored, SiteRoute, SplitStatus, Trial};
 use segue_model::plan::{PortKind, TcpPlan, TlsPlan};
 use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,9 @@ pub struct UnitStatus {
     /// Its split, also one that is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitStatus>,
+    /// Its copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorRoute>,
     /// What its requests meet during a hold.
     #[serde(default)]
     pub policy: HoldPolicy,
@@ -288,4 +291,7 @@ pub struct Stats {
     /// What visitors met at both sides of a split; of one unit only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<Box<Trial>>,
+    /// What copies of requests showed; of one unit only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Box<Mirrored>>,
 }

@@ -1,8 +1,9 @@
 //! The front's figures for those who read them all.
 
 use super::Desk;
+use crate::control::Mirrored;
 use crate::metrics::{Kind, Lanes, Text, UNITS_MAX, lanes};
-use segue_model::Side;
+use segue_model::{Side, UnitName};
 
 #[allow(clippy::cast_precision_loss)] // Prometheus knows no other numbers.
 fn number(value: u64) -> f64 {
@@ -24,7 +25,16 @@ impl Desk {
             .collect();
         text.figure("segue_front_units", Kind::Gauge, "Units that have a route.");
         text.value("segue_front_units", &[], number(books.units.len() as u64));
+        let mirrors = books
+            .units
+            .iter()
+            .filter(|_| shown)
+            .filter_map(|(name, unit)| Some((name.clone(), unit.mirror.load_full()?.report())));
+        let mirrors: Vec<_> = mirrors.collect();
         drop(books);
+        if !mirrors.is_empty() {
+            Self::copies(&mut text, &mirrors);
+        }
         let mut all = Vec::new();
         for side in [Side::Source, Side::Target] {
             all.push(Lanes { unit: "", side, lane: self.front.counts().sides.get(side) });
@@ -54,6 +64,25 @@ impl Desk {
             }
         }
         text.done()
+    }
+
+    /// Writes what copies of requests showed.
+    fn copies(text: &mut Text, mirrors: &[(UnitName, Mirrored)]) {
+        for (name, help) in [
+            ("segue_front_copies_total", "Copies of requests that were compared."),
+            ("segue_front_copies_same_total", "Those of them that were answered the same."),
+            ("segue_front_copies_dropped_total", "Requests not copied for want of room."),
+        ] {
+            text.figure(name, Kind::Counter, help);
+            for (unit, mirrored) in mirrors {
+                let value = match name {
+                    "segue_front_copies_total" => mirrored.compared.asked as u64,
+                    "segue_front_copies_same_total" => mirrored.compared.same as u64,
+                    _ => mirrored.dropped,
+                };
+                text.value(name, &[("unit", unit.as_str())], number(value));
+            }
+        }
     }
 
     /// Writes what belongs to no unit.

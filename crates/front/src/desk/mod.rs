@@ -14,6 +14,7 @@ use crate::control::{HoldId, Reply, Request, UnitRoute};
 use crate::front::Front;
 use crate::gate::{Begin, Change, Gate, Hold};
 use crate::listen::Door;
+use crate::mirror::Mirror;
 use crate::policy::Policy;
 use crate::routes::{Only, Site};
 use crate::split::Split;
@@ -52,6 +53,7 @@ struct Unit {
     counts: Arc<Counts>,
     split: Arc<ArcSwapOption<Split>>,
     policy: Arc<ArcSwapOption<Policy>>,
+    mirror: Arc<ArcSwapOption<Mirror>>,
     /// In the order of its saved sites.
     sites: Vec<Arc<Site>>,
 }
@@ -124,6 +126,9 @@ impl Desk {
             }
             Request::SetHoldPolicy { unit, policy, .. } => {
                 self.set_hold_policy(&mut books, next, unit, policy).await
+            }
+            Request::SetMirror { unit, mirror, .. } => {
+                self.set_mirror(&mut books, next, unit, mirror.as_ref()).await
             }
             Request::Hold { .. } => self.hold(&mut books, next, request).await,
             Request::SealHold { unit, hold_id, .. } => {
@@ -231,6 +236,9 @@ impl Desk {
         };
         match gate.begin(hold, &quiet) {
             Begin::Began => {
+                if let Some(mirror) = books.units.get(unit).and_then(|u| u.mirror.load_full()) {
+                    mirror.hold();
+                }
                 books.saved.apply(next);
                 Ok(Reply::Done { generation: books.saved.head.generation })
             }
@@ -287,10 +295,19 @@ impl Desk {
             Some(saved) => {
                 saved.write_side = to;
                 saved.hold = None;
-                if to == Side::Target { routing::end_split(saved) } else { None }
+                if to == Side::Target {
+                    saved.mirror = None;
+                    routing::end_split(saved)
+                } else {
+                    None
+                }
             }
             None => None,
         };
+        let mirror = books.units.get(unit).and_then(|live| live.mirror.load_full());
+        if let Some(mirror) = mirror.filter(|_| to == Side::Target) {
+            mirror.end();
+        }
         if let (Some(split), Some(live)) = (ended, books.units.get(unit)) {
             live.put_split(Some(split));
         }

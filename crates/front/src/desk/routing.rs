@@ -3,9 +3,12 @@
 use super::rules::{self, conflict, refused};
 use super::{Books, Desk, Unit};
 use crate::clock;
-use crate::control::{HoldPolicy, Reply, Request, Servers, SiteRoute, SplitRoute, UnitRoute};
+use crate::control::{
+    HoldPolicy, MirrorRoute, Reply, Request, Servers, SiteRoute, SplitRoute, UnitRoute,
+};
 use crate::front::Front;
 use crate::gate::Gate;
+use crate::mirror::Mirror;
 use crate::policy::Policy;
 use crate::routes::{Site, Unread, canonical};
 use crate::split::Split;
@@ -30,6 +33,7 @@ pub(super) fn unit(
     let counts = known.map_or_else(|| Arc::new(Counts::new()), |unit| unit.counts.clone());
     let split = known.map_or_else(|| Arc::new(ArcSwapOption::empty()), |unit| unit.split.clone());
     let policy = known.map_or_else(|| Arc::new(ArcSwapOption::empty()), |unit| unit.policy.clone());
+    let mirror = known.map_or_else(|| Arc::new(ArcSwapOption::empty()), |unit| unit.mirror.clone());
     let groups = || known.into_iter().flat_map(|unit| &unit.sites).map(|site| &site.backends);
     let site = |route: &SiteRoute| {
         let reach = route.reach.as_deref();
@@ -56,13 +60,25 @@ pub(super) fn unit(
             Some(Unread { address, introduces: servers.proxy_out })
         });
         let (gate, counts) = (gate.clone(), counts.clone());
-        let (split, policy) = (split.clone(), policy.clone());
-        Arc::new(Site { gate, counts, backends, answer, passthrough, authority, split, policy })
+        let (split, policy, mirror) = (split.clone(), policy.clone(), mirror.clone());
+        Arc::new(Site {
+            gate,
+            counts,
+            backends,
+            answer,
+            passthrough,
+            authority,
+            split,
+            mirror,
+            policy,
+        })
     };
     let sites = saved.sites.iter().map(site).collect();
-    let unit = Unit { gate, counts, split: split.clone(), policy: policy.clone(), sites };
+    let (split, policy, mirror) = (split.clone(), policy.clone(), mirror.clone());
+    let unit = Unit { gate, counts, split, policy, mirror, sites };
     if known.is_none() {
         unit.put_split(saved.split.clone());
+        unit.put_mirror(saved.mirror.clone());
         if saved.policy != HoldPolicy::default() {
             let policy = Policy::read(&saved.policy).unwrap_or_else(|why| {
                 tracing::warn!(%why, "visitors who wait in vain get a line of text");
@@ -95,6 +111,13 @@ impl Unit {
         self.policy.store(Some(Arc::new(policy)));
     }
 
+    /// Puts copies of requests in force, in place of those before.
+    pub(super) fn put_mirror(&self, route: Option<MirrorRoute>) {
+        if let Some(former) = self.mirror.swap(route.map(Mirror::new)) {
+            former.end();
+        }
+    }
+
     /// Puts a split in force, in place of the one before.
     pub(super) fn put_split(&self, route: Option<SplitRoute>) {
         let former = self.split.load_full();
@@ -124,6 +147,7 @@ fn saved(route: &UnitRoute, generation: u64, books: &Books) -> SavedUnit {
         concurrency: route.concurrency.clone(),
         hold: books.saved.units.get(&route.unit).and_then(|unit| unit.hold.clone()),
         split: books.saved.units.get(&route.unit).and_then(|unit| unit.split.clone()),
+        mirror: books.saved.units.get(&route.unit).and_then(|unit| unit.mirror.clone()),
         policy: books
             .saved
             .units
@@ -275,6 +299,33 @@ impl Desk {
         let done = self.keep(books, next, EffectLeft::None, Haste::None).await?;
         if let Some(unit) = books.units.get(name) {
             unit.put_policy(said, policy);
+        }
+        Ok(done)
+    }
+
+    /// Says which requests of a unit are copied for the target.
+    pub(super) async fn set_mirror(
+        &self,
+        books: &mut Books,
+        mut next: Change,
+        name: &UnitName,
+        mirror: Option<&MirrorRoute>,
+    ) -> Result<Reply, Fault> {
+        let op = format!("set copies of requests of unit `{name}`");
+        let gate = books.gate(name, &op)?;
+        if let Some(mirror) = mirror {
+            rules::check_mirror(&mirror.plan, &op)?;
+            if gate.side() != Side::Source {
+                let cause = "the unit is at the target, which differs from the source by now";
+                return Err(conflict(&op, cause, "copies are for the time before a cutover"));
+            }
+        }
+        if let Some(saved) = next.units.get_mut(name) {
+            saved.mirror = mirror.cloned();
+        }
+        let done = self.keep(books, next, EffectLeft::None, Haste::None).await?;
+        if let Some(unit) = books.units.get(name) {
+            unit.put_mirror(mirror.cloned());
         }
         Ok(done)
     }

@@ -6,6 +6,7 @@ use crate::gate::{Gate, Hold, Quiet};
 use crate::routes::Routes;
 use crate::store::{Change, Saved, SavedHold, SavedUnit};
 use crate::upstream::Tls;
+use segue_model::plan::MirrorPlan;
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side, Sides, UnitName};
 use std::sync::Arc;
 
@@ -94,6 +95,25 @@ pub(super) fn check_split(split: &SplitRoute, op: &str) -> Result<(), Fault> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if split.id.is_empty() || split.cookie.is_empty() || !split.cookie.bytes().all(token) {
         return Err(invalid(op, "it has no name, or no cookie that browsers take", hint));
+    }
+    Ok(())
+}
+
+/// Checks which requests are to be copied.
+///
+/// # Errors
+/// `SG0115` if none is, more than all, or a header that is compared is none.
+pub(super) fn check_mirror(plan: &MirrorPlan, op: &str) -> Result<(), Fault> {
+    let hint = "write what the plan's `[measure.mirror]` allows";
+    if !(1..=100).contains(&plan.percent) || plan.at_once == 0 {
+        return Err(invalid(op, "no request would be copied, or more than all", hint));
+    }
+    if plan.paths.is_empty() || plan.paths.iter().any(|path| !path.starts_with('/')) {
+        return Err(invalid(op, "no path is named, or one does not begin with `/`", hint));
+    }
+    let named = |name: &String| http::HeaderName::from_lowercase(name.as_bytes()).is_ok();
+    if !plan.headers.iter().all(named) {
+        return Err(invalid(op, "a header has no name in lower case", hint));
     }
     Ok(())
 }

@@ -44,6 +44,7 @@ impl Desk {
         let units = books.units.iter().filter(|(name, _)| asked(name));
         let mut holds: Vec<_> = units.flat_map(|(_, unit)| unit.gate.history()).collect();
         let split = only.and_then(|name| books.units.get(name)?.split.load_full());
+        let mirror = only.and_then(|name| books.units.get(name)?.mirror.load_full());
         let of_unit = only.map(|name| books.units.get(name).map(|unit| unit.counts.clone()));
         drop(books);
         holds.sort_by_key(|hold| hold.began_ms);
@@ -71,6 +72,7 @@ impl Desk {
             stats.tcp = Sides::from_fn(|side| counts.tcp.get(side).totals());
         }
         (stats.straggler_count, stats.stragglers) = self.front.stragglers().told(only);
+        stats.mirror = mirror.map(|mirror| Box::new(mirror.report()));
         stats.trial = split.map(|split| Box::new(split.report(clock::now_us())));
         if only.is_none() {
             stats.unclear = self.front.unclear();
@@ -111,6 +113,7 @@ impl Books {
             streams: view.streams,
             held: view.held,
             out: live.sites.iter().flat_map(|site| site.out()).collect(),
+            mirror: saved.mirror.clone(),
             policy: saved.policy.clone(),
             split: split.as_ref().map(|split| split.status(clock::now_us())),
         })

@@ -3,6 +3,7 @@
 use super::Visit;
 use super::exchange::drain;
 use crate::gate::Pass;
+use crate::mirror::Sample;
 use crate::trailers;
 use crate::upstream::{Arriving, Pool};
 use bytes::Bytes;
@@ -36,6 +37,8 @@ pub(crate) struct FromBackend {
     trailers: bool,
     /// Set for a stream: it ends when this does.
     end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// What a copy of the request will be compared with.
+    sample: Option<Box<Sample>>,
 }
 
 /// What an answer's body is made of.
@@ -50,14 +53,17 @@ pub(super) struct Pieces {
     pub(super) trailers: bool,
     /// Ends a stream.
     pub(super) end: Option<CancellationToken>,
+    /// What a copy of the request will be compared with.
+    pub(super) sample: Option<Box<Sample>>,
 }
 
 impl FromBackend {
     pub(super) fn new(pieces: Pieces) -> Self {
-        let Pieces { body, pool, pass, visit, safe, trailers, end } = pieces;
+        let Pieces { body, pool, pass, visit, safe, trailers, end, sample } = pieces;
         let idle = visit.patience();
         let end = end.map(|token| Box::pin(token.cancelled_owned()));
-        Self { body: Some(body), pool, pass, visit, idle, timer: None, safe, trailers, end }
+        let body = Some(body);
+        Self { body, pool, pass, visit, idle, timer: None, safe, trailers, end, sample }
     }
 
     /// The backend is done: its connection is free and the request no longer runs.
@@ -67,6 +73,9 @@ impl FromBackend {
         let now_us = self.visit.end(false);
         if let (Some(kept), Some(pool)) = (kept, &self.pool) {
             pool.put(kept, now_us);
+        }
+        if let Some(sample) = self.sample.take() {
+            sample.passed();
         }
     }
 
@@ -87,6 +96,9 @@ impl FromBackend {
         match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.timer = None;
+                if let (Some(sample), Some(part)) = (&mut self.sample, frame.data_ref()) {
+                    sample.read(part);
+                }
                 if body.is_end_stream() {
                     self.finish();
                 }

@@ -69,8 +69,14 @@ pub(super) async fn answer(
         let counts = Some(site.counts.clone());
         let seat = seat.clone();
         let mut visit = Visit::begin(conn.clone(), lane, counts, seat, client, began_us, false);
-        let goal =
-            Goal { group: site.backends.get(side).clone(), side, lane, pass: None, turn: None };
+        let goal = Goal {
+            group: site.backends.get(side).clone(),
+            side,
+            lane,
+            pass: None,
+            turn: None,
+            copied: None,
+        };
         let asked = fetch(conn, goal, parts.clone(), seen, &mut visit);
         let result = match tokio::time::timeout(limit, asked).await {
             Ok(result) => result,

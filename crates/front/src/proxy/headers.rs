@@ -183,6 +183,15 @@ pub(super) fn wish_for(headers: &mut HeaderMap, side: Side, run: &str) {
     }
 }
 
+/// Tells another front, through which a backend is reached, that a request is the run's own and
+/// where it belongs.
+pub(super) fn for_front(headers: &mut HeaderMap, side: Side, run: &str) {
+    wish_for(headers, side, run);
+    if let Ok(run) = HeaderValue::from_str(run) {
+        headers.insert(PROBE, run);
+    }
+}
+
 /// Takes out what a probe says of itself: the run it belongs to.
 pub(super) fn take_probe(headers: &mut HeaderMap, seen: Seen) -> Option<HeaderValue> {
     if seen.any(Seen::PROBE) { headers.remove(PROBE) } else { None }
@@ -426,7 +435,7 @@ pub(super) fn wanted_upgrade<B: Body>(request: &Request<B>, seen: Seen) -> Optio
 }
 
 /// Returns whether a backend closes the connection after its answer.
-pub(super) fn closes(version: Version, headers: &HeaderMap) -> bool {
+pub(crate) fn closes(version: Version, headers: &HeaderMap) -> bool {
     version < Version::HTTP_11
         || headers.get(CONNECTION).is_some_and(|c| {
             c.as_bytes()

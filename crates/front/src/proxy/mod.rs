@@ -4,6 +4,7 @@ mod answer;
 mod challenge;
 mod exchange;
 mod headers;
+mod mirror;
 mod own;
 mod split;
 mod stream;
@@ -11,11 +12,13 @@ mod upgrade;
 mod visit;
 
 pub(crate) use answer::Reply;
+pub(crate) use headers::closes;
 pub(crate) use stream::{Streams, handle as handle_stream, watch};
 pub(crate) use visit::{Conn, Scheme, Talk};
 
 use crate::clock;
 use crate::gate::{Flight, Pass, Turned, Weight};
+use crate::mirror::Sample;
 use crate::policy::Page;
 use crate::routes::Site;
 use crate::upstream::{Arriving, Broken, Fate, Fetch, Group, Outgoing, Pool, Unsent};
@@ -45,6 +48,8 @@ struct Goal {
     pass: Option<Pass>,
     /// What a split made of it; in a box, for few units have one.
     turn: Option<Box<split::Turn>>,
+    /// Whether it is copied; in a box for the same reason.
+    copied: Option<Box<mirror::Chosen>>,
 }
 
 /// Why a request has no goal.
@@ -151,7 +156,14 @@ async fn goal(
     let wish = headers::take_wish(&method, headers, seen, near, claimed);
     let Some(site) = site else {
         let group = conn.entrance().default_group().clone();
-        return Ok(Goal { group, side: front.side(), lane: Lane::Other, pass: None, turn: None });
+        return Ok(Goal {
+            group,
+            side: front.side(),
+            lane: Lane::Other,
+            pass: None,
+            turn: None,
+            copied: None,
+        });
     };
     let relayed = seen.is_relayed();
     let lane = |side| if relayed { Lane::Relayed } else { Lane::Side(side) };
@@ -178,7 +190,7 @@ async fn goal(
     // What passes a hold goes where the unit is.
     let now = pass.as_ref().map_or_else(|| site.gate.heads_for(conn.hint()), Pass::side);
     let mut side = wish.unwrap_or(now);
-    let mut turn = None;
+    let (mut turn, mut copied) = (None, None);
     if now == Side::Source
         && wish.is_none()
         && !relayed
@@ -187,13 +199,21 @@ async fn goal(
         && let Some((chosen, chose)) = split_of(conn, &site, request, seen)
     {
         (side, turn) = (chosen, Some(chose));
+    } else if now == Side::Source
+        && wish.is_none()
+        && !relayed
+        && !probe
+        && request.body().is_end_stream()
+        && headers::wanted_upgrade(request, seen).is_none()
+    {
+        copied = mirror::choose(&site, request);
     }
     if now != front.side() && !relayed && !probe {
         let client = conn.address_of(request.headers(), seen);
         front.note_straggler(site.gate.unit(), client, now, side);
     }
     let group = site.backends.get(side).clone();
-    Ok(Goal { group, side, lane: lane(side), pass, turn })
+    Ok(Goal { group, side, lane: lane(side), pass, turn, copied })
 }
 
 /// Returns what a request costs that waits: its head, and what is read along of its body.
@@ -244,6 +264,8 @@ struct Rest {
     pool: Option<Arc<Pool>>,
     pass: Option<Pass>,
     safe: bool,
+    /// What its copy will be compared with; in a box, as few are copied.
+    sample: Option<Box<Sample>>,
 }
 
 async fn forward(
@@ -269,11 +291,14 @@ async fn fetch(
     seen: Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
-    let Goal { group, mut pass, .. } = goal;
+    let Goal { group, mut pass, copied, .. } = goal;
     let caller = group.introduces().then(|| conn.caller_of(&parts.headers, seen));
     let added = headers::clean(&mut parts, seen, conn, group.address());
     let added = added.map_err(Unanswered::Refused)?;
     let waited = pass.as_ref().is_some_and(Pass::waited);
+    let mut sample = copied
+        .filter(|_| !waited)
+        .map(|chosen| chosen.prepare(conn, &parts, &added, caller.clone()));
     let bodiless = parts.method == Method::HEAD;
     let began_us = visit.began_us();
     let begin = |pool: &Arc<Pool>, parts: &Parts| {
@@ -303,8 +328,12 @@ async fn fetch(
         }
         let response = asked_for(result.map_err(Unanswered::Broken)?)?;
         visit.answered(response.status());
+        if let (Some(sample), Some(took_us)) = (&mut sample, visit.answer_us()) {
+            sample.answered(&response, took_us);
+        }
         let keeps = !headers::closes(response.version(), response.headers());
-        return Ok((response, Rest { pool: keeps.then_some(choice.pool), pass, safe: true }));
+        let pool = keeps.then_some(choice.pool);
+        return Ok((response, Rest { pool, pass, safe: true, sample }));
     }
 }
 
@@ -345,7 +374,7 @@ async fn send(
     let (result, pass) = answered_in_time(conn, exchange, visit).await?;
     let response = asked_for(result.map_err(|broken| cause(broken, fate.as_ref()))?)?;
     visit.answered(response.status());
-    Ok((response, Rest { pool: None, pass, safe }))
+    Ok((response, Rest { pool: None, pass, safe, sample: None }))
 }
 
 async fn answered_in_time(
@@ -382,7 +411,7 @@ fn relay(
     mut visit: Visit,
 ) -> Response<Reply> {
     let (mut parts, body) = response.into_parts();
-    let Rest { pool, mut pass, safe } = rest;
+    let Rest { pool, mut pass, safe, mut sample } = rest;
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         headers::for_upgraded_client(&mut parts.headers, conn, side);
     } else {
@@ -396,9 +425,10 @@ fn relay(
         // It may end sooner than the backend said.
         parts.headers.remove(CONTENT_LENGTH);
         visit.end(false);
+        sample = None;
     }
     let trailers = seen.wants_trailers();
-    let body = FromBackend::new(Pieces { body, pool, pass, visit, safe, trailers, end });
+    let body = FromBackend::new(Pieces { body, pool, pass, visit, safe, trailers, end, sample });
     Response::from_parts(parts, Reply::Backend(body))
 }
 

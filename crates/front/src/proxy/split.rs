@@ -94,7 +94,8 @@ async fn at_target(
     }
     visit.turn_to(Side::Source);
     let group = site.backends.source.clone();
-    let goal = Goal { group, side: Side::Source, lane: visit.lane(), pass, turn: None };
+    let (side, lane) = (Side::Source, visit.lane());
+    let goal = Goal { group, side, lane, pass, turn: None, copied: None };
     forward(conn, goal, (again, None), seen, visit).await
 }
 

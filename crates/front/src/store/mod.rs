@@ -9,7 +9,7 @@ mod tests;
 
 pub(crate) use journal::{Haste, Journal};
 
-use crate::control::{HoldId, HoldPolicy, SiteRoute, SplitRoute};
+use crate::control::{HoldId, HoldPolicy, MirrorRoute, SiteRoute, SplitRoute};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,6 +50,9 @@ pub(crate) struct SavedUnit {
     /// The latest split; one with 0 percent is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) split: Option<SplitRoute>,
+    /// Its copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mirror: Option<MirrorRoute>,
     /// What requests meet during a hold.
     #[serde(default)]
     pub(crate) policy: HoldPolicy,

@@ -22,6 +22,7 @@ fn unit(number: usize, sealed: Option<bool>) -> (UnitName, SavedUnit) {
         }],
         policy: crate::control::HoldPolicy::default(),
         split: None,
+        mirror: None,
         write_side: Side::Source,
         concurrency: Sides { source: 8, target: 8 },
         hold: sealed.map(|sealed| SavedHold {

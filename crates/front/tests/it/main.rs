@@ -19,6 +19,7 @@ mod introduction;
 mod keeper;
 mod leaving;
 mod many;
+mod mirror;
 mod passthrough;
 mod policy;
 mod ports;

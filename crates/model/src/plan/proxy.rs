@@ -67,6 +67,8 @@ pub struct Abilities {
     pub ends_event_streams: bool,
     /// It gives visitors who read a share of the target, with what they met.
     pub splits: bool,
+    /// It copies users' requests for the target and compares the answers.
+    pub mirrors: bool,
     /// It tells web servers with the PROXY protocol who the client is.
     pub introduces: bool,
     /// It counts requests, failures and answer times by side and second.
@@ -87,6 +89,7 @@ impl Abilities {
         tells_paths: true,
         ends_event_streams: true,
         splits: true,
+        mirrors: true,
         introduces: true,
         counts: true,
         survives: true,
@@ -102,6 +105,7 @@ impl Abilities {
         tells_paths: false,
         ends_event_streams: false,
         splits: false,
+        mirrors: false,
         ..Self::OWN
     };
 
@@ -133,6 +137,7 @@ impl Abilities {
             ("`slow_paths` are waited for", yes(self.tells_paths)),
             ("a hold ends event streams", yes(self.ends_event_streams)),
             ("traffic split with gates", yes(self.splits)),
+            ("users' requests copied and compared", yes(self.mirrors)),
             ("web servers are told of clients by the PROXY protocol", yes(self.introduces)),
             ("requests and times by side and second", yes(self.counts)),
             ("route and sealed hold survive a restart", yes(self.survives)),

@@ -85,6 +85,9 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
             "login to try",
             "`cookie`, `path` and `marker` to [measure.sessions]",
         ),
+        What::MirrorDifferentPercent => {
+            (measures.mirror.is_some(), "copy of requests", "`paths` to [measure.mirror]")
+        }
         What::CertificateDays => (
             !unit.certified().is_empty(),
             "TLS port and no certificate to look at",

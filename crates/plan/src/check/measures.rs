@@ -5,7 +5,7 @@ use super::unit::command;
 use super::{Found, key};
 use segue_model::Side;
 use segue_model::plan::{
-    CustomSource, HostFigures, OwnedSet, ResolversPlan, SessionStore, UnitPlan,
+    CustomSource, HostFigures, MirrorPlan, OwnedSet, ResolversPlan, SessionStore, UnitPlan,
 };
 use std::net::SocketAddr;
 
@@ -55,6 +55,9 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
         }
         reachable(found, &format!("{at}.address"), *address);
     }
+    if let Some(plan) = &measures.mirror {
+        mirror(found, unit, plan);
+    }
     for log in &measures.mail_logs {
         absolute(found, "measure.mail_log", log);
     }
@@ -102,6 +105,43 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
             .enumerate()
             .map(|(i, c)| (key("measure.custom", i, &c.name), c.name.as_str())),
     );
+}
+
+/// Largest body that is compared, bytes.
+const BODY_MAX: usize = 4 << 20;
+
+fn mirror(found: &mut Found, unit: &UnitPlan, plan: &MirrorPlan) {
+    let at = "measure.mirror";
+    let mut refuse = |key: &str, text: String, remedy: &str| {
+        found.add("SG0763", format!("{at}{key}"), text, remedy);
+    };
+    if unit.sites.is_empty() {
+        refuse("", "the unit has no web server".to_owned(), "take it away");
+    }
+    if plan.paths.is_empty() || plan.paths.iter().any(|path| !path.starts_with('/')) {
+        let text = "no path is named, or one does not begin with `/`".to_owned();
+        refuse(".paths", text, "name paths whose GET changes nothing");
+    }
+    if !(1..=100).contains(&plan.percent) {
+        refuse(".percent", format!("{} of a hundred", plan.percent), "write 1 to 100");
+    }
+    if !(1..=64).contains(&plan.at_once) {
+        refuse(".at_once", format!("{} copies at once", plan.at_once), "write 1 to 64");
+    }
+    if !(1..=BODY_MAX).contains(&plan.body_bytes_max) {
+        let text = format!("bodies of {} bytes", plan.body_bytes_max);
+        refuse(".body_bytes_max", text, "write 1 to 4194304");
+    }
+    let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+    let named = |name: &String| !name.is_empty() && name.bytes().all(token);
+    if let Some(bad) = plan.headers.iter().find(|name| !named(name)) {
+        let text = format!("`{bad}` is no header in lower case");
+        refuse(".headers", text, "write names as `cache-control`");
+    }
+    if plan.noise.iter().any(|word| word.is_empty() || word.contains('\n')) {
+        let text = "an empty word stands in every line, and one over two lines in none".to_owned();
+        refuse(".noise", text, "write words that only lines hold which change by themselves");
+    }
 }
 
 fn reachable(found: &mut Found, at: &str, address: SocketAddr) {

@@ -83,6 +83,12 @@ fn needs(found: &mut Found, at: &str, front: &FrontPlan, plan: &Plan) {
              front of Segue's own there",
         );
     }
+    if plan.unit.measures.mirror.is_some() && !can.mirrors {
+        refuse(
+            "copies no requests for the target",
+            "take [measure.mirror] away and run `segue compare`, or put a front of Segue's own there",
+        );
+    }
     if policy.split.is_some() && !can.splits {
         refuse(
             "splits no traffic: it cannot tell what visitors met at either side",

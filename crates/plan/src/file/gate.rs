@@ -66,6 +66,9 @@ pub enum Measure {
     SafeAfterLeftS,
     /// Whether the page of one login of the operator's still knows it, 0 or 1.
     LoginKept,
+    /// Copies of users' requests that the target did not answer as the source did, percent of
+    /// those since the fronts began to copy.
+    MirrorDifferentPercent,
     /// Days for which clients can verify what the TLS ports show for each name; 0 if they cannot
     /// now. Each name at each port is judged.
     CertificateDays,

@@ -24,6 +24,8 @@ pub struct MeasureFile {
     /// Where the site keeps the sessions of those who are logged in. Default: not known, and the
     /// plan says so.
     pub sessions: Option<SessionsFile>,
+    /// Copies of users' requests, which the target answers beside the source. Default: none.
+    pub mirror: Option<MirrorFile>,
     /// Measures of the plan's own. Default: none.
     pub custom: Vec<CustomFile>,
 }
@@ -49,6 +51,38 @@ pub struct SessionsFile {
     pub path: Option<String>,
     /// Text that stands in it for them and for nobody else; with `cookie`. Default: none.
     pub marker: Option<String>,
+}
+
+/// Copies of users' requests: while the source has the unit and nothing is held, its fronts ask the
+/// target what a user asked, after the user's answer has passed, and compare. What the source does
+/// not answer the same twice is noise. Users wait for nothing and meet nothing of it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MirrorFile {
+    /// GET and HEAD on paths that begin so are copied: they must change nothing. At least one.
+    pub paths: Vec<String>,
+    /// Of so many requests of a hundred, 1 to 100. Where the source compresses, answers with a
+    /// part, or a user has cookies that the copy does not carry, it is asked once more for each.
+    /// Default: 5.
+    pub percent: Option<u8>,
+    /// Most copies at once, at each front, 1 to 64; others are dropped and counted. Default: 4.
+    pub at_once: Option<usize>,
+    /// Longest body that is compared, bytes, up to 4194304; of longer ones it is compared that they
+    /// are longer. Default: 262144.
+    pub body_bytes_max: Option<usize>,
+    /// Whether copies carry the users' cookies: then what is written for one user is read at the
+    /// target too. Default: false.
+    #[serde(default)]
+    pub cookies: bool,
+    /// Whether requests with `Authorization` are copied, which then carry it. Default: false.
+    #[serde(default)]
+    pub authorization: bool,
+    /// Headers that are compared, in lower case. Default: `content-type`, `location`,
+    /// `cache-control`, `content-encoding`, `vary`.
+    pub headers: Option<Vec<String>>,
+    /// Words; a line of a body with one of them is not compared. Default: none.
+    #[serde(default)]
+    pub noise: Vec<String>,
 }
 
 /// Certificates that are looked at, besides those of every host at every front's TLS port.

@@ -29,8 +29,8 @@ pub use gate::{
     TriggerFile,
 };
 pub use measure::{
-    ApplicationLogFile, CustomFile, CustomHttpFile, HostFile, MeasureFile, PrometheusFile,
-    ResolversFile, SessionsFile,
+    ApplicationLogFile, CustomFile, CustomHttpFile, HostFile, MeasureFile, MirrorFile,
+    PrometheusFile, ResolversFile, SessionsFile,
 };
 pub use moves::{MoveFile, MovesFile, ProviderFile, SigningFile};
 pub use policy::PolicyFile;

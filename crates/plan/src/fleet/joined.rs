@@ -92,6 +92,15 @@ fn measure(unit: &mut UnitPlan, of: &UnitName, from: MeasurePlan, problems: &mut
         (None, Some(other)) => known.certificates.roots = Some(other),
         _ => {}
     }
+    match (&known.mirror, from.mirror) {
+        (Some(own), Some(other)) if *own != other => problems.push(refused(
+            format!("{of}: measure.mirror"),
+            format!("`{}` has other requests copied", unit.name),
+            "write the same in both, or in one of them only",
+        )),
+        (None, Some(other)) => known.mirror = Some(other),
+        _ => {}
+    }
     add_new(&mut known.mail_logs, from.mail_logs);
     add_new(&mut known.resolvers, from.resolvers);
     add_new(&mut known.hosts, from.hosts);

@@ -246,6 +246,7 @@ fn what(measure: Measure, side: Option<Side>) -> Result<What, (&'static str, &'s
         Measure::CountDifference => return of_both(What::CountDifference, side),
         Measure::VerifiedAgeS => return of_both(What::VerifiedAgeS, side),
         Measure::LoginKept => return of_both(What::LoginKept, side),
+        Measure::MirrorDifferentPercent => return of_both(What::MirrorDifferentPercent, side),
         Measure::CertificateDays => return of_both(What::CertificateDays, side),
         Measure::SafeAfterLeftS => return of_both(What::SafeAfterLeftS, side),
         Measure::CanarySeen => return of_both(What::CanarySeen, side),

@@ -2,10 +2,11 @@
 
 use super::side;
 use crate::Problem;
-use crate::file::{CustomFile, HostFile, MeasureFile, SessionsFile};
+use crate::file::{CustomFile, HostFile, MeasureFile, MirrorFile, SessionsFile};
+use segue_model::compare::HEADERS;
 use segue_model::plan::{
     ApplicationLogPlan, CertificatesPlan, CustomPlan, CustomSource, HostFigures, HostPlan,
-    LoginPlan, MeasurePlan, ResolversPlan, SecretRef, SessionStore, SessionsPlan,
+    LoginPlan, MeasurePlan, MirrorPlan, ResolversPlan, SecretRef, SessionStore, SessionsPlan,
 };
 use segue_model::{Sides, UnitName};
 
@@ -50,7 +51,27 @@ pub(super) fn measures(
             .map(|sessions| self::sessions(unit, sessions, problems))
             .into_iter()
             .collect(),
+        mirror: file.mirror.map(mirror),
         custom: file.custom.into_iter().filter_map(|custom| one_custom(custom, problems)).collect(),
+    }
+}
+
+/// Share of requests that is copied, copies at once, and the longest body, unless the plan says
+/// others.
+const PERCENT: u8 = 5;
+const AT_ONCE: usize = 4;
+const BODY: usize = 256 << 10;
+
+fn mirror(file: MirrorFile) -> MirrorPlan {
+    MirrorPlan {
+        paths: file.paths,
+        percent: file.percent.unwrap_or(PERCENT),
+        at_once: file.at_once.unwrap_or(AT_ONCE),
+        body_bytes_max: file.body_bytes_max.unwrap_or(BODY),
+        cookies: file.cookies,
+        authorization: file.authorization,
+        headers: file.headers.unwrap_or_else(|| HEADERS.map(str::to_owned).to_vec()),
+        noise: file.noise,
     }
 }
 

@@ -259,6 +259,9 @@ fn every_default_is_right_with_everything_measured() {
     }
     assert!(plan.policy.gates.iter().any(|gate| gate.name == "canary"));
     assert_eq!(plan.unit.measures.custom.len(), 1);
+    let mirror = plan.unit.measures.mirror.unwrap();
+    assert_eq!((mirror.percent, mirror.at_once, mirror.body_bytes_max), (5, 4, 256 << 10));
+    assert_eq!((mirror.noise, mirror.headers.len()), (vec!["csrf_token".to_owned()], 5));
 }
 
 fn gates(lines: &str) -> Result<Vec<GateSpec>, PlanError> {

@@ -109,14 +109,3 @@ fn asks_only_for_what_is_allowed_and_shows_no_secrets() {
     assert_eq!((all[0].count, all[0].masked().as_str()), (2, "/b?key=*&*"));
     assert_eq!(read(&["/never"], true), []);
 }
-
-#[test]
-fn the_median_of_few_has_no_bounds() {
-    assert_eq!(median(Vec::new()), (None, None));
-    assert_eq!(median(vec![2.0, 1.0, 4.0]), (Some(2.0), None));
-    let (middle, bounds) = median((1..=101).map(f64::from).collect());
-    let (low, high) = bounds.unwrap();
-    assert_eq!(middle, Some(51.0));
-    // The 41st and the 61st of 101, by the tables of the sign test.
-    assert!((40.0..=42.0).contains(&low) && (60.0..=62.0).contains(&high), "{low} {high}");
-}

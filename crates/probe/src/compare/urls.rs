@@ -21,12 +21,7 @@ pub struct Logged {
 impl Logged {
     /// Returns it with the values of its query masked: they may be secrets.
     pub fn masked(&self) -> String {
-        let Some((path, query)) = self.path.split_once('?') else { return self.path.clone() };
-        let part = |part: &str| {
-            part.split_once('=').map_or_else(|| "*".to_owned(), |(name, _)| format!("{name}=*"))
-        };
-        let masked: Vec<String> = query.split('&').map(part).collect();
-        format!("{path}?{}", masked.join("&"))
+        segue_model::compare::masked(&self.path)
     }
 }
 

@@ -166,6 +166,9 @@ fn commands(room: &mut ForRoom) {
         }
         (front.metrics, front.access_log) = (None, None);
     }
+    if unit.measures.mirror.take().is_some() {
+        room.not_rehearsed.push("copies of requests: the room's visitors are few".into());
+    }
     for (name, address) in std::mem::take(&mut unit.measures.certificates.also) {
         room.not_rehearsed.push(format!("the certificate of `{name}` at {address}: it is outside"));
         let (what, value) = (What::CertificateDays, LONG_DAYS);

@@ -1,4 +1,5 @@
 use super::refused;
+use segue_model::plan::{HaproxyPlan, MirrorPlan, Plan, ProxyPlan};
 
 #[test]
 fn refuses_names_and_hosts() {
@@ -120,6 +121,61 @@ fn refuses_backends_and_probes() {
             "flood",
             |p| p.unit.sites[0].probe.as_mut().unwrap().per_second = 1001,
             &["SG0724 probe.per_second"],
+        ),
+    ]);
+}
+
+fn mirror(plan: &mut Plan, change: impl FnOnce(&mut MirrorPlan)) {
+    let mut mirror = MirrorPlan {
+        paths: vec!["/static/".into()],
+        percent: 5,
+        at_once: 4,
+        body_bytes_max: 1_000,
+        cookies: false,
+        authorization: false,
+        headers: vec!["location".into()],
+        noise: vec!["token".into()],
+    };
+    change(&mut mirror);
+    plan.unit.measures.mirror = Some(mirror);
+}
+
+#[test]
+fn refuses_copies_of_requests_that_make_no_sense() {
+    refused(&[
+        ("right", |p| mirror(p, |_| {}), &[]),
+        ("no path", |p| mirror(p, |m| m.paths.clear()), &["SG0763 measure.mirror.paths"]),
+        (
+            "relative",
+            |p| mirror(p, |m| m.paths = vec!["static".into()]),
+            &["SG0763 measure.mirror.paths"],
+        ),
+        ("none", |p| mirror(p, |m| m.percent = 0), &["SG0763 measure.mirror.percent"]),
+        ("more than all", |p| mirror(p, |m| m.percent = 101), &["SG0763 measure.mirror.percent"]),
+        ("none at once", |p| mirror(p, |m| m.at_once = 0), &["SG0763 measure.mirror.at_once"]),
+        (
+            "long bodies",
+            |p| mirror(p, |m| m.body_bytes_max = 5 << 20),
+            &["SG0763 measure.mirror.body_bytes_max"],
+        ),
+        (
+            "capitals",
+            |p| mirror(p, |m| m.headers = vec!["Location".into()]),
+            &["SG0763 measure.mirror.headers"],
+        ),
+        (
+            "every line is noise",
+            |p| mirror(p, |m| m.noise = vec![String::new()]),
+            &["SG0763 measure.mirror.noise"],
+        ),
+        (
+            "HAProxy copies nothing",
+            |p| {
+                let (config, folder) = ("/etc/haproxy.cfg".into(), "/etc/segue".into());
+                p.unit.fronts[1].proxy = Some(ProxyPlan::Haproxy(HaproxyPlan { config, folder }));
+                mirror(p, |_| {});
+            },
+            &["SG0775 front[target]"],
         ),
     ]);
 }

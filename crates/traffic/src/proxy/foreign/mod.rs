@@ -48,6 +48,7 @@ impl<D: Driver> Foreign<D> {
             Request::SetRoutes { .. }
             | Request::SetSplit { .. }
             | Request::SetHoldPolicy { .. }
+            | Request::SetMirror { .. }
             | Request::Bypass { .. } => Err(self.cannot(&op)),
             Request::SetRoute { .. }
             | Request::Unclaim { .. }

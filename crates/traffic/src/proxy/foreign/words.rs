@@ -135,6 +135,7 @@ pub(super) fn status(name: &UnitName, kept: &Kept, sight: &Sight) -> UnitStatus 
         held: sight.waiting,
         out: Vec::new(),
         split: None,
+        mirror: None,
         policy: segue_front::control::HoldPolicy::default(),
     }
 }

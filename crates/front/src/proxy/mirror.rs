@@ -1,0 +1,72 @@
+//! The copy of a request, as it will be asked.
+
+use super::Conn;
+use super::headers::{self, Added};
+use crate::client::ToldOf;
+use crate::mirror::{Mirror, PARTIAL, Sample};
+use crate::routes::Site;
+use http::header::{ACCEPT_ENCODING, COOKIE};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method};
+use segue_model::Sides;
+use std::sync::Arc;
+
+/// Says that a request is a copy of a user's, and of no use but to see the answer.
+const MIRROR: HeaderName = HeaderName::from_static("x-segue-mirror");
+
+/// A request that is to be copied.
+pub(super) struct Chosen {
+    pub(super) mirror: Arc<Mirror>,
+    pub(super) site: Arc<Site>,
+}
+
+impl Chosen {
+    /// Prepares the copy of a request that is about to go to its backend.
+    pub(super) fn prepare(
+        self,
+        conn: &Conn,
+        parts: &Parts,
+        added: &Added,
+        caller: ToldOf,
+    ) -> Box<Sample> {
+        let Self { mirror, site } = self;
+        let mut copy = parts.clone();
+        let headers = &mut copy.headers;
+        let mut tells = true;
+        for name in PARTIAL {
+            tells &= headers.remove(name).is_none();
+        }
+        if !mirror.route().plan.cookies {
+            tells &= headers.remove(COOKIE).is_none();
+        }
+        // Two servers do not compress alike.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(MIRROR, HeaderValue::from_static("1"));
+        let run = conn.front().claim();
+        let heads = Sides::from_fn(|side| {
+            let mut copy = copy.clone();
+            if let (true, Some(run)) = (*mirror.route().relayed.get(side), &run) {
+                headers::for_front(&mut copy.headers, side, run.as_str());
+            }
+            let mut head = Vec::with_capacity(512);
+            headers::write(&mut head, &copy, added, conn);
+            head
+        });
+        let url = parts.uri.path_and_query().map_or("/", |url| url.as_str());
+        let url = url.chars().take(URL_MAX).collect();
+        let what = (url, parts.method == Method::HEAD, caller);
+        Box::new(Sample::new(mirror, site, heads, what, tells))
+    }
+}
+
+/// Longest URL that is told, characters.
+const URL_MAX: usize = 1_024;
+
+/// Chooses whether a request that goes to the source is copied.
+pub(super) fn choose<B>(site: &Arc<Site>, request: &http::Request<B>) -> Option<Box<Chosen>> {
+    let mirror = site.mirror.load();
+    let mirror = mirror.as_ref()?;
+    let (method, path) = (request.method(), request.uri().path());
+    let chosen = mirror.chooses(&site.gate, method, path, request.headers());
+    chosen.then(|| Box::new(Chosen { mirror: mirror.clone(), site: site.clone() }))
+}
