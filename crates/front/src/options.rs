@@ -62,7 +62,8 @@ pub struct PortOptions {
     /// Whether trusted proxies say with the PROXY protocol who a client is.
     #[serde(default)]
     pub proxy_in: bool,
-    /// Where connections of a port for TCP go. They belong to the front's only unit.
+    /// Where connections of a port for TCP go. They belong to the front's only unit, or to the
+    /// one with the host that their clients ask for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpPlan>,
 }

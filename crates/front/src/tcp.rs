@@ -5,6 +5,10 @@
 //! stream: bytes pass both ways, each way until its own end, and a hold ends it after it began,
 //! as it does a WebSocket. Nothing is sent twice: a backend that cannot be reached ends the
 //! connection.
+//!
+//! A connection names no site, so a port belongs to one unit. Where clients speak TLS from the
+//! first byte a port may go by name: the unit is the one with the host that the client asks for,
+//! read from its first message, which goes on to the backend as it came.
 
 use crate::client::{Caller, introduction};
 use crate::control::TcpTotals;
@@ -13,9 +17,11 @@ use crate::front::Front;
 use crate::gate::{Flight, Pass, Weight};
 use crate::routes::Only;
 use crate::socket::Shared;
+use crate::tls;
 use crate::upstream::dial;
 use http::Method;
 use rustix::net::sockopt;
+use segue_model::plan::TcpPlan;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -72,33 +78,63 @@ impl Client {
     /// Passes the connection on to where its unit is, until it ends or a hold begins.
     pub(crate) async fn serve(mut self) {
         let Some(tcp) = self.entrance.options().tcp.clone() else { return };
-        let Some(unit) = self.front.routes().only() else {
-            // Nobody's yet: as if the front were not there.
+        let Ok((unit, first)) = self.whose(tcp.by_name).await else { return };
+        let Some(unit) = unit else {
+            // Nobody's, or nobody's yet: as if the front were not there.
             let backend = self.entrance.default_group().address();
             if let Ok(server) = self.dial(backend, tcp.proxy_out).await {
-                self.pass_on(server, None, &CancellationToken::new()).await;
+                self.pass_on(server, &first, None, &CancellationToken::new()).await;
             }
             return;
         };
-        let Some(mut pass) = self.enter(&unit).await else { return };
-        let side = pass.side();
-        let backend = *tcp.backends.get(side);
-        let front = self.front.clone();
+        let Some((mut pass, server)) = self.reach(&unit, &tcp).await else { return };
+        let (front, side) = (self.front.clone(), pass.side());
         let lanes = [front.counts(), &*unit.counts].map(|counts| counts.tcp.get(side));
-        let server = match self.dial(backend, tcp.proxy_out).await {
-            Ok(server) => server,
-            Err(error) => {
-                lanes.iter().for_each(|lane| add(&lane.failed, 1));
-                if front.may_warn() {
-                    tracing::warn!(%side, %backend, %error, "backend takes no connection");
-                }
-                return;
-            }
-        };
         lanes.iter().for_each(|lane| add(&lane.connections, 1));
         front.note_straggler(unit.gate.unit(), self.peer.ip().to_canonical(), side, side);
         let end = pass.become_stream();
-        self.pass_on(server, Some(lanes), &end).await;
+        self.pass_on(server, &first, Some(lanes), &end).await;
+    }
+
+    /// Connects to the side that takes the unit's connections, once the gate lets it; none if it
+    /// waits for too long or in vain, or no backend is there. One that a hold overtakes has
+    /// passed nothing yet: it waits as well, in place of being ended.
+    async fn reach(&self, unit: &Only, tcp: &TcpPlan) -> Option<(Pass, TcpStream)> {
+        loop {
+            let pass = self.enter(unit).await?;
+            let side = pass.side();
+            let backend = *tcp.backends.get(side);
+            match self.dial(backend, tcp.proxy_out).await {
+                Ok(_) if pass.is_overtaken() => {}
+                Ok(server) => return Some((pass, server)),
+                Err(error) => {
+                    let lanes = [self.front.counts(), &*unit.counts];
+                    lanes.iter().for_each(|counts| add(&counts.tcp.get(side).failed, 1));
+                    if self.front.may_warn() {
+                        tracing::warn!(%side, %backend, %error, "backend takes no connection");
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Returns the unit of the connection, and what had to be read from the client to know it.
+    async fn whose(&mut self, by_name: bool) -> io::Result<(Option<Arc<Only>>, Vec<u8>)> {
+        if !by_name {
+            return Ok((self.front.routes().only(), Vec::new()));
+        }
+        let heard = tls::overhear(&mut self.socket, self.front.limits().handshake).await;
+        let (name, first) = heard.inspect_err(|error| {
+            // Who never said a word only looked whether somebody listens.
+            if error.kind() != io::ErrorKind::NotConnected {
+                self.front.count_unshaken();
+                tracing::debug!(%error, peer = %self.peer, "no TLS");
+            }
+        })?;
+        let site = name.and_then(|name| self.front.site(&name));
+        let unit = site.map(|site| Only { gate: site.gate.clone(), counts: site.counts.clone() });
+        Ok((unit.map(Arc::new), first))
     }
 
     /// Waits for the unit's gate; none if it waits for too long or in vain.
@@ -133,9 +169,11 @@ impl Client {
         tokio::time::timeout(limit, connect).await.map_err(late)?
     }
 
+    /// Passes bytes both ways, beginning with those that were read from the client.
     async fn pass_on(
         &mut self,
         server: TcpStream,
+        first: &[u8],
         lanes: Option<[&Bytes; 2]>,
         end: &CancellationToken,
     ) {
@@ -143,8 +181,13 @@ impl Client {
         self.socket.with(keep_alive);
         let mut client = Counted { inner: &mut self.socket, lanes };
         let mut server = Shared::new(server, self.front.limits().stalled);
+        lanes.iter().flatten().for_each(|lane| add(&lane.received, first.len() as u64));
+        let both = async {
+            server.write_all(first).await?;
+            tokio::io::copy_bidirectional(&mut client, &mut server).await
+        };
         tokio::select! {
-            ended = tokio::io::copy_bidirectional(&mut client, &mut server) => {
+            ended = both => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, peer = %self.peer, "connection broke");
                 }

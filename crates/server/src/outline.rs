@@ -5,7 +5,7 @@ use segue_engine::Table;
 use segue_migration::fleet::Meeting;
 use segue_migration::tables::{self, Remembered};
 use segue_model::fleet::Strategy;
-use segue_model::plan::{Plan, TlsVerify};
+use segue_model::plan::{FrontPlan, Plan, TlsVerify};
 use segue_model::{Fault, Fleet, RunId, Side, Way};
 use serde::Serialize;
 use serde_json::Value;
@@ -204,6 +204,25 @@ fn of_web_servers(plan: &Plan) -> Vec<String> {
     lines
 }
 
+/// Returns what nobody can prove because of ports at which bytes are passed.
+fn of_ports(plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (port, tcp) in plan.unit.fronts.iter().flat_map(FrontPlan::tcp) {
+        let listen = port.listen;
+        lines.push(format!(
+            "that clients of {listen} notice nothing: what is open there when a hold begins is \
+             ended, and connects anew"
+        ));
+        if tcp.by_name {
+            lines.push(format!(
+                "whose clients of {listen} are that ask for no host, or for one of no unit: they \
+                 go to the server of the front's own side"
+            ));
+        }
+    }
+    lines
+}
+
 /// Returns what nobody can prove for this plan, in sentences.
 pub fn not_provable(plan: &Plan) -> Vec<String> {
     let mut lines = vec!["how long resolvers outside keep an answer beyond its TTL".to_owned()];
@@ -229,6 +248,7 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
             .map(|one| format!("that users of `{}` stay logged in: {}", one.site, one.because)),
     );
     lines.extend(of_web_servers(plan));
+    lines.extend(of_ports(plan));
     for front in &plan.unit.fronts {
         let (can, name) = (front.abilities(), &front.name);
         if !can.lossless {

@@ -115,7 +115,7 @@ impl Fronts {
 
     async fn insert_one(&self, link: &Link, call: &Call) -> Outcome<Value> {
         let unit = &self.settings.unit;
-        let bare = link.plan.tcp().next().map(|_| BARE_CONCURRENCY);
+        let bare = link.plan.tcp().find(|(_, tcp)| !tcp.by_name).map(|_| BARE_CONCURRENCY);
         let least = |side| unit.backends(side).map(|server| server.concurrency).min().or(bare);
         let concurrency = Sides { source: least(Side::Source), target: least(Side::Target) };
         let (Some(source), Some(target)) = (concurrency.source, concurrency.target) else {

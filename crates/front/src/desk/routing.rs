@@ -193,11 +193,13 @@ impl Desk {
     ) -> Result<Reply, Fault> {
         let op = request.what();
         let Some(mark) = request.mark() else { return Err(refused(&op, "not a route")) };
-        let tcp = self.front.options().ports.iter().any(|port| port.tcp.is_some());
+        let mut tcp = self.front.options().ports.iter().filter_map(|port| port.tcp.as_ref());
+        let tcp = tcp.any(|tcp| !tcp.by_name);
         let mut units: BTreeSet<_> = books.units.keys().collect();
         units.extend(routes.iter().map(|route| &route.unit));
         if tcp && units.len() > 1 {
-            let cause = "it has a port for TCP, whose connections belong to its only unit";
+            let cause =
+                "it has a port for TCP without names, whose connections belong to its only unit";
             return Err(conflict(&op, cause, "give the other unit a front of its own"));
         }
         let mut hosts = HashMap::new();

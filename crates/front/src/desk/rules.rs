@@ -118,7 +118,7 @@ pub(super) fn check_mirror(plan: &MirrorPlan, op: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checks a route. Where there is a port for TCP, a unit may have no host.
+/// Checks a route. Where there is a port for TCP that asks for no name, a unit may have no host.
 ///
 /// # Errors
 /// `SG0115` if it has no host, no room for requests, or a host of another unit.

@@ -36,6 +36,11 @@ impl Pass {
         self.paced
     }
 
+    /// Returns whether a hold began after it was let through.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.gate.core().phase == Phase::Held
+    }
+
     /// Declares the request a stream. Returns the token that ends it: at the next hold,
     /// or at once if one is in force already.
     pub(crate) fn become_stream(&mut self) -> CancellationToken {

@@ -22,7 +22,7 @@ use segue_model::plan::TlsPlan;
 use segue_model::{Fault, FaultKind};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_rustls::StartHandshake;
@@ -154,6 +154,23 @@ impl Tls {
         let many = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
         Ok(Client::Ours { stream: Box::new(stream), shown: many.then_some(shown) })
     }
+}
+
+/// Reads what a client says first where TLS goes by unread: the host it asks for, if it names one,
+/// and the bytes in which it did.
+///
+/// # Errors
+/// If it speaks something else (which it is told by an alert), leaves, or takes too long.
+pub(crate) async fn overhear<S>(
+    socket: &mut S,
+    limit: Duration,
+) -> io::Result<(Option<Box<str>>, Vec<u8>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let said = tokio::time::timeout(limit, hello::read(socket)).await.map_err(late)??;
+    Ok((said.accepted.client_hello().server_name().map(Box::from), said.bytes))
 }
 
 /// A client that said its first word.

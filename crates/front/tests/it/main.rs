@@ -3,11 +3,13 @@
 
 mod abuse;
 mod authority;
+mod by_name;
 mod certificates;
 mod challenge;
 mod client;
 mod control;
 mod corpus;
+mod daemons;
 mod downgrade;
 mod figures;
 mod golden;

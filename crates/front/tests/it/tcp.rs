@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// A server that greets with its name, then repeats each line; at the client's end it says how
 /// many lines there were, if the client still listens.
@@ -55,7 +55,7 @@ impl Mail {
             tls: None,
             proxy_in: false,
             proxy_out: false,
-            tcp: Some(TcpPlan { backends, proxy_out: false }),
+            tcp: Some(TcpPlan { backends, proxy_out: false, by_name: false }),
         };
         change(&mut port);
         let listen = port.listen;
@@ -166,7 +166,8 @@ async fn who_the_client_is_goes_on_to_the_server() {
     let backend = seen.local_addr().unwrap();
     let mail = Mail::start(|port| {
         let backends = Sides { source: backend, target: backend };
-        (port.proxy_in, port.tcp) = (true, Some(TcpPlan { backends, proxy_out: true }));
+        (port.proxy_in, port.tcp) =
+            (true, Some(TcpPlan { backends, proxy_out: true, by_name: false }));
     })
     .await;
     let mut client = TcpStream::connect(mail.listen).await.unwrap();
@@ -205,7 +206,9 @@ async fn a_second_unit_has_no_place_beside_a_port_for_tcp() {
 async fn who_cannot_be_served_is_told_by_the_end_of_the_connection() {
     let gone = free_address();
     let backends = Sides { source: gone, target: gone };
-    let change = |port: &mut PortOptions| port.tcp = Some(TcpPlan { backends, proxy_out: false });
+    let change = |port: &mut PortOptions| {
+        port.tcp = Some(TcpPlan { backends, proxy_out: false, by_name: false })
+    };
     let mail = Mail::start(change).await;
     let mut client = mail.client().await;
     assert_eq!(line(&mut client).await, "");
@@ -220,4 +223,38 @@ async fn who_cannot_be_served_is_told_by_the_end_of_the_connection() {
     assert!(began.elapsed() >= Duration::from_millis(150));
     let stats = mail.stats().await;
     assert_eq!((stats.tcp.source.failed, stats.holds[0].refused_503), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_overtaken_by_a_hold_on_the_way_to_a_server_waits_as_well() {
+    // A server whose queue is full: a connection to it stands only after it has taken others.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let source = full.local_addr().unwrap();
+    let mut before = Vec::new();
+    let waits = Duration::from_millis(200);
+    while let Ok(stream) = tokio::time::timeout(waits, TcpStream::connect(source)).await {
+        before.push(stream.unwrap());
+    }
+    let target = server("target").await;
+    let backends = Sides { source, target };
+    let plan = TcpPlan { backends, proxy_out: false, by_name: false };
+    let mail = Mail::start(|port| port.tcp = Some(plan)).await;
+    let mut client = mail.client().await;
+    until("it is on its way", async || mail.front.status().await.in_flight == 1).await;
+    assert!(done(&mail.front.hold("h1").await));
+    let taking = tokio::spawn(async move {
+        let mut taken = Vec::new();
+        loop {
+            taken.push(full.accept().await);
+        }
+    });
+    mail.front.held(1).await;
+    assert!(done(&mail.front.release("h1", Side::Target).await));
+    assert_eq!(line(&mut client).await, "* OK target");
+    let stats = mail.stats().await;
+    assert_eq!((stats.tcp.source.connections, stats.tcp.target.connections), (0, 1));
+    assert_eq!((stats.tcp.source.failed, stats.holds[0].closed_streams), (0, 0));
+    taking.abort();
 }

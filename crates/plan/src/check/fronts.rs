@@ -22,6 +22,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
             for path in port.tls.iter().flat_map(|tls| &tls.certificates) {
                 absolute(found, &place.replace(".listen", ".certificates"), path);
             }
+            nameless(found, &place, port, unit);
             listen(found, place, front.side, port, unit);
         }
         certificates(found, front, unit);
@@ -208,6 +209,20 @@ fn listen(found: &mut Found, at: String, side: Side, port: &PortPlan, unit: &Uni
             at,
             format!("the web server of the {side} already listens on {listen}"),
             "take the port over with `take_over = true` and an `egress` address",
+        );
+    }
+}
+
+/// A port that goes by name needs names to go by.
+fn nameless(found: &mut Found, place: &str, port: &PortPlan, unit: &UnitPlan) {
+    let by_name = port.tcp.as_ref().is_some_and(|tcp| tcp.by_name);
+    if by_name && unit.sites.is_empty() {
+        found.add(
+            "SG0779",
+            place.replace(".listen", ".by_name"),
+            format!("clients of {} are told apart by host, and the unit has no site", port.listen),
+            "add a [[site]] whose `hosts` name what clients ask for, such as mail.shop.example, or \
+             take `by_name` away: then the port is this unit's alone",
         );
     }
 }

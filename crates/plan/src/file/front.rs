@@ -148,6 +148,12 @@ pub struct PortFile {
     /// the client is. Both must expect it. Default: false.
     #[serde(default)]
     pub proxy_out: bool,
+    /// Whether clients of a port for `tcp` speak TLS from the first byte (IMAPS, SMTPS), and their
+    /// unit is the one that has a site with the host they ask for; so several units may have
+    /// the port. Nothing is decrypted. Who asks for a host of no unit, or for none, goes to the
+    /// server of the front's own side. Default: false, and the port is one unit's alone.
+    #[serde(default)]
+    pub by_name: bool,
 }
 
 /// What clients speak at a port.
@@ -160,6 +166,6 @@ pub enum PortKindFile {
     /// HTTP over TLS, which the front terminates.
     Tls,
     /// Anything over TCP, such as IMAP, SMTP, MySQL: the front passes bytes. The port is the
-    /// unit's alone.
+    /// unit's alone, unless it goes `by_name`.
     Tcp,
 }

@@ -42,12 +42,13 @@ pub(super) fn shared(units: &[Plan], problems: &mut Vec<Problem>) {
     }
 }
 
-/// Refuses ports for TCP whose front several units have; those that switch together are one.
+/// Refuses ports for TCP that tell no units apart and whose front several units have; those that
+/// switch together are one.
 pub(super) fn of_one_unit(units: &[Arc<Plan>], problems: &mut Vec<Problem>) {
     let mut owners: HashMap<SocketAddr, &UnitName> = HashMap::new();
     let every = units.iter().flat_map(|plan| plan.unit.fronts.iter().map(|f| (&plan.unit.name, f)));
     for (unit, front) in every {
-        let Some((port, _)) = front.tcp().next() else { continue };
+        let Some((port, _)) = front.tcp().find(|(_, tcp)| !tcp.by_name) else { continue };
         let owner = *owners.entry(port.listen).or_insert(unit);
         if owner != unit {
             problems.push(problem(
@@ -55,7 +56,8 @@ pub(super) fn of_one_unit(units: &[Arc<Plan>], problems: &mut Vec<Problem>) {
                 format!("{unit}: front[{}].port", front.name),
                 format!("unit `{owner}` has this front too, and {} is for tcp", port.listen),
                 "a connection of TCP names no site, so its port belongs to one unit: give it a \
-                 front of its own, or let both units switch together",
+                 front of its own, let both units switch together, or write `by_name = true` if \
+                 clients speak TLS from the first byte",
             ));
         }
     }

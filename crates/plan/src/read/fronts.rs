@@ -50,13 +50,13 @@ pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
     }
     for file in &port {
         let servers = (file.source.is_some(), file.target.is_some());
-        let others = servers != (false, false) || file.proxy_out;
+        let others = servers != (false, false) || file.proxy_out || file.by_name;
         match file.kind {
             PortKindFile::Tcp if servers != (true, true) => {
                 refuse(&format!("the port {} for tcp has no `source` or no `target`", file.listen))
             }
             PortKindFile::Http | PortKindFile::Tls if others => refuse(&format!(
-                "the port {} has `source`, `target` or `proxy_out` and is not for tcp",
+                "the port {} has `source`, `target`, `proxy_out` or `by_name` and is not for tcp",
                 file.listen
             )),
             _ => {}
@@ -141,6 +141,7 @@ fn of_list(file: PortFile) -> PortPlan {
     let tcp = servers.map(|(source, target)| TcpPlan {
         backends: Sides { source, target },
         proxy_out: file.proxy_out,
+        by_name: file.by_name,
     });
     let http2 = http2.unwrap_or(true);
     let tls = TlsPlan { certificates, default_certificate, http2 };

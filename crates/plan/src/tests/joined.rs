@@ -203,7 +203,13 @@ fn a_port_for_tcp_belongs_to_one_unit() {
     assert_eq!(tcp.backends.target.to_string(), "127.0.0.5:993");
     let head = format!("{HEAD}separate_zones = [\"example.test\"]\n");
     assert_eq!(refused(&head, &[of("a"), of("bb")]), ["SG0760 bb: front[target].port"]);
+    // Where clients name a host, each unit has its own.
+    let named = |name: &str| of(name).replace("kind = \"tcp\",", "kind = \"tcp\", by_name = true,");
+    let fleet = compile(&head, &[named("a"), named("bb")]).unwrap();
+    let by_name = |unit: &Plan| unit.unit.fronts[1].tcp().next().unwrap().1.by_name;
+    assert_eq!(fleet.units.iter().filter(|unit| by_name(unit)).count(), 2);
     for (bad, why) in [
+        (two.replace("kind = \"tcp\",", "by_name = true,"), "by name, and not for tcp"),
         (two.replace(", target = \"127.0.0.5:993\"", ""), "no `target`"),
         (two.replace("kind = \"tcp\", ", ""), "not for tcp"),
     ] {

@@ -1,8 +1,9 @@
 use super::refused;
-use segue_model::Side;
 use segue_model::plan::{
-    AccessLogPlan, HaproxyPlan, NginxPlan, PortKind, PortPlan, ProxyPlan, SitePlan, TlsPlan,
+    AccessLogPlan, HaproxyPlan, NginxPlan, PortKind, PortPlan, ProxyPlan, SitePlan, TcpPlan,
+    TlsPlan,
 };
+use segue_model::{Side, Sides};
 
 #[test]
 fn refuses_fronts() {
@@ -93,6 +94,23 @@ fn refuses_ports() {
                 p.unit.fronts[0].ports.push(PortPlan::http(web, false));
             },
             &["SG0709 front[source].port[#2].listen"],
+        ),
+        (
+            "a port that goes by name, and no name",
+            |p| {
+                let backends = Sides {
+                    source: "192.0.2.30:993".parse().unwrap(),
+                    target: "203.0.113.30:993".parse().unwrap(),
+                };
+                let mut port = PortPlan::http("192.0.2.30:994".parse().unwrap(), false);
+                (port.kind, port.tcp) =
+                    (PortKind::Tcp, Some(TcpPlan { backends, proxy_out: false, by_name: true }));
+                p.unit.fronts[0].ports.push(port);
+                p.unit.sites.clear();
+                // None of them could be measured without a site.
+                std::sync::Arc::make_mut(&mut p.policy).triggers.clear();
+            },
+            &["SG0728 front", "SG0779 front[source].port[#2].by_name"],
         ),
         (
             "the second port names no address",
