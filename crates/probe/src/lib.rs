@@ -38,7 +38,7 @@ pub use host::HostSampler;
 pub use http_probe::{Connection, HttpProbe, ProbeSettings};
 pub use preflight::preflight;
 pub use request_times::{RequestTimes, request_times};
-pub use sessions::{LoginSampler, Logins, LoginsOf, logins};
+pub use sessions::{LoginSampler, LoginTried, Logins, LoginsOf, logins};
 pub use tally::{Interruption, ProbeSecond, ProbeSummary};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

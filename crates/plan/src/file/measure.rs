@@ -30,7 +30,9 @@ pub struct MeasureFile {
     pub custom: Vec<CustomFile>,
 }
 
-/// Where the site keeps sessions: found in PHP's configuration, or said.
+/// Where the site keeps sessions: said, or found in PHP's configuration. Without either the
+/// application's own is looked for in the site's tree (WordPress, Magento, Drupal, Joomla,
+/// PrestaShop, Laravel, Symfony, Django, Rails).
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionsFile {

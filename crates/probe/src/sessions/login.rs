@@ -8,13 +8,29 @@ use segue_doors::secrets;
 use segue_model::plan::{LoginPlan, UnitPlan};
 use segue_model::{RunId, Sample, What};
 use segue_port::{Outcome, Sampler};
+use serde::Serialize;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// Longest wait for the page.
 const LIMIT: Duration = Duration::from_secs(4);
+
+/// What one login met at a front since its controller began.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LoginTried {
+    /// Name of the front.
+    pub front: String,
+    /// How often a page came back that could tell.
+    pub tried: u64,
+    /// How often it did not know the login.
+    pub lost: u64,
+    /// When the first came, by the boot clock; none before it.
+    pub first_boot_ms: Option<u64>,
+    /// When the last came.
+    pub last_boot_ms: Option<u64>,
+}
 
 /// Tries the login of a site.
 pub struct LoginSampler {
@@ -24,6 +40,8 @@ pub struct LoginSampler {
     /// Name and address of every front.
     fronts: Vec<(String, SocketAddr)>,
     run: RunId,
+    /// What it met, in the order of the fronts.
+    met: Mutex<Vec<LoginTried>>,
 }
 
 impl LoginSampler {
@@ -40,9 +58,35 @@ impl LoginSampler {
             let site = unit.sites.iter().find(|site| site.name == sessions.name)?;
             let host = site.hosts.first()?.clone();
             let (site, fronts, run) = (site.name.to_string(), fronts.clone(), run.clone());
-            Some(Arc::new(Self { site, host, login, fronts, run }))
+            let met = fronts.iter().map(|(front, _): &(String, _)| LoginTried {
+                front: front.clone(),
+                ..LoginTried::default()
+            });
+            let met = Mutex::new(met.collect());
+            Some(Arc::new(Self { site, host, login, fronts, run, met }))
         };
         unit.measures.sessions.iter().filter_map(one).collect()
+    }
+
+    /// Returns the site whose login it is.
+    pub fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// Returns what it met at each front so far.
+    pub fn met(&self) -> Vec<LoginTried> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, tried: &[Option<bool>], now_boot_ms: u64) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        for (met, kept) in met.iter_mut().zip(tried) {
+            let Some(kept) = kept else { continue };
+            met.tried += 1;
+            met.lost += u64::from(!kept);
+            met.first_boot_ms.get_or_insert(now_boot_ms);
+            met.last_boot_ms = Some(now_boot_ms);
+        }
     }
 
     /// Says whether the page knows the login; none if there was no page at all.
@@ -77,6 +121,7 @@ impl Sampler for LoginSampler {
         let cookie = cookie.expose_secret();
         let tried = self.fronts.iter().map(|(_, address)| self.try_at(*address, cookie));
         let tried = join_all(tried).await;
+        self.note(&tried, now_boot_ms);
         let sample = |((name, _), kept): (&(String, SocketAddr), Option<bool>)| {
             Some(Sample {
                 what: What::LoginKept,

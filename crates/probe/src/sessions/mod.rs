@@ -1,10 +1,14 @@
 //! Whether those who are logged in stay so: where sites keep sessions, whether that place comes
 //! along, and one login that is tried all the while.
+//!
+//! Where they are is said by the plan, else by PHP's configuration that the plan names, else by
+//! the application's own in the site's tree.
 
+mod apps;
 mod login;
 mod php;
 
-pub use login::LoginSampler;
+pub use login::{LoginSampler, LoginTried};
 
 use php::Php;
 use segue_model::plan::{SessionStore, SessionsPlan, SitePlan, UnitPlan};
@@ -34,6 +38,17 @@ pub struct LoginsOf {
     pub because: String,
     /// Whether one is tried through the switch.
     pub tried: bool,
+}
+
+impl Logins {
+    /// Returns it as one word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Survive => "survive",
+            Self::Again => "again",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 impl LoginsOf {
@@ -73,9 +88,13 @@ pub(crate) fn findings(unit: &UnitPlan) -> Vec<Finding> {
 
 fn of_site(unit: &UnitPlan, site: &SitePlan) -> LoginsOf {
     let plan = unit.measures.sessions.iter().find(|sessions| sessions.name == site.name);
-    let (logins, because) = match plan.map(stores) {
-        None => (Logins::Unknown, "the plan does not say where sessions are".to_owned()),
+    let silent =
+        |plan: &&SessionsPlan| plan.store == Sides::default() && plan.config == Sides::default();
+    let (logins, because) = match plan.filter(|plan| !silent(plan)).map(stores) {
+        None => by_itself(unit, site.name.as_str()),
         Some(Err(cause)) => (Logins::Unknown, cause),
+        // Whoever does it in a way of its own may say how.
+        Some(Ok(Sides { source: SessionStore::Own, .. })) => by_itself(unit, site.name.as_str()),
         Some(Ok(stores)) => judge(unit, &stores),
     };
     let tried = plan.is_some_and(|plan| plan.login.is_some());
@@ -101,6 +120,82 @@ fn stores(plan: &SessionsPlan) -> Result<Sides<SessionStore>, String> {
     Ok(Sides { source: at(Side::Source)?, target: at(Side::Target)? })
 }
 
+/// What the application's own configuration says, if there is one that is known.
+fn by_itself(unit: &UnitPlan, site: &str) -> (Logins, String) {
+    let Some(found) = apps::find(unit, site) else {
+        let text = "the plan does not say where sessions are, and no application that is known was \
+                    found in its tree";
+        return (Logins::Unknown, text.to_owned());
+    };
+    let (name, said) = (found.app.name, &found.app.said);
+    if let Some(pattern) = found.left_behind() {
+        let text =
+            format!("{name}'s configuration ({said}) does not move: `{pattern}` excludes it");
+        return (Logins::Unknown, text);
+    }
+    let (logins, because) = of_app(unit, &found);
+    (logins, format!("{because} ({name}: {said})"))
+}
+
+fn of_app(unit: &UnitPlan, found: &apps::Found<'_>) -> (Logins, String) {
+    use apps::Kept;
+    match &found.app.kept {
+        Kept::Database { schema: Some(schema), table } => {
+            match unit.databases.iter().any(|database| database.schema == *schema) {
+                true => (
+                    Logins::Survive,
+                    format!("sessions are in `{table}` of database `{schema}`, which moves"),
+                ),
+                false => (
+                    Logins::Again,
+                    format!("sessions are in `{table}` of database `{schema}`, which is not moved"),
+                ),
+            }
+        }
+        Kept::Database { schema: None, table } => match unit.databases.as_slice() {
+            [] => (Logins::Again, format!("sessions are in `{table}`, and no database is moved")),
+            _ => (
+                Logins::Unknown,
+                format!("sessions are in `{table}` of a database that is not named there"),
+            ),
+        },
+        Kept::Cookie => {
+            let tree = &found.tree.name;
+            let text = format!("sessions are in the cookie, and its key moves with tree `{tree}`");
+            (Logins::Survive, text)
+        }
+        Kept::Files(below) => {
+            files(unit, &found.folder.source.join(below), &found.folder.target.join(below))
+        }
+        // Its configuration moves, so both sides ask for the same address.
+        Kept::Redis(address) => same(SessionStore::Redis(address.clone())),
+        Kept::Memcached(addresses) => same(SessionStore::Memcached(addresses.clone())),
+        Kept::Php => (
+            Logins::Unknown,
+            "sessions are where PHP's configuration says, which the plan does not name".to_owned(),
+        ),
+        Kept::Other => {
+            (Logins::Unknown, "sessions are kept in a way that is not known here".to_owned())
+        }
+    }
+}
+
+/// A server that both sides ask for by one address.
+fn same(store: SessionStore) -> (Logins, String) {
+    let local = match &store {
+        SessionStore::Redis(addresses) | SessionStore::Memcached(addresses) => {
+            addresses.split(',').any(is_local)
+        }
+        _ => false,
+    };
+    match local {
+        true => {
+            (Logins::Again, format!("{store} is another one on each machine, and does not move"))
+        }
+        false => (Logins::Survive, format!("both sides use {store}")),
+    }
+}
+
 fn judge(unit: &UnitPlan, stores: &Sides<SessionStore>) -> (Logins, String) {
     use SessionStore::{Database, Files, Memcached, Own, Redis};
     let Sides { source, target } = stores;
@@ -113,12 +208,7 @@ fn judge(unit: &UnitPlan, stores: &Sides<SessionStore>) -> (Logins, String) {
             (Logins::Again, format!("{source}, and no database is moved"))
         }
         (Redis(from), Redis(to)) | (Memcached(from), Memcached(to)) if from == to => {
-            if from.split(',').any(is_local) {
-                let text = format!("{source} is another one on each machine, and does not move");
-                (Logins::Again, text)
-            } else {
-                (Logins::Survive, format!("both sides use {source}"))
-            }
+            same(source.clone())
         }
         (Own, _) | (_, Own) => {
             (Logins::Unknown, "the application keeps sessions in a way of its own".to_owned())

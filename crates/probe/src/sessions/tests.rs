@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-fn unit(stores: Sides<SessionStore>) -> UnitPlan {
+pub(super) fn unit(stores: Sides<SessionStore>) -> UnitPlan {
     let backend = Backend {
         passthrough: None,
         acme_tls: None,
@@ -191,6 +191,14 @@ async fn a_login_is_tried_through_every_front_and_a_page_that_fails_says_nothing
     assert_eq!(value().await, Some(false));
     fails.store(true, Ordering::Relaxed);
     assert_eq!(value().await, None);
+    let met = LoginTried {
+        front: "source".into(),
+        tried: 2,
+        lost: 1,
+        first_boot_ms: Some(1),
+        last_boot_ms: Some(1),
+    };
+    assert_eq!((samplers[0].site(), samplers[0].met()), ("shop", vec![met]));
     std::fs::remove_file(&secret).unwrap();
     assert_eq!(samplers[0].sample(1).await.unwrap_err().code, "SG0801");
 }
