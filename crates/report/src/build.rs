@@ -47,6 +47,7 @@ fn of_one(began: &Record, run: &str, unit: &str, plan_hash: &str, records: &[&Re
         report.outcome = outcome_after(report.outcome, &report, &record.event);
     }
     report.probe = probes(records);
+    report.sessions = crate::visitors::sessions(unit, records);
     add_pauses(&mut report);
     report.summary = summary(&report);
     report.not_provable = not_provable(&report);
@@ -78,6 +79,8 @@ fn empty(record: &Record, run: &str, unit: &str, plan_hash: &str) -> Report {
         traffic: Value::Null,
         probe: Value::Null,
         spread: Vec::new(),
+        sessions: Vec::new(),
+        stragglers: Vec::new(),
         timeline: Vec::new(),
         series: Vec::new(),
     }
@@ -108,6 +111,11 @@ fn take(report: &mut Report, record: &Record) {
         Event::Measured { what, detail } if what == "traffic" => report.traffic = detail.clone(),
         Event::Measured { what, detail } if what == "spread" => {
             crate::spread::take(&mut report.spread, &report.unit, detail);
+        }
+        Event::Measured { what, detail } if what == "stragglers" => {
+            let mut look = detail.clone();
+            look["unit"] = report.unit.as_str().into();
+            report.stragglers = vec![look];
         }
         event => {
             if let Some(attempt) = report.attempts.last_mut() {
@@ -266,6 +274,7 @@ fn not_provable(report: &Report) -> Vec<String> {
         lines.push("equality of the files: no full comparison ended".into());
     }
     lines.extend(crate::spread::not_provable(report));
+    lines.extend(crate::visitors::not_provable(report));
     lines.push("resolvers that keep an answer beyond its TTL: their number has no bound".into());
     lines.dedup();
     let mut seen = std::collections::BTreeSet::new();

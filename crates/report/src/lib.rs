@@ -13,6 +13,7 @@ mod svg;
 mod tests;
 mod timeline;
 mod units;
+mod visitors;
 
 pub use build::build;
 pub use forecast::Forecast;
@@ -152,6 +153,32 @@ pub struct ComparisonReport {
     pub detail: Value,
 }
 
+/// What became of those who were logged in at a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionsReport {
+    /// Which unit's.
+    pub unit: String,
+    /// The site.
+    pub site: String,
+    /// By its configuration: `survive`, `again` or `unknown`.
+    pub verdict: String,
+    /// Why.
+    pub because: String,
+    /// What one login of the operator's met; none if none was tried.
+    pub tries: Option<LoginTries>,
+}
+
+/// One login that was tried all the while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginTries {
+    /// How often a page came that could tell, over all fronts.
+    pub tried: u64,
+    /// How often it did not know the login.
+    pub lost: u64,
+    /// Whether it was tried before the last cutover sent visitors to the target, and after.
+    pub through_switch: bool,
+}
+
 /// One line of the journal for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
@@ -202,6 +229,13 @@ pub struct Report {
     /// How far each publish had come when it was looked at last, in order: at resolvers, in query
     /// logs and at the fronts. What was not measured is null.
     pub spread: Vec<Value>,
+    /// What became of those who were logged in, site by site.
+    #[serde(default)]
+    pub sessions: Vec<SessionsReport>,
+    /// Who still came to the former address when it was looked at last, for each unit: the latest
+    /// clients of each front, and how many there were.
+    #[serde(default)]
+    pub stragglers: Vec<Value>,
     /// Who did what, and what happened.
     pub timeline: Vec<Moment>,
     /// Measured values over time.

@@ -204,3 +204,82 @@ fn a_publish_that_nobody_was_asked_about_is_told_as_unknown() {
     assert!(!said([publish(done), vec![look(Some(600), None, 2_000)]].concat()));
     assert!(!said(Vec::new()), "nothing was published");
 }
+
+fn noted(since: u64, tried: u64, lost: u64, first: u64, last: u64) -> Event {
+    let front = |name: &str| json!({ "front": name, "tried": tried, "lost": lost, "first_boot_ms": first, "last_boot_ms": last });
+    let site = json!({
+        "site": "shop", "verdict": "survive", "because": "sessions <move>",
+        "fronts": [front("source"), front("target")],
+    });
+    let other =
+        json!({ "site": "other", "verdict": "again", "because": "memcached", "fronts": null });
+    Event::Measured {
+        what: "sessions".into(),
+        detail: json!({ "since": since, "sites": [site, other] }),
+    }
+}
+
+#[test]
+fn a_login_is_proven_only_by_tries_before_and_after_the_switch() {
+    let route = Event::StepDone { step: "route".into(), output: json!({}) };
+    let cutover = |number| vec![started(Phase::Cutover, number), route.clone()];
+    let report = |events: Vec<Event>| build(&journal(events), Vec::new()).unwrap();
+    let unproven = |report: &crate::Report| {
+        let of = |site: &str| {
+            let said = format!("`{site}` stayed logged in");
+            report.not_provable.iter().any(|line| line.contains(&said))
+        };
+        (of("shop"), of("other"))
+    };
+    // The route's record is the third: 30 ms by the boot clock.
+    let before = report([cutover(1), vec![noted(1, 3, 0, 5, 20)]].concat());
+    assert!(!before.sessions[0].tries.as_ref().unwrap().through_switch);
+    assert_eq!(unproven(&before), (true, false));
+    let mut events = cutover(1);
+    events.extend([noted(1, 2, 0, 5, 20), noted(1, 3, 0, 5, 21), noted(9, 4, 1, 31, 50)]);
+    let both = report(events);
+    let tries = both.sessions[0].tries.as_ref().unwrap();
+    assert_eq!((tries.tried, tries.lost, tries.through_switch), (14, 2, true));
+    assert_eq!(both.sessions[1].tries, None);
+    assert_eq!(unproven(&both), (false, false));
+    // What another table routes is no switch.
+    let back = vec![started(Phase::Failback, 1), route.clone(), noted(1, 3, 0, 5, 50)];
+    assert!(!report(back).sessions[0].tries.as_ref().unwrap().through_switch);
+    let page = html(&both, &|ms| ms.to_string());
+    for wanted in [
+        "one login, 14 times, through the switch: not known 2 times",
+        "sessions &lt;move&gt;",
+        "log in again",
+        "no login was tried",
+    ] {
+        assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+}
+
+#[test]
+fn stragglers_are_those_of_the_last_look() {
+    let look = |at_ms: u64, client: &str, clients: u64| Event::Measured {
+        what: "stragglers".into(),
+        detail: json!({ "at_ms": at_ms, "fronts": [{
+            "front": "source", "clients": clients,
+            "latest": [{ "client": client, "count": 3, "last_at_ms": 77_000 }],
+        }] }),
+    };
+    let events = vec![look(1, "192.0.2.7", 9), look(2, "192.0.2.8", 41)];
+    let report = build(&journal(events), Vec::new()).unwrap();
+    assert_eq!(report.stragglers.len(), 1);
+    assert_eq!(
+        (&report.stragglers[0]["at_ms"], &report.stragglers[0]["unit"]),
+        (&json!(2), &json!("<shop>"))
+    );
+    let page = html(&report, &|ms| format!("at {ms}"));
+    assert!(
+        page.contains("192.0.2.8") && page.contains("41") && page.contains("at 77000"),
+        "{page}"
+    );
+    assert!(!page.contains("192.0.2.7"), "{page}");
+    let none = build(&journal(Vec::new()), Vec::new()).unwrap();
+    assert!(
+        none.stragglers.is_empty() && !html(&none, &|_| String::new()).contains("former address<")
+    );
+}

@@ -62,6 +62,8 @@ pub(crate) struct Active {
     pub(crate) families: Arc<Families>,
     pub(crate) board: Board,
     pub(crate) probes: Vec<Arc<HttpProbe>>,
+    /// Logins that are tried.
+    pub(crate) logins: Vec<Arc<LoginSampler>>,
     /// How far what was published has come.
     pub(crate) watching: Watching,
     /// The latest verdict of every trigger that is watched.
@@ -151,7 +153,9 @@ impl Active {
         let since_ms = clock.wall_ms();
         let samples = shared.samples.of(&plan.unit.name);
         let watching = Watching::of(&plan.unit);
+        let logins = LoginSampler::of(&plan.unit, run);
         let mut measured = samplers(&families, &probes, run);
+        measured.extend(logins.iter().map(|login| Arc::clone(login) as Arc<dyn Sampler>));
         measured.extend(watching.samplers());
         if let Some(file) = &shared.readings {
             measured = measured.into_iter().map(|one| Bent::wrap(one, file)).collect();
@@ -163,8 +167,17 @@ impl Active {
         let has_fronts = !plan.unit.fronts.is_empty();
         let tending = has_fronts.then(|| tokio::spawn(tend(fronts, waking)).abort_handle());
         let verdicts = Mutex::default();
-        let active = Self { families, board, probes, watching, verdicts, since_ms, awake, tending };
-        Ok(Arc::new(active))
+        Ok(Arc::new(Self {
+            families,
+            board,
+            probes,
+            logins,
+            watching,
+            verdicts,
+            since_ms,
+            awake,
+            tending,
+        }))
     }
 
     /// Lets everything of the unit be measured at its own rate, and its fronts be looked after.
@@ -220,6 +233,11 @@ impl Active {
     /// Returns what copies of users' requests showed.
     pub(crate) async fn mirrored(&self) -> Vec<segue_traffic::FrontMirrored> {
         self.families.fronts.mirrored().await
+    }
+
+    /// Returns since when the unit's counts are counted, by the wall clock.
+    pub(crate) fn since_ms(&self) -> u64 {
+        self.since_ms
     }
 
     /// Returns who still comes to a front of the side that the unit has left.
@@ -332,7 +350,6 @@ fn samplers(
         all.extend(CanarySampler::of(unit, site, run).map(|canary| canary as Arc<dyn Sampler>));
     }
     all.extend(CertificateSampler::of(unit).map(|certificates| certificates as Arc<dyn Sampler>));
-    all.extend(LoginSampler::of(unit, run).into_iter().map(|login| login as Arc<dyn Sampler>));
     all.extend(further(unit));
     all
 }

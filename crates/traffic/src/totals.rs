@@ -42,6 +42,8 @@ pub struct FrontStragglers {
     pub front: String,
     /// How many clients there were, of those that the front remembers.
     pub count: usize,
+    /// When it was asked, by the boot clock.
+    pub boot_ms: u64,
     /// Those that came last, the latest first.
     pub latest: Vec<Straggler>,
 }
@@ -55,6 +57,7 @@ impl Fronts {
             Some(FrontStragglers {
                 front: link.plan.name.clone(),
                 count: stats.straggler_count,
+                boot_ms: stats.boot_ms,
                 latest: stats.stragglers,
             })
         });

@@ -2,6 +2,7 @@
 
 mod drill;
 mod orders;
+mod visitors;
 
 use crate::active::{Active, Shared};
 use crate::api::Line;
@@ -292,6 +293,7 @@ impl Unit {
         if let Some(totals) = active.probe_totals() {
             self.note_measured("probe", totals).await;
         }
+        self.note_visitors(&active).await;
         active.watching.hear(&self.state());
         self.note_spread(&active).await;
     }

@@ -1,0 +1,98 @@
+//! What the journal keeps of visitors besides counts: who stays logged in, and who still comes to
+//! the address that the unit has left.
+
+use super::Unit;
+use crate::active::Active;
+use segue_model::Side;
+use segue_model::event::WriteSide;
+use segue_model::state::Stage;
+use segue_probe::LoginsOf;
+use segue_traffic::FrontStragglers;
+use serde_json::{Value, json};
+
+/// So many clients of each front are written down, the latest; all of them are counted.
+const LATEST_MAX: usize = 20;
+
+impl Unit {
+    /// Puts what is known of logins and stragglers into the journal.
+    pub(super) async fn note_visitors(&self, active: &Active) {
+        if self.plan.unit.sites.is_empty() || self.state().stage < Stage::Prepared {
+            return;
+        }
+        let unit = self.plan.unit.clone();
+        match tokio::task::spawn_blocking(move || segue_probe::logins(&unit)).await {
+            Ok(verdicts) => self.note_measured("sessions", sessions(&verdicts, active)).await,
+            Err(error) => tracing::warn!(%error, "what becomes of logins is unknown"),
+        }
+        if self.state().write_side != WriteSide::At(Side::Source) {
+            let fronts = active.stragglers().await;
+            if !fronts.is_empty() {
+                let at_ms = self.clock.wall_ms();
+                self.note_measured("stragglers", stragglers(&fronts, at_ms)).await;
+            }
+        }
+    }
+}
+
+fn sessions(verdicts: &[LoginsOf], active: &Active) -> Value {
+    let site = |verdict: &LoginsOf| {
+        let tried = active.logins.iter().find(|login| login.site() == verdict.site);
+        json!({
+            "site": verdict.site,
+            "verdict": verdict.logins.as_str(),
+            "because": verdict.because,
+            "fronts": tried.map(|login| login.met()),
+        })
+    };
+    json!({
+        "since": active.since_ms(),
+        "sites": verdicts.iter().map(site).collect::<Vec<_>>(),
+    })
+}
+
+/// Who came, with the boot clock turned into the time of day.
+fn stragglers(fronts: &[FrontStragglers], at_ms: u64) -> Value {
+    let front = |front: &FrontStragglers| {
+        let clients = front.latest.iter().take(LATEST_MAX).map(|late| {
+            json!({
+                "client": late.client,
+                "count": late.sides.source + late.sides.target,
+                "last_at_ms": at_ms.saturating_sub(front.boot_ms.saturating_sub(late.last_ms)),
+            })
+        });
+        json!({
+            "front": front.front,
+            "clients": front.count,
+            "latest": clients.collect::<Vec<_>>(),
+        })
+    };
+    json!({ "at_ms": at_ms, "fronts": fronts.iter().map(front).collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use segue_front::control::Straggler;
+    use segue_model::Sides;
+
+    #[test]
+    fn few_of_many_are_written_down_with_the_time_of_day() {
+        let late = |number: u64| Straggler {
+            unit: "shop".into(),
+            client: std::net::Ipv4Addr::from_bits(number as u32).into(),
+            sides: Sides { source: 1, target: number },
+            last_ms: 5_000 - number,
+        };
+        let latest: Vec<_> = (0..100).map(late).collect();
+        let front = FrontStragglers { front: "source".into(), count: 321, boot_ms: 6_000, latest };
+        let told = stragglers(&[front], 1_000_000);
+        let front = &told["fronts"][0];
+        assert_eq!(
+            (&front["clients"], front["latest"].as_array().unwrap().len()),
+            (&json!(321), 20)
+        );
+        let third = json!({ "client": "0.0.0.2", "count": 3, "last_at_ms": 998_998 });
+        assert_eq!(front["latest"][2], third);
+    }
+}
