@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod ending;
+mod login;
 mod scene;
 mod story;
 

@@ -53,7 +53,8 @@ impl Scene {
         );
         std::fs::create_dir_all(&args.out)?;
         let segue = Segue::new(&bin, &description.dir)?;
-        std::fs::write(segue.plan_file(), world.plan_toml()).context("write the plan file")?;
+        let plan = world.plan_toml() + &crate::login::plan_toml(&description)?;
+        std::fs::write(segue.plan_file(), plan).context("write the plan file")?;
         let ledger = &description.ledger_dir;
         std::fs::create_dir_all(ledger)?;
         write_lines(&ledger.join("zone.before"), &world.dump_zone()?)?;
