@@ -127,19 +127,20 @@ fn strategy(fleet: &Fleet) -> String {
 pub fn tables(plan: &Plan) -> Result<Vec<Outline>, Fault> {
     let families = Active::families(plan, &RunId::from("outline"), &std::env::temp_dir())?;
     let remembered = Remembered::default();
-    Ok([
-        tables::sync(&families),
-        tables::prepare(&families),
+    // Without a split in the plan there is none to show.
+    let splits = plan.policy.split.is_some();
+    let split = [tables::split, tables::unsplit].into_iter().filter(|_| splits);
+    let mut all = vec![tables::sync(&families), tables::prepare(&families)];
+    all.extend(split.map(|table| table(&families)));
+    all.extend([
         match plan.policy.maintenance_budget_ms {
             None => tables::cutover(&families, Way::Forward, &remembered),
             Some(_) => tables::window(&families, &remembered, &Meeting::nobody()),
         },
         tables::cutover(&families, Way::Back, &remembered),
         tables::settle(&families, &Value::Null, None),
-    ]
-    .iter()
-    .map(outline)
-    .collect())
+    ]);
+    Ok(all.iter().map(outline).collect())
 }
 
 fn outline(table: &Table) -> Outline {

@@ -7,11 +7,15 @@ use anyhow::{Result, bail};
 use rand::Rng;
 use segue_testkit::stage::{Controller, Waiting, wait_asleep};
 use segue_testkit::world::Side;
+use serde_json::Value;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// Seconds for which the target may need to be close again after the source came back.
 const CATCH_UP: Duration = Duration::from_secs(60);
+
+/// Exit code of a table that turned round.
+const WENT_BACK: i32 = 5;
 
 /// The last append before the first of a table: the lease, and that the attempt begins.
 const BEGINNING: usize = 2;
@@ -19,7 +23,12 @@ const BEGINNING: usize = 2;
 impl Stage {
     /// Starts the command of a phase with one order to its controller.
     fn begin(&self, phase: &str, hash: &str, order: Option<(&str, String)>) -> Result<Child> {
-        let args: &[&str] = if phase == "cutover" { &["cutover", hash] } else { &["rollback"] };
+        let args: &[&str] = match phase {
+            "cutover" => &["cutover", hash],
+            "split" => &["split", hash],
+            "unsplit" => &["split", hash, "--back"],
+            _ => &["rollback"],
+        };
         let mut command = self.segue.command(args);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         if let Some((name, value)) = order {
@@ -47,12 +56,30 @@ impl Stage {
     pub(crate) fn kill_at(&self, point: &Point, hash: &str, found: &mut Found) -> Result<bool> {
         self.fresh_controller(&point.phase, hash)?;
         let child = self.begin(&point.phase, hash, Some(("SEGUE_CRASH_AT", point.order())))?;
-        if self.finish(child, "killed")? == Some(0) {
+        if point.is_undo() {
+            self.ask_back(point, hash)?;
+        }
+        let exit = self.finish(child, "killed")?;
+        if exit == Some(0) || exit == Some(WENT_BACK) {
             return Ok(false);
         }
         found.kind("kill").kills += 1;
-        self.resume(&["resume"], found)?;
+        self.resume(&["resume"], &point.phase, found)?;
         Ok(true)
+    }
+
+    /// Asks for the way back of a split once the share of the point's step stands.
+    fn ask_back(&self, point: &Point, hash: &str) -> Result<()> {
+        let back = self.ask_back_later(point, hash)?;
+        // It waits for the table's end, which is the point's if the controller dies there.
+        self.finish(back, "asks for the way back").map(drop)
+    }
+
+    fn ask_back_later(&self, point: &Point, hash: &str) -> Result<Child> {
+        let share: u64 = point.step.trim_start_matches("split_").parse().unwrap_or(0);
+        let stands = |status: &Value| status["share"].as_u64() >= Some(share);
+        self.segue.wait_for("the share stands", PATIENCE, stands)?;
+        self.begin("unsplit", hash, None)
     }
 
     /// SIGSTOP at the point; another controller takes over; the first one must be gone.
@@ -64,19 +91,30 @@ impl Stage {
     ) -> Result<bool> {
         self.fresh_controller(&point.phase, hash)?;
         let mut child = self.begin(&point.phase, hash, Some(("SEGUE_STOP_AT", point.order())))?;
+        let back = match point.is_undo() {
+            true => Some(self.ask_back_later(point, hash)?),
+            false => None,
+        };
         let asleep = wait_asleep(&self.segue, PATIENCE, || Ok(child.try_wait()?.is_some()))?;
         let Some(first) = asleep else { return Ok(false) };
-        self.resume(&["resume", "--take-over"], found)?;
+        self.resume(&["resume", "--take-over"], &point.phase, found)?;
         if first.lives() {
             let _ = first.wake();
             found.violations.push(format!("{}: the former controller lives", point.order()));
         }
         self.finish(child, "its view after a takeover")?;
+        if let Some(back) = back {
+            self.finish(back, "asked for the way back before a takeover")?;
+        }
         Ok(true)
     }
 
     /// SIGSTOP at the point; a way back is asked for; SIGCONT.
     pub(crate) fn abort_at(&self, point: &Point, hash: &str, found: &mut Found) -> Result<bool> {
+        if point.is_undo() {
+            // It is on its way back already.
+            return Ok(true);
+        }
         self.fresh_controller(&point.phase, hash)?;
         let mut child = self.begin(&point.phase, hash, Some(("SEGUE_STOP_AT", point.order())))?;
         let asleep = wait_asleep(&self.segue, PATIENCE, || Ok(child.try_wait()?.is_some()))?;
@@ -117,7 +155,7 @@ impl Stage {
             found.kind("random").kills += 1;
         }
         self.finish(child, "killed at a random moment")?;
-        self.resume(&["resume"], found)?;
+        self.resume(&["resume"], phase, found)?;
         Ok(true)
     }
 

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
-use segue_testkit::world::{Description, Side, World};
+use segue_testkit::world::{Description, Side, World, static_path};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -128,12 +128,59 @@ fn writing_side(description: &Description) -> Result<Side> {
 /// Asks the shop at an address and returns the side that answered.
 fn answering_side(description: &Description, at: Side) -> Result<String> {
     let address = *description.site.get(at);
-    let mut stream =
+    let stream =
         TcpStream::connect(address).with_context(|| format!("connect to the site at {address}"))?;
+    side_of(description, stream, "/catalogue?page=1", "x-shop-side: ")
+}
+
+/// Visitors who look where a split sends them, each with an address of its own.
+const LOOKERS: u8 = 40;
+
+/// How many of the lookers the front at a side sends to the target.
+fn at_target(description: &Description, at: Side) -> Result<usize> {
+    let address = *description.site.get(at);
+    let mut count = 0;
+    for looker in 1..=LOOKERS {
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::STREAM,
+            None,
+        )?;
+        rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 3, looker], 0)))?;
+        rustix::net::connect(&socket, &address)?;
+        let stream = TcpStream::from(socket);
+        let side = side_of(description, stream, &static_path(1), "x-segue-side: ")?;
+        count += usize::from(side == "target");
+    }
+    Ok(count)
+}
+
+/// Looks whether a split that should give the target so much does so; returns what is not so.
+fn share_disagreement(description: &Description, at: Side, share: u64) -> Result<Option<String>> {
+    let count = at_target(description, at)?;
+    let all = usize::from(LOOKERS);
+    let right = match share {
+        0 => count == 0,
+        100 => count == all,
+        _ => (all / 5..=all - all / 5).contains(&count),
+    };
+    Ok((!right).then(|| {
+        format!("the share is {share} %, and the front at the {at} sends {count} of {all} there")
+    }))
+}
+
+/// Asks for a page and returns what a header of the answer says.
+fn side_of(
+    description: &Description,
+    mut stream: TcpStream,
+    path: &str,
+    header: &str,
+) -> Result<String> {
+    let address = stream.peer_addr()?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     write!(
         stream,
-        "GET /catalogue?page=1 HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
         description.host
     )?;
     let mut answer = Vec::new();
@@ -143,12 +190,13 @@ fn answering_side(description: &Description, at: Side) -> Result<String> {
     if !head.starts_with("http/1.1 200") {
         bail!("the site at {address} answered `{}`", head.lines().next().unwrap_or_default());
     }
-    let side = head.lines().find_map(|line| line.strip_prefix("x-shop-side: ").map(str::to_owned));
+    let side = head.lines().find_map(|line| line.strip_prefix(header).map(str::to_owned));
     side.context("the answer does not say from which side it is")
 }
 
-/// Looks whether everything is of one mind; returns what is not.
-pub(crate) fn disagreements(world: &World) -> Vec<String> {
+/// Looks whether everything is of one mind, with the share of a split that the journal says;
+/// returns what is not.
+pub(crate) fn disagreements(world: &World, share: Option<u64>) -> Vec<String> {
     let description = world.description();
     let side = match writing_side(description) {
         Ok(side) => side,
@@ -162,6 +210,14 @@ pub(crate) fn disagreements(world: &World) -> Vec<String> {
                 "{side} takes writes, but the front at the {at} sends to {answering}"
             )),
             Err(error) => found.push(format!("{error:#}")),
+        }
+    }
+    if side == Side::Source {
+        for at in Side::BOTH {
+            match share_disagreement(description, at, share.unwrap_or(0)) {
+                Ok(none) => found.extend(none),
+                Err(error) => found.push(format!("who a split sends where: {error:#}")),
+            }
         }
     }
     let address = description.site.get(side).ip().to_string();

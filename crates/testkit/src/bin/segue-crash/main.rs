@@ -1,9 +1,10 @@
-//! Kills, stops, overtakes and turns back the controller at every journal write of cutover
-//! and failback, under load.
+//! Kills, stops, overtakes and turns back the controller at every journal write of cutover,
+//! failback and split, under load.
 //!
 //! After each fault the program is used as a person would (`segue resume`), and the world is
 //! looked at from outside: one side writable, both fronts and both name servers of one mind,
-//! nothing open. At the end the oracle judges every acknowledged write.
+//! nothing open, and as many visitors at the target as the journal says. No request may fail by a
+//! fault in a split. At the end the oracle judges every acknowledged write.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod faults;
@@ -30,6 +31,9 @@ struct Args {
     /// Take only every n-th point
     #[arg(long, default_value_t = 1)]
     every: usize,
+    /// Only in this table (cutover, failback, split, unsplit); may be given several times
+    #[arg(long)]
+    phase: Vec<String>,
     /// Kill at points
     #[arg(long)]
     kill: bool,

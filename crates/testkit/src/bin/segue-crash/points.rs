@@ -14,10 +14,17 @@ const AROUND: [&str; 6] = [
     "outcome.durable",
 ];
 
+/// Around an undo, where the table takes its last share back: a split has no point of no return.
+const AROUND_UNDO: [&str; 4] =
+    ["undo.intent.before", "undo.intent.durable", "undo.after", "undo.outcome.durable"];
+
+/// The tables that are disturbed, in the order in which each begins where the one before ended.
+pub(crate) const PHASES: [&str; 4] = ["cutover", "failback", "split", "unsplit"];
+
 /// One point: in which table, at which step, where around its journal writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Point {
-    /// `cutover` or `failback`.
+    /// The table, one of [`PHASES`].
     pub(crate) phase: String,
     /// The step.
     pub(crate) step: String,
@@ -26,24 +33,32 @@ pub(crate) struct Point {
 }
 
 impl Point {
+    /// Whether it lies on a table's way back: somebody has to ask for it.
+    pub(crate) fn is_undo(&self) -> bool {
+        AROUND_UNDO.contains(&self.around)
+    }
+
     /// Returns what `SEGUE_CRASH_AT` is set to.
     pub(crate) fn order(&self) -> String {
         format!("{}/{}", self.around, self.step)
     }
 }
 
-/// Returns every point of both tables, in the order of the tables, from what
+/// Returns every point of the tables named, in the order of the tables, from what
 /// `segue plan --json` printed.
-pub(crate) fn all(plan: &[Value]) -> Result<Vec<Point>> {
+pub(crate) fn all(plan: &[Value], phases: &[String]) -> Result<Vec<Point>> {
     let mut points = Vec::new();
     for table in plan.iter().filter_map(Value::as_array).flatten() {
         let phase = table["phase"].as_str().unwrap_or_default();
-        if phase != "cutover" && phase != "failback" {
+        if !PHASES.contains(&phase) || !phases.is_empty() && !phases.iter().any(|p| p == phase) {
             continue;
         }
         for step in table["steps"].as_array().into_iter().flatten() {
             let Some(step) = step["name"].as_str() else { continue };
-            points.extend(AROUND.map(|around| Point {
+            // The last look of a split changes nothing, and has nothing to undo.
+            let undone = phase == "split" && step != "judge";
+            let undo = AROUND_UNDO.into_iter().filter(|_| undone);
+            points.extend(AROUND.into_iter().chain(undo).map(|around| Point {
                 phase: phase.to_owned(),
                 step: step.to_owned(),
                 around,
@@ -51,7 +66,7 @@ pub(crate) fn all(plan: &[Value]) -> Result<Vec<Point>> {
         }
     }
     if points.is_empty() {
-        bail!("`segue plan --json` showed no step of cutover or failback");
+        bail!("`segue plan --json` showed no step of {}", PHASES.join(", "));
     }
     Ok(points)
 }

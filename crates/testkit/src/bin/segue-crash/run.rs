@@ -14,6 +14,13 @@ use std::time::{Duration, Instant};
 /// Longest time from the program's restart until the run went on to its end or back.
 const RESUME_LIMIT: Duration = Duration::from_secs(5);
 
+/// A split rests at each share on its way: so much longer may it take.
+const SPLIT_LIMIT: Duration = Duration::from_secs(15);
+
+/// Shares that stand for a second each; static files may be read at the target.
+const SPLIT: &str = "[policy]\nharmless_paths = [\"/files/\"]\nsplit = { shares = [50, 100], dwell_s = 1, \
+                     longest_s = 60, warm_s = 0, proof = false }\n";
+
 /// Tries to bring the unit to where a fault is to happen.
 const WAYS: u32 = 3;
 
@@ -24,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let world = World::start(WorldOptions::small(&args.dir))?;
     let bin = std::env::current_exe()?.parent().context("own folder")?.to_owned();
     let segue = Segue::new(&bin, &world.description().dir)?;
-    let stage = Stage { world, segue, bin };
+    let mut stage = Stage { world, segue, bin, visitors: None };
     let judged = stage.play(args);
     stage.segue.end_everything(stage.world.description());
     judged
@@ -34,6 +41,7 @@ pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) segue: Segue,
     bin: std::path::PathBuf,
+    visitors: Option<Visitors>,
 }
 
 /// A fault at a point of a table.
@@ -43,17 +51,20 @@ type AtPoint = fn(&Stage, &Point, &str, &mut Found) -> Result<bool>;
 const APPENDS: std::ops::Range<usize> = 2..30;
 
 impl Stage {
-    fn play(&self, args: &Args) -> Result<bool> {
-        let description = self.world.description();
+    fn play(&mut self, args: &Args) -> Result<bool> {
+        let description = self.world.description().clone();
+        let description = &description;
         // A fresh controller looks at traffic for a second before each cutover.
         let plan = self.world.plan_toml().replace("all_traffic_for_s = 3", "all_traffic_for_s = 1");
+        let plan = plan.replacen("[policy]\n", SPLIT, 1);
         std::fs::write(self.segue.plan_file(), plan)?;
         let ledger = &description.ledger_dir;
         std::fs::create_dir_all(ledger)?;
         std::fs::write(ledger.join("zone.before"), self.world.dump_zone()?.join("\n") + "\n")?;
         let visitors = Visitors::start(&self.bin, description, args.rate)?;
         visitors.wait_until_busy(Duration::from_secs(15))?;
-        let points = points::all(&self.segue.plan_lines()?)?;
+        self.visitors = Some(visitors);
+        let points = points::all(&self.segue.plan_lines()?, &args.phase)?;
         let hash = self.segue.plan()?;
         self.segue.must(&["sync", &hash], 0)?;
         self.segue.must(&["cutover", &hash, "--prepare-only"], 0)?;
@@ -70,6 +81,7 @@ impl Stage {
                 .violations
                 .push(format!("both sides took writes in {two_writers} of {looks} looks"));
         }
+        let visitors = self.visitors.take().context("the visitors")?;
         println!("{}", visitors.words());
         visitors.leave()?;
         let oracle = self.judge(&mut found)?;
@@ -93,43 +105,50 @@ impl Stage {
             found.kind(kind).total = points.len();
             for point in points.iter().step_by(args.every.max(1)) {
                 let what = format!("{} of {}", point.order(), point.phase);
-                self.one(kind, &what, found, |found| fault(self, point, hash, found))?;
+                // No server changes its place in a split: a fault in it costs nobody anything.
+                let spared = ["split", "unsplit"].contains(&&*point.phase);
+                self.one(kind, &what, spared, found, |found| fault(self, point, hash, found))?;
             }
         }
         if args.full {
             found.kind("full").total = APPENDS.len();
             for append in APPENDS.step_by(args.every.max(1)) {
                 let what = format!("disk full at append {append}");
-                self.one("full", &what, found, |found| self.full_at(append, hash, found))?;
+                self.one("full", &what, false, found, |found| self.full_at(append, hash, found))?;
             }
         }
         if args.random > 0 {
             found.kind("random").total = args.random;
             for number in 1..=args.random {
                 let what = format!("random moment {number}");
-                self.one("random", &what, found, |found| self.kill_sometime(hash, found))?;
+                self.one("random", &what, false, found, |found| self.kill_sometime(hash, found))?;
             }
         }
         if args.restart_source {
             found.kind("restart_source").total = 1;
-            self.one("restart_source", "source restarted", found, |_| self.restart_source(hash))?;
+            let what = "source restarted";
+            self.one("restart_source", what, false, found, |_| self.restart_source(hash))?;
         }
         Ok(())
     }
 
-    /// Plays one fault, then looks at the world.
+    /// Plays one fault, then looks at the world; where visitors are `spared`, none of their
+    /// requests may have failed.
     fn one(
         &self,
         kind: &'static str,
         what: &str,
+        spared: bool,
         found: &mut Found,
         play: impl Fn(&mut Found) -> Result<bool>,
     ) -> Result<()> {
         print!("{kind:<9} {what:<40} ");
         let began = Instant::now();
-        let mut reached = false;
+        let failed = || self.visitors.as_ref().map_or(0, |visitors| visitors.counted().1);
+        let (mut reached, mut failed_before) = (false, 0);
         for _ in 0..WAYS {
             // An attempt that withdraws before it comes there shows nothing.
+            failed_before = failed();
             reached = play(found).with_context(|| format!("{kind} at {what}"))?;
             if reached {
                 break;
@@ -141,8 +160,12 @@ impl Stage {
             return Ok(());
         }
         found.kind(kind).covered += 1;
-        let wrong = disagreements(&self.world);
         let status = self.segue.status()?;
+        let mut wrong = disagreements(&self.world, status["share"].as_u64());
+        let more = failed().saturating_sub(failed_before);
+        if spared && more > 0 {
+            wrong.push(format!("{more} requests of visitors failed"));
+        }
         println!(
             "{:>6} ms, now {}{}",
             began.elapsed().as_millis(),
@@ -155,19 +178,34 @@ impl Stage {
 
     /// Brings the unit to where the phase begins.
     pub(crate) fn bring_to(&self, phase: &str, hash: &str) -> Result<()> {
-        let (args, there): (&[&str], bool) = match (phase, self.at_target()?) {
-            ("cutover", true) => (&["rollback"], false),
+        let status = self.segue.status()?;
+        let (at_target, share) = (self.at_target()?, status["share"].as_u64().unwrap_or(0));
+        let (args, there): (&[&str], bool) = match (phase, at_target) {
+            ("cutover" | "split" | "unsplit", true) => (&["rollback"], false),
             ("failback", false) => (&["cutover", hash], true),
-            _ => return Ok(()),
+            _ => return self.bring_share_to(phase, share, hash),
         };
         for _ in 0..WAYS {
             // One that withdraws was no fault: the next may have a better moment.
             self.quietly(args, &[0, 5])?;
             if self.at_target()? == there {
-                return Ok(());
+                return self.bring_share_to(phase, 0, hash);
             }
         }
         bail!("`segue {}` withdrew {WAYS} times", args.join(" "));
+    }
+
+    /// The split stands whole where one is to end, and nowhere else.
+    fn bring_share_to(&self, phase: &str, share: u64, hash: &str) -> Result<()> {
+        match (phase, share) {
+            ("unsplit", 100) => Ok(()),
+            ("unsplit", _) => {
+                self.bring_share_to("split", share, hash)?;
+                self.quietly(&["split", hash], &[0])
+            }
+            (_, 0) => Ok(()),
+            _ => self.quietly(&["split", hash, "--back"], &[0]),
+        }
     }
 
     /// The same, and leaves no controller: the next command starts one with its orders.
@@ -188,13 +226,16 @@ impl Stage {
     }
 
     /// Goes on as a person would, and measures it.
-    pub(crate) fn resume(&self, args: &[&str], found: &mut Found) -> Result<()> {
+    pub(crate) fn resume(&self, args: &[&str], phase: &str, found: &mut Found) -> Result<()> {
         let began = Instant::now();
         self.quietly(args, &[0, 5])?;
         self.closed()?;
         let took = began.elapsed();
-        found.resume_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        if took > RESUME_LIMIT {
+        let limit = if phase == "split" { SPLIT_LIMIT } else { RESUME_LIMIT };
+        if phase != "split" {
+            found.resume_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        }
+        if took > limit {
             let ms = took.as_millis();
             found.violations.push(format!("{ms} ms until the run went on or back"));
         }
