@@ -77,6 +77,12 @@ impl Crowd {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts connections that another process took and refused.
+    pub(crate) fn add(&self, taken: u64, refused: u64) {
+        self.taken.fetch_add(taken, Ordering::Relaxed);
+        self.refused.fetch_add(refused, Ordering::Relaxed);
+    }
+
     /// Returns connections that are open, were taken, and were refused.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

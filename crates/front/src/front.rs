@@ -9,6 +9,7 @@ use crate::log::Log;
 use crate::options::FrontOptions;
 use crate::routes::{Routes, Site};
 use crate::stats::{Counts, Lane};
+use crate::store::counts::SavedFigures;
 use crate::stragglers::Stragglers;
 use crate::upstream::{Group, Pool, Tls};
 use http::HeaderValue;
@@ -201,6 +202,27 @@ impl Front {
         if now != self.options.side {
             self.stragglers.note(unit, client, sent);
         }
+    }
+
+    /// Returns what was counted over all units, to be kept.
+    pub(crate) fn figures(&self) -> SavedFigures {
+        let (_, accepted, turned_away) = self.crowd.counts();
+        SavedFigures {
+            all: self.counts.saved().unwrap_or_default(),
+            other: self.other.saved(),
+            doors: [accepted, turned_away, self.unclear(), self.unshaken()],
+            ..SavedFigures::default()
+        }
+    }
+
+    /// Counts what another process counted over all units.
+    pub(crate) fn add_figures(&self, figures: &SavedFigures) {
+        let [accepted, turned_away, unclear, unshaken] = figures.doors;
+        self.counts.add(&figures.all);
+        self.other.add(&figures.other);
+        self.crowd.add(accepted, turned_away);
+        self.unclear.fetch_add(unclear, Ordering::Relaxed);
+        self.unshaken.fetch_add(unshaken, Ordering::Relaxed);
     }
 
     /// Counts a request that was refused because its boundaries are not clear.

@@ -88,6 +88,7 @@ impl Worker {
         let door = Door::of(kept);
         let front = Front::new(options, limits)?;
         let desk = Arc::new(Desk::restore(front.clone(), door.clone())?);
+        desk.take_figures().await;
         desk.publish().await;
         let _figures = match front.options().metrics {
             None => None,
@@ -124,6 +125,7 @@ impl Worker {
         let following = front.entrances().iter().filter_map(|entrance| entrance.tls().cloned());
         let _following: Vec<_> =
             following.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.follow()))).collect();
+        let _counting = AbortOnDropHandle::new(tokio::spawn(desk.clone().keep_figures()));
         if let Some(kept) = door.kept() {
             kept.ready().await;
         }
@@ -131,6 +133,7 @@ impl Worker {
             () = self.ending(end) => {}
             () = desk::serve(control, desk.clone()) => {}
             () = every_second(front) => {}
+            () = self.rest_of_former() => {}
             () = self.kept() => {}
         }
         tracing::info!("front ends");
@@ -146,6 +149,15 @@ impl Worker {
             }
             () = self.bypassed() => {}
         }
+    }
+
+    /// Counts what former processes counted to their end, once they are gone.
+    async fn rest_of_former(&self) {
+        if let Some(kept) = self.door.kept() {
+            kept.alone().await;
+        }
+        self.desk.take_rest().await;
+        std::future::pending().await
     }
 
     /// Follows the keeper until this process is no longer needed, and everything ran to its end.
@@ -182,6 +194,8 @@ impl Worker {
             () = self.terminate(limits.orphan) => {}
             () = streams => {}
         }
+        self.front.tick();
+        self.desk.leave_figures().await;
     }
 
     /// Waits until a bypass was asked for and the last connection has ended by itself.

@@ -2,10 +2,11 @@
 
 use crate::clock;
 use crate::control::{Totals, Window};
+use crate::store::counts::{SavedCounts, SavedLane};
 use crate::tcp::Bytes;
 use hdrhistogram::Histogram;
 use http::StatusCode;
-use segue_model::Sides;
+use segue_model::{Side, Sides};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -142,6 +143,27 @@ impl Counts {
         }
     }
 
+    /// Returns what was counted so far, to be kept; none if nothing was.
+    pub(crate) fn saved(&self) -> Option<SavedCounts> {
+        let saved = SavedCounts {
+            sides: Sides::from_fn(|side| self.sides.get(side).saved()),
+            relayed: self.relayed.saved(),
+            probes: self.probes.saved(),
+            tcp: Sides::from_fn(|side| self.tcp.get(side).totals()),
+        };
+        (saved != SavedCounts::default()).then_some(saved)
+    }
+
+    /// Counts what another process counted.
+    pub(crate) fn add(&self, saved: &SavedCounts) {
+        for side in [Side::Source, Side::Target] {
+            self.sides.get(side).add(saved.sides.get(side));
+            self.tcp.get(side).add(saved.tcp.get(side));
+        }
+        self.relayed.add(&saved.relayed);
+        self.probes.add(&saved.probes);
+    }
+
     /// Closes the current second; called once a second.
     pub(crate) fn tick(&self) {
         self.sides.source.tick();
@@ -163,6 +185,32 @@ impl Lane {
             past: Mutex::default(),
             life: Mutex::default(),
         }
+    }
+
+    /// Returns what was counted so far, to be kept.
+    pub(crate) fn saved(&self) -> SavedLane {
+        let Answers { buckets, sum_us } = self.answers();
+        SavedLane {
+            classes: self.classes(),
+            failed: self.failed.load(Ordering::Relaxed),
+            longest_us: self.longest_us.load(Ordering::Relaxed),
+            buckets,
+            sum_us,
+        }
+    }
+
+    /// Counts what another process counted.
+    pub(crate) fn add(&self, saved: &SavedLane) {
+        for (own, more) in self.classes.iter().zip(saved.classes) {
+            own.fetch_add(more, Ordering::Relaxed);
+        }
+        self.failed.fetch_add(saved.failed, Ordering::Relaxed);
+        self.longest_us.fetch_max(saved.longest_us, Ordering::Relaxed);
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        for (own, more) in life.buckets.iter_mut().zip(saved.buckets) {
+            *own += more;
+        }
+        life.sum_us = life.sum_us.saturating_add(saved.sum_us);
     }
 
     /// Counts a request.

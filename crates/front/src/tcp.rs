@@ -51,6 +51,14 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
+    /// Counts what another process counted.
+    pub(crate) fn add(&self, saved: &TcpTotals) {
+        add(&self.connections, saved.connections);
+        add(&self.failed, saved.failed);
+        add(&self.received, saved.received);
+        add(&self.sent, saved.sent);
+    }
+
     /// Returns everything counted so far.
     pub(crate) fn totals(&self) -> TcpTotals {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! Carries out what controllers ask: one change at a time, on disk before it is answered.
 
+mod figures;
 mod metrics;
 mod routing;
 mod rules;
@@ -19,6 +20,7 @@ use crate::policy::Policy;
 use crate::routes::{Only, Site};
 use crate::split::Split;
 use crate::stats::Counts;
+use crate::store::counts::SavedFigures;
 use crate::store::{Change as Next, Haste, Journal, Saved, SavedHold};
 use arc_swap::ArcSwapOption;
 use rules::{conflict, next, refused};
@@ -33,6 +35,8 @@ pub(crate) struct Desk {
     front: Arc<Front>,
     door: Door,
     books: Mutex<Books>,
+    /// What was counted when another process was let go on; none before.
+    handed: Mutex<Option<SavedFigures>>,
     /// Cancelled once another process answers controllers.
     superseded: CancellationToken,
 }
@@ -75,7 +79,8 @@ impl Desk {
             units.insert(name.clone(), routing::unit(&front, unit, gate, None));
         }
         let books = Mutex::new(Books { journal, saved, units, handed_on: false });
-        Ok(Self { front, door, books, superseded: CancellationToken::new() })
+        let handed = Mutex::new(None);
+        Ok(Self { front, door, books, handed, superseded: CancellationToken::new() })
     }
 
     /// Puts the restored routes in force.

@@ -31,12 +31,18 @@ impl Desk {
         let mut books = self.books.lock().await;
         books.handed_on =
             books.units.values().all(|unit| unit.gate.view().hold == HoldStatus::Open);
-        books.handed_on
+        let handed_on = books.handed_on;
+        drop(books);
+        if handed_on {
+            self.hand_figures_on().await;
+        }
+        handed_on
     }
 
     /// No other process came: this one goes on.
     pub(crate) async fn take_back(&self) {
         self.books.lock().await.handed_on = false;
+        *self.handed.lock().await = None;
     }
 
     /// Leaves the controllers to the process that succeeds.

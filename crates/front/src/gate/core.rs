@@ -144,6 +144,18 @@ impl Core {
         });
     }
 
+    /// Puts former records before those that are known. What the disk said of a hold that was
+    /// open counts, for its process did not see the end.
+    pub(super) fn remember(&mut self, holds: &VecDeque<HoldRecord>) {
+        let own: Vec<_> = self.history.iter().map(|record| record.hold_id.clone()).collect();
+        let former = holds.iter().rev().filter(|former| !own.contains(&former.hold_id));
+        for record in former {
+            if self.history.len() < HISTORY_MAX {
+                self.history.push_front(record.clone());
+            }
+        }
+    }
+
     /// Changes the record of the latest hold.
     pub(super) fn note(&mut self, change: impl FnOnce(&mut HoldRecord)) {
         if let Some(record) = self.history.back_mut() {

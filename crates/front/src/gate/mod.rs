@@ -235,6 +235,11 @@ impl Gate {
         self.core().history.clone()
     }
 
+    /// Remembers holds of a process before this one, besides those that are known.
+    pub(crate) fn remember(&self, holds: &VecDeque<HoldRecord>) {
+        self.core().remember(holds);
+    }
+
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,17 +3,21 @@
 //! One file ([`journal`]): the state as it was, then every change since, each written and
 //! synced by itself. A change of one unit costs what that unit needs, however many there are.
 
+pub(crate) mod counts;
 mod journal;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use journal::{Haste, Journal};
 
-use crate::control::{HoldId, HoldPolicy, MirrorRoute, SiteRoute, SplitRoute};
+use crate::control::{HoldId, HoldPolicy, HoldRecord, MirrorRoute, SiteRoute, SplitRoute};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+
+/// The holds of each unit that has a record of one, oldest first.
+pub(crate) type SavedHolds = BTreeMap<UnitName, VecDeque<HoldRecord>>;
 
 /// Everything that outlives the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

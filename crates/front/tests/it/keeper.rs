@@ -50,11 +50,11 @@ fn as_worker() {
     }
 }
 
-struct Keeper {
+pub(crate) struct Keeper {
     child: Child,
-    options: FrontOptions,
+    pub(crate) options: FrontOptions,
     file: PathBuf,
-    folder: Arc<TempDir>,
+    pub(crate) folder: Arc<TempDir>,
     generation: u64,
 }
 
@@ -100,7 +100,7 @@ impl Keeper {
     }
 
     /// A front at an address of its own, with the unit routed.
-    async fn routed(source: &Shop, target: &Shop) -> Self {
+    pub(crate) async fn routed(source: &Shop, target: &Shop) -> Self {
         let folder = Arc::new(TempDir::new().unwrap());
         let options = options(folder.path(), free_address(), source.address);
         let mut keeper = Self::start(options, folder).await;
@@ -128,13 +128,13 @@ impl Keeper {
         self.ask(set).await;
     }
 
-    fn mark(&mut self) -> segue_front::control::Mark {
+    pub(crate) fn mark(&mut self) -> segue_front::control::Mark {
         self.generation += 1;
         let (run, epoch) = (run_id(), segue_model::Epoch(1));
         segue_front::control::Mark { run, epoch, generation: self.generation }
     }
 
-    fn hold(&mut self, id: &str) -> Ask {
+    pub(crate) fn hold(&mut self, id: &str) -> Ask {
         Ask::Hold {
             mark: self.mark(),
             unit: unit(),
@@ -151,7 +151,7 @@ impl Keeper {
         Client::connect(&self.options.control).await.ok()
     }
 
-    async fn ask(&self, ask: Ask) -> Reply {
+    pub(crate) async fn ask(&self, ask: Ask) -> Reply {
         let client = self.client().await.expect("a front that answers");
         within("an answer", client.call(&ask)).await.unwrap()
     }
@@ -163,7 +163,7 @@ impl Keeper {
         }
     }
 
-    async fn worker(&self) -> Pid {
+    pub(crate) async fn worker(&self) -> Pid {
         let mut pid = None;
         until("a worker answers", async || {
             pid = self.hello().await.map(|hello| hello.pid);
@@ -173,7 +173,7 @@ impl Keeper {
         Pid::from_raw(i32::try_from(pid.unwrap()).unwrap()).unwrap()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 

@@ -9,6 +9,7 @@ mod challenge;
 mod client;
 mod control;
 mod corpus;
+mod counting;
 mod daemons;
 mod downgrade;
 mod figures;
