@@ -28,6 +28,7 @@ const LAST_REQUESTS: Duration = Duration::from_millis(1_000);
 /// at, `SG0122` if the control socket cannot be opened, `SG013x` if a port cannot be
 /// taken over. In each case nothing was changed: ports are opened all or none.
 pub async fn serve(options: FrontOptions) -> Result<(), Fault> {
+    small_pages();
     Worker::run(options, Limits::default(), signalled()?, None).await
 }
 
@@ -37,6 +38,7 @@ pub async fn serve(options: FrontOptions) -> Result<(), Fault> {
 /// # Errors
 /// Those of [`serve`]; `SG0126` if no keeper started this process, or it has other ports.
 pub async fn work(options: FrontOptions) -> Result<(), Fault> {
+    small_pages();
     let ends = signalled()?;
     let kept = Kept::meet().await?;
     Worker::run(options, Limits::default(), ends, Some(Arc::new(kept))).await
@@ -52,6 +54,15 @@ pub async fn run_until(
     end: impl Future<Output = ()>,
 ) -> Result<(), Fault> {
     Worker::run(options, limits, end, None).await
+}
+
+/// Asks the kernel for no huge pages. With them the room that the HTTP layer reserves for each
+/// connection and that a waiting one never touches is memory all the same: a third more of it
+/// for each request that is held. Where the kernel refuses, it costs that and nothing else.
+fn small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay");
+    }
 }
 
 /// Returns what is ready once somebody asks this process to end.

@@ -23,7 +23,8 @@ const STREAM_WINDOW: u32 = 128 << 10;
 const WINDOW: u32 = 256 << 10;
 
 /// What is kept of one answer beside the part in hand, bytes, while a client does not take it.
-const SEND: usize = 16 << 10;
+/// Below it a long answer goes out in pieces so small that each costs more than what it carries.
+const SEND: usize = 64 << 10;
 
 /// Streams that a client reset before anybody looked at them; and those that were reset because
 /// what came on them is no request. One more of either ends the connection.

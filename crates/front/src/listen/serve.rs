@@ -234,7 +234,7 @@ impl Guest {
         let talk = Talk::One(told.clone());
         let conn = Conn::new(front.clone(), entrance, scheme, peer, number, also, talk);
         let timer = conn.timer().clone();
-        let service = service_fn(move |request| proxy::handle(conn.clone(), request));
+        let service = service_fn(move |request| proxy::handle(conn.clone(), request, None));
         let mut builder = http1::Builder::new();
         if limits.headers != HEADERS {
             // Any number but the usual one takes memory for each head.

@@ -32,6 +32,8 @@ pub(crate) struct FromBackend {
     visit: Visit,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the body did not come whole along with the head.
+    in_parts: bool,
     safe: bool,
     /// Whether the client takes fields after the body.
     trailers: bool,
@@ -62,15 +64,30 @@ impl FromBackend {
         let Pieces { body, pool, pass, visit, safe, trailers, end, sample } = pieces;
         let idle = visit.patience();
         let end = end.map(|token| Box::pin(token.cancelled_owned()));
-        let body = Some(body);
-        Self { body, pool, pass, visit, idle, timer: None, safe, trailers, end, sample }
+        Self {
+            body: Some(body),
+            pool,
+            pass,
+            visit,
+            idle,
+            timer: None,
+            in_parts: false,
+            safe,
+            trailers,
+            end,
+            sample,
+        }
     }
 
     /// The backend is done: its connection is free and the request no longer runs.
     fn finish(&mut self) {
         let kept = self.body.take().and_then(Arriving::into_kept);
         self.pass = None;
-        let now_us = self.visit.end(false);
+        let now_us = if self.in_parts {
+            self.visit.end(false)
+        } else {
+            self.visit.end_at(self.visit.answered_at_us(), false)
+        };
         if let (Some(kept), Some(pool)) = (kept, &self.pool) {
             pool.put(kept, now_us);
         }
@@ -101,6 +118,8 @@ impl FromBackend {
                 }
                 if body.is_end_stream() {
                     self.finish();
+                } else {
+                    self.in_parts = true;
                 }
                 if frame.is_trailers() {
                     self.poll_trailers(frame, cx)
@@ -116,8 +135,10 @@ impl FromBackend {
                 self.fail();
                 Poll::Ready(Some(Err(error)))
             }
-            Poll::Pending if self.end.is_some() => Poll::Pending,
-            Poll::Pending => self.poll_idle(cx),
+            Poll::Pending => {
+                self.in_parts = true;
+                if self.end.is_some() { Poll::Pending } else { self.poll_idle(cx) }
+            }
         }
     }
 

@@ -77,7 +77,8 @@ pub(super) async fn answer(
             turn: None,
             copied: None,
         };
-        let asked = fetch(conn, goal, parts.clone(), seen, &mut visit);
+        let mut request = Request::from_parts(parts.clone(), ());
+        let asked = fetch(conn, goal, &mut request, seen, &mut visit);
         let result = match tokio::time::timeout(limit, asked).await {
             Ok(result) => result,
             Err(_) => Err(Unanswered::Late),

@@ -214,12 +214,11 @@ pub(super) struct Added {
 
 /// Takes out of a client's head what is not for a backend.
 pub(super) fn clean(
-    parts: &mut http::request::Parts,
+    headers: &mut HeaderMap,
     seen: Seen,
     conn: &Conn,
     backend: SocketAddr,
 ) -> Result<Added, Refusal> {
-    let headers = &mut parts.headers;
     strip(headers, seen);
     if seen.any(Seen::EXPECT) {
         // hyper answers 100 as soon as the body is read, which begins when the backend takes it.
@@ -292,13 +291,14 @@ fn begin_anew(headers: &mut HeaderMap, conn: &Conn) -> Added {
 }
 
 /// Writes a head for a backend, its end included.
-pub(super) fn write(into: &mut Vec<u8>, parts: &http::request::Parts, added: &Added, conn: &Conn) {
-    write_head(into, &parts.method, &parts.uri, &parts.headers);
+pub(super) fn write<B>(into: &mut Vec<u8>, request: &Request<B>, added: &Added, conn: &Conn) {
+    let headers = request.headers();
+    write_head(into, request.method(), request.uri(), headers);
     field(into, &VIA, conn.front().via().as_bytes());
     if !added.knows_scheme {
         field(into, &FORWARDED_PROTO, conn.scheme().as_str().as_bytes());
     }
-    if let Some(host) = parts.headers.get(HOST).filter(|_| !added.knows_host) {
+    if let Some(host) = headers.get(HOST).filter(|_| !added.knows_host) {
         field(into, &FORWARDED_HOST, host.as_bytes());
     }
     let from = added.forwarded_for.as_ref().unwrap_or(conn.peer_value());
@@ -321,7 +321,7 @@ pub(super) fn for_backend(
     conn: &Conn,
     backend: SocketAddr,
 ) -> Result<(), Refusal> {
-    let added = clean(parts, seen, conn, backend)?;
+    let added = clean(&mut parts.headers, seen, conn, backend)?;
     let headers = &mut parts.headers;
     // The six below and those of the connection, so that the table grows once.
     headers.reserve(8);

@@ -6,8 +6,7 @@ use crate::client::ToldOf;
 use crate::mirror::{Mirror, PARTIAL, Sample};
 use crate::routes::Site;
 use http::header::{ACCEPT_ENCODING, COOKIE};
-use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, Request};
 use segue_model::Sides;
 use std::sync::Arc;
 
@@ -22,16 +21,19 @@ pub(super) struct Chosen {
 
 impl Chosen {
     /// Prepares the copy of a request that is about to go to its backend.
-    pub(super) fn prepare(
+    pub(super) fn prepare<B>(
         self,
         conn: &Conn,
-        parts: &Parts,
+        request: &Request<B>,
         added: &Added,
         caller: ToldOf,
     ) -> Box<Sample> {
         let Self { mirror, site } = self;
-        let mut copy = parts.clone();
-        let headers = &mut copy.headers;
+        let mut copy = Request::new(());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.headers_mut() = request.headers().clone();
+        let headers = copy.headers_mut();
         let mut tells = true;
         for name in PARTIAL {
             tells &= headers.remove(name).is_none();
@@ -46,15 +48,15 @@ impl Chosen {
         let heads = Sides::from_fn(|side| {
             let mut copy = copy.clone();
             if let (true, Some(run)) = (*mirror.route().relayed.get(side), &run) {
-                headers::for_front(&mut copy.headers, side, run.as_str());
+                headers::for_front(copy.headers_mut(), side, run.as_str());
             }
             let mut head = Vec::with_capacity(512);
             headers::write(&mut head, &copy, added, conn);
             head
         });
-        let url = parts.uri.path_and_query().map_or("/", |url| url.as_str());
+        let url = request.uri().path_and_query().map_or("/", |url| url.as_str());
         let url = url.chars().take(URL_MAX).collect();
-        let what = (url, parts.method == Method::HEAD, caller);
+        let what = (url, *request.method() == Method::HEAD, caller);
         Box::new(Sample::new(mirror, site, heads, what, tells))
     }
 }
@@ -63,7 +65,7 @@ impl Chosen {
 const URL_MAX: usize = 1_024;
 
 /// Chooses whether a request that goes to the source is copied.
-pub(super) fn choose<B>(site: &Arc<Site>, request: &http::Request<B>) -> Option<Box<Chosen>> {
+pub(super) fn choose<B>(site: &Arc<Site>, request: &Request<B>) -> Option<Box<Chosen>> {
     let mirror = site.mirror.load();
     let mirror = mirror.as_ref()?;
     let (method, path) = (request.method(), request.uri().path());

@@ -23,10 +23,9 @@ use crate::policy::Page;
 use crate::routes::Site;
 use crate::upstream::{Arriving, Broken, Fate, Fetch, Group, Outgoing, Pool, Unsent};
 use answer::{FromBackend, Pieces};
-use exchange::{Exchange, Outcome};
+use exchange::Exchange;
 use headers::Seen;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use segue_model::Side;
@@ -34,7 +33,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use stream::Seat;
 use tokio_util::sync::CancellationToken;
-use visit::{Lane, Visit};
+use visit::{Lane, Visit, Visitor};
 
 /// What the HTTP layer reads of a body along with its head, at most.
 const READ_ALONG: usize = 8 << 10;
@@ -60,81 +59,110 @@ enum Unwanted {
     Held(Turned, Lane, Option<Arc<Page>>),
 }
 
-/// Answers one request of a client of HTTP/1. Never fails: what goes wrong is an answer too.
-pub(crate) async fn handle(
-    conn: Arc<Conn>,
-    request: Request<Incoming>,
-) -> Result<Response<Reply>, Infallible> {
-    let told = conn.told();
-    if let Some(refusal) = told.and_then(|told| told.refused(&request)) {
-        return Ok(own::unclear(&conn, refusal));
-    }
-    let asked = told.filter(|told| told.is_asked() && request.headers().contains_key(UPGRADE));
-    let response = answer(&conn, request, None).await;
-    if let Some(told) = asked {
-        told.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
-    }
-    Ok(response)
-}
-
-async fn answer(
-    conn: &Arc<Conn>,
-    mut request: Request<Incoming>,
-    seat: Option<Seat>,
-) -> Response<Reply> {
-    let began_us = clock::now_us();
-    let seen = Seen::of(request.headers());
-    if let Err((status, why)) = headers::check(&mut request, seen) {
-        return own::text(conn, status, why);
-    }
-    let probe = headers::take_probe(request.headers_mut(), seen)
-        .is_some_and(|run| conn.front().is_claimed_by(run.as_bytes()));
-    let site = conn.front().site(headers::host(request.headers()));
-    if let Some(site) = site.as_ref().filter(|_| challenge::is_one(&request)) {
-        let asked = challenge::answer(conn, site.clone(), request, seat, seen, began_us);
-        return Box::pin(asked).await;
-    }
-    let counts = site.as_ref().map(|site| site.counts.clone());
-    let client = conn.client_of(request.headers(), seen);
-    let entry = conn.front().log().map(|log| {
-        let unit = site.as_ref().map(|site| site.gate.unit());
-        log.entry(&request, unit, conn.address_of(request.headers(), seen))
-    });
-    let patience = site.as_ref().and_then(|site| site.answer);
-    let visit = |lane| {
-        let mut visit = Visit::begin(conn.clone(), lane, counts, seat, client, began_us, probe);
-        visit.logged(entry);
-        visit.patient(patience)
-    };
-    let mut goal = match goal(conn, site, &mut request, seen, began_us, probe).await {
-        Ok(goal) => goal,
-        Err(Unwanted::Gone) => return own::gone(conn),
-        Err(Unwanted::Held(turned, lane, page)) => {
-            return own::held(conn, turned, page.as_deref(), visit(lane));
-        }
-    };
-    let side = goal.side;
-    let mut visit = visit(goal.lane);
-    let turn = goal.turn.take();
-    let outcome = match headers::wanted_upgrade(&request, seen) {
-        // In a box, so that ordinary requests do not carry its room along.
-        Some(protocol) => {
-            Box::pin(upgrade::forward(conn, goal, request, seen, protocol, &mut visit)).await
-        }
-        None => {
-            let (parts, body) = request.into_parts();
-            let message = (parts, (!body.is_end_stream()).then_some(body));
-            match turn {
-                None => forward(conn, goal, message, seen, &mut visit).await,
-                Some(turn) => {
-                    Box::pin(split::ask(conn, *turn, goal, message, seen, &mut visit)).await
-                }
+impl Unwanted {
+    fn answer(self, conn: &Arc<Conn>, visitor: Visitor, began_us: u64) -> Response<Reply> {
+        match self {
+            Self::Gone => own::gone(conn),
+            Self::Held(turned, lane, page) => {
+                own::held(conn, turned, page.as_deref(), visitor.visit(conn, lane, began_us))
             }
         }
-    };
-    let side = visit.side().unwrap_or(side);
+    }
+}
+
+/// Answers one request. Never fails: what goes wrong is an answer too.
+///
+/// No `async fn`, and what few requests need stands in boxes: the HTTP layer moves the whole of
+/// what this returns for each request, so that its size is time.
+pub(crate) fn handle(
+    conn: Arc<Conn>,
+    mut request: Request<Incoming>,
+    seat: Option<Seat>,
+) -> impl Future<Output = Result<Response<Reply>, Infallible>> {
+    async move {
+        let told = conn.told();
+        if let Some(refusal) = told.and_then(|told| told.refused(&request)) {
+            return Ok(own::unclear(&conn, refusal));
+        }
+        let asks = told.is_some_and(crate::wire::Told::is_asked)
+            && request.headers().contains_key(UPGRADE);
+        let (began_us, seen) = (clock::now_us(), Seen::of(request.headers()));
+        let response = match checked(&conn, &mut request, seen) {
+            Err((status, why)) => own::text(&conn, status, why),
+            Ok((Some(site), _)) if challenge::is_one(&request) => {
+                Box::pin(challenge::answer(&conn, site, request, seat, seen, began_us)).await
+            }
+            Ok((site, probe)) => {
+                let visitor = Visitor::of(&conn, &request, site.as_deref(), seat, seen, probe);
+                match goal(&conn, site, &mut request, seen, began_us, probe).await {
+                    Err(unwanted) => unwanted.answer(&conn, visitor, began_us),
+                    Ok(goal) => {
+                        let (side, mut visit) =
+                            (goal.side, visitor.visit(&conn, goal.lane, began_us));
+                        let outcome = if goal.turn.is_none() && is_plain(&request, seen) {
+                            fetch(&conn, goal, &mut request, seen, &mut visit).await
+                        } else {
+                            Box::pin(ask(&conn, goal, request, seen, &mut visit)).await
+                        };
+                        answer(&conn, visit.side().unwrap_or(side), outcome, seen, visit)
+                    }
+                }
+            }
+        };
+        if asks && let Some(told) = conn.told() {
+            told.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+        }
+        Ok(response)
+    }
+}
+
+/// Checks a request and says which site it is for, and whether the run's own probe asks.
+fn checked(
+    conn: &Conn,
+    request: &mut Request<Incoming>,
+    seen: Seen,
+) -> Result<(Option<Arc<Site>>, bool), headers::Refusal> {
+    headers::check(request, seen)?;
+    let probe = headers::take_probe(request.headers_mut(), seen)
+        .is_some_and(|run| conn.front().is_claimed_by(run.as_bytes()));
+    Ok((conn.front().site(headers::host(request.headers())), probe))
+}
+
+/// Returns whether a request has no body and stays in HTTP: most do.
+fn is_plain(request: &Request<Incoming>, seen: Seen) -> bool {
+    request.body().is_end_stream()
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && headers::wanted_upgrade(request, seen).is_none()
+}
+
+/// Forwards a request that is more than plain.
+async fn ask(
+    conn: &Arc<Conn>,
+    mut goal: Goal,
+    request: Request<Incoming>,
+    seen: Seen,
+    visit: &mut Visit,
+) -> Result<(Response<Arriving>, Rest), Unanswered> {
+    if let Some(protocol) = headers::wanted_upgrade(&request, seen) {
+        return upgrade::forward(conn, goal, request, seen, protocol, visit).await;
+    }
+    let message = request.map(|body| (!body.is_end_stream()).then_some(body));
+    match goal.turn.take() {
+        None => forward(conn, goal, message, seen, visit).await,
+        Some(turn) => split::ask(conn, *turn, goal, message, seen, visit).await,
+    }
+}
+
+/// Answers with what a backend said, or for it.
+fn answer(
+    conn: &Arc<Conn>,
+    side: Side,
+    outcome: Result<(Response<Arriving>, Rest), Unanswered>,
+    seen: Seen,
+    visit: Visit,
+) -> Response<Reply> {
     match outcome {
-        Ok((response, pieces)) => relay(conn, side, response, pieces, seen, visit),
+        Ok((response, rest)) => relay(conn, side, response, rest, seen, visit),
         Err(unanswered) => own::unanswered(conn, side, &unanswered, visit),
     }
 }
@@ -271,59 +299,58 @@ struct Rest {
 async fn forward(
     conn: &Arc<Conn>,
     goal: Goal,
-    (parts, body): (Parts, Option<Incoming>),
+    mut request: Request<Option<Incoming>>,
     seen: Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
-    if body.is_none() && matches!(parts.method, Method::GET | Method::HEAD) {
-        fetch(conn, goal, parts, seen, visit).await
+    if request.body().is_none() && matches!(*request.method(), Method::GET | Method::HEAD) {
+        fetch(conn, goal, &mut request, seen, visit).await
     } else {
         // In a box, so that requests without a body do not carry its room along.
-        Box::pin(send(conn, goal, parts, body, seen, visit)).await
+        Box::pin(send(conn, goal, request, seen, visit)).await
     }
 }
 
 /// Forwards a request without a body over a connection that is kept.
-async fn fetch(
+async fn fetch<B>(
     conn: &Arc<Conn>,
     goal: Goal,
-    mut parts: Parts,
+    request: &mut Request<B>,
     seen: Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
     let Goal { group, mut pass, copied, .. } = goal;
-    let caller = group.introduces().then(|| conn.caller_of(&parts.headers, seen));
-    let added = headers::clean(&mut parts, seen, conn, group.address());
+    let caller = group.introduces().then(|| conn.caller_of(request.headers(), seen));
+    let added = headers::clean(request.headers_mut(), seen, conn, group.address());
     let added = added.map_err(Unanswered::Refused)?;
     let waited = pass.as_ref().is_some_and(Pass::waited);
     let mut sample = copied
         .filter(|_| !waited)
-        .map(|chosen| chosen.prepare(conn, &parts, &added, caller.clone()));
-    let bodiless = parts.method == Method::HEAD;
+        .map(|chosen| chosen.prepare(conn, request, &added, caller.clone()));
+    let bodiless = *request.method() == Method::HEAD;
     let began_us = visit.began_us();
-    let begin = |pool: &Arc<Pool>, parts: &Parts| {
-        let write = |into: &mut Vec<u8>| headers::write(into, parts, &added, conn);
+    let begin = |pool: &Arc<Pool>| {
+        let write = |into: &mut Vec<u8>| headers::write(into, request, &added, conn);
         Fetch::begin(pool.clone(), began_us, bodiless, caller.clone(), write)
     };
     let mut choice = group.choose();
-    let mut fetch = begin(&choice.pool, &parts);
-    // All that is needed of it stands in what is sent, unless it may be sent elsewhere.
-    let parts = (!group.is_one()).then_some(parts);
+    let mut fetch = begin(&choice.pool);
     loop {
         visit.carry(choice.under_way.take());
         // A connection at hand takes no time that would count as the backend's.
         if waited || !fetch.is_at_hand() {
             visit.forwarded();
         }
-        let exchange = Exchange::fetch(fetch, pass, visit.seat(), conn.front().clone());
-        let (result, left) = answered_in_time(conn, exchange, visit).await?;
+        let mut exchange = Exchange::fetch(fetch, pass, visit.seat(), conn.front().clone());
+        let answered = conn.timer().within(visit.patience(), &mut exchange).await;
+        let (result, left) = answered.ok_or(Unanswered::Late)?;
         pass = left;
-        if let (Err(broken), Some(parts)) = (&result, &parts)
+        if let Err(broken) = &result
             && broken.is_unconnected()
             && let Some(other) = group.instead_of(&choice)
         {
             choice = other;
-            fetch = begin(&choice.pool, parts);
+            fetch = begin(&choice.pool);
             continue;
         }
         let response = asked_for(result.map_err(Unanswered::Broken)?)?;
@@ -341,11 +368,11 @@ async fn fetch(
 async fn send(
     conn: &Arc<Conn>,
     goal: Goal,
-    mut parts: Parts,
-    body: Option<Incoming>,
+    request: Request<Option<Incoming>>,
     seen: Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
+    let (mut parts, body) = request.into_parts();
     let backend = goal.group.address();
     let caller = goal.group.introduces().then(|| conn.caller_of(&parts.headers, seen));
     headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
@@ -370,19 +397,12 @@ async fn send(
     let safe = parts.method.is_safe();
     visit.forwarded();
     let request = Request::from_parts(parts, body);
-    let exchange = Exchange::begin(link, request, pass, visit.seat(), conn.front().clone());
-    let (result, pass) = answered_in_time(conn, exchange, visit).await?;
+    let mut exchange = Exchange::begin(link, request, pass, visit.seat(), conn.front().clone());
+    let answered = conn.timer().within(visit.patience(), &mut exchange).await;
+    let (result, pass) = answered.ok_or(Unanswered::Late)?;
     let response = asked_for(result.map_err(|broken| cause(broken, fate.as_ref()))?)?;
     visit.answered(response.status());
     Ok((response, Rest { pool: None, pass, safe, sample: None }))
-}
-
-async fn answered_in_time(
-    conn: &Conn,
-    exchange: Exchange,
-    visit: &Visit,
-) -> Result<Outcome, Unanswered> {
-    conn.timer().within(visit.patience(), exchange).await.ok_or(Unanswered::Late)
 }
 
 /// Nobody who did not ask to leave HTTP is taken out of it.

@@ -6,8 +6,7 @@ use crate::clock;
 use crate::routes::Site;
 use crate::split::{Asked, Cookie, Outcome, Split};
 use crate::upstream::Arriving;
-use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
 use segue_model::Side;
 use std::sync::Arc;
@@ -46,15 +45,15 @@ pub(super) async fn ask(
     conn: &Arc<Conn>,
     turn: Turn,
     goal: Goal,
-    (parts, body): (Parts, Option<Incoming>),
+    request: Request<Option<Incoming>>,
     seen: super::Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
     let Turn { split, site, counted, cookie } = turn;
     let mut answer = if goal.side == Side::Target {
-        at_target(conn, &split, &site, counted, goal, parts, seen, visit).await
+        at_target(conn, &split, &site, counted, goal, request, seen, visit).await
     } else {
-        let answer = forward(conn, goal, (parts, body), seen, visit).await;
+        let answer = forward(conn, goal, request, seen, visit).await;
         note(&split, Side::Source, counted, &answer, visit);
         answer
     };
@@ -71,17 +70,19 @@ async fn at_target(
     site: &Arc<Site>,
     counted: Option<u64>,
     mut goal: Goal,
-    mut parts: Parts,
+    request: Request<Option<Incoming>>,
     seen: super::Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
     // The pass stays here: what is left of a request that took too long does not run on under it.
     let pass = goal.pass.take();
-    let again = parts.clone();
+    // It has no body: what is asked at the target only reads.
+    let (mut parts, _) = request.into_parts();
+    let again = Request::from_parts(parts.clone(), None);
     if let (true, Some(run)) = (split.is_relayed(), conn.front().claim()) {
         headers::wish_for(&mut parts.headers, Side::Target, run.as_str());
     }
-    let asked = forward(conn, goal, (parts, None), seen, visit);
+    let asked = forward(conn, goal, Request::from_parts(parts, None), seen, visit);
     let answer = tokio::time::timeout(split.slow(), asked).await.unwrap_or(Err(Unanswered::Late));
     note(split, Side::Target, counted, &answer, visit);
     if let Ok((response, mut rest)) = answer {
@@ -96,7 +97,7 @@ async fn at_target(
     let group = site.backends.source.clone();
     let (side, lane) = (Side::Source, visit.lane());
     let goal = Goal { group, side, lane, pass, turn: None, copied: None };
-    forward(conn, goal, (again, None), seen, visit).await
+    forward(conn, goal, again, seen, visit).await
 }
 
 /// Counts what came of a request, unless it was the client's doing.

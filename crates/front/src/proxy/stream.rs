@@ -7,7 +7,7 @@
 //! backend's connection: [`watch`] lets go of it.
 
 use super::visit::Conn;
-use super::{Reply, answer, headers, own};
+use super::{Reply, headers, own};
 use crate::crowd::Place;
 use crate::front::Front;
 use crate::wire::check_stream;
@@ -37,10 +37,10 @@ pub(crate) struct Streams {
 }
 
 /// A request's place among those of its connection; kept until its backend is done.
-pub(super) type Seat = Arc<Seated>;
+pub(crate) type Seat = Arc<Seated>;
 
 /// See [`Seat`].
-pub(super) struct Seated {
+pub(crate) struct Seated {
     streams: Arc<Streams>,
     /// Of a request that runs beside another one.
     _place: Option<Place>,
@@ -93,7 +93,10 @@ pub(crate) async fn handle(
                 let why = "this host is not served under the certificate of this connection";
                 own::text(&conn, StatusCode::MISDIRECTED_REQUEST, why)
             }
-            Ok(()) => answer(&conn, request, Some(seat)).await,
+            Ok(()) => {
+                let Ok(response) = super::handle(conn, request, Some(seat)).await;
+                response
+            }
         },
     };
     let pace = PACE.try_with(Arc::clone).unwrap_or_default();

@@ -8,14 +8,14 @@ use crate::entrance::Entrance;
 use crate::front::Front;
 use crate::limits::Limits;
 use crate::log::Entry;
-use crate::routes::bare;
+use crate::routes::{Site, bare};
 use crate::socket::Shared;
 use crate::stats::{Answered, Counts};
 use crate::timer::Kept;
 use crate::tls::Shown;
 use crate::upstream::UnderWay;
 use crate::wire::Told;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use segue_model::Side;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -241,6 +241,7 @@ pub(crate) struct Visit {
     began_us: u64,
     forwarded_us: u64,
     answer_us: Option<u64>,
+    answered_at_us: u64,
     failed: bool,
     status: Option<StatusCode>,
     probe: bool,
@@ -251,6 +252,51 @@ pub(crate) struct Visit {
     patience: Duration,
     /// Its share of a server's load, where there are several.
     under_way: Option<UnderWay>,
+}
+
+/// Who asks, and how that will be counted once it is known where the request goes.
+pub(super) struct Visitor {
+    unit: Option<Arc<Counts>>,
+    seat: Option<Seat>,
+    client: u32,
+    probe: bool,
+    entry: Option<Box<Entry>>,
+    patience: Option<Duration>,
+}
+
+impl Visitor {
+    /// Looks at a request; `probe` if it is one of the run's own.
+    pub(super) fn of<B>(
+        conn: &Conn,
+        request: &Request<B>,
+        site: Option<&Site>,
+        seat: Option<Seat>,
+        seen: Seen,
+        probe: bool,
+    ) -> Self {
+        let headers = request.headers();
+        let entry = conn.front().log().map(|log| {
+            let unit = site.map(|site| site.gate.unit());
+            log.entry(request, unit, conn.address_of(headers, seen))
+        });
+        Self {
+            unit: site.map(|site| site.counts.clone()),
+            seat,
+            client: conn.client_of(headers, seen),
+            probe,
+            entry,
+            patience: site.and_then(|site| site.answer),
+        }
+    }
+
+    /// Begins to count it.
+    pub(super) fn visit(self, conn: &Arc<Conn>, lane: Lane, began_us: u64) -> Visit {
+        let Self { unit, seat, client, probe, entry, patience } = self;
+        let mut visit = Visit::begin(conn.clone(), lane, unit, seat, client, began_us, probe);
+        visit.entry = entry;
+        visit.patience = patience.unwrap_or(visit.patience);
+        visit
+    }
 }
 
 impl Visit {
@@ -275,6 +321,7 @@ impl Visit {
             began_us,
             forwarded_us: began_us,
             answer_us: None,
+            answered_at_us: 0,
             failed: false,
             status: None,
             probe,
@@ -283,12 +330,6 @@ impl Visit {
             patience,
             under_way: None,
         }
-    }
-
-    /// Allows the answer the time that its site has for it.
-    pub(super) fn patient(mut self, site: Option<Duration>) -> Self {
-        self.patience = site.unwrap_or(self.patience);
-        self
     }
 
     /// Returns how long the head of the answer may take, and each further part.
@@ -345,6 +386,11 @@ impl Visit {
         self.answer_us
     }
 
+    /// Returns when the head of its answer was there.
+    pub(super) fn answered_at_us(&self) -> u64 {
+        self.answered_at_us
+    }
+
     /// Returns when its head was there.
     pub(super) fn began_us(&self) -> u64 {
         self.began_us
@@ -352,7 +398,8 @@ impl Visit {
 
     /// The head of an answer is there.
     pub(super) fn answered(&mut self, status: StatusCode) {
-        self.answer_us = Some(clock::now_us().saturating_sub(self.forwarded_us));
+        self.answered_at_us = clock::now_us();
+        self.answer_us = Some(self.answered_at_us.saturating_sub(self.forwarded_us));
         self.failed = status.is_server_error();
         self.status = Some(status);
     }
@@ -362,15 +409,14 @@ impl Visit {
         self.status = Some(status);
     }
 
-    /// The log will say this of it.
-    pub(super) fn logged(&mut self, entry: Option<Box<Entry>>) {
-        self.entry = entry;
-    }
-
     /// The answer is over; `cut` if the client did not get all of it through no fault of
     /// its own. Further calls count nothing. Returns the time.
     pub(super) fn end(&mut self, cut: bool) -> u64 {
-        let now_us = clock::now_us();
+        self.end_at(clock::now_us(), cut)
+    }
+
+    /// As [`Visit::end`], at a time that is known: asking for it costs.
+    pub(super) fn end_at(&mut self, now_us: u64, cut: bool) -> u64 {
         if !std::mem::take(&mut self.open) {
             return now_us;
         }

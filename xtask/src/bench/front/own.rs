@@ -48,6 +48,8 @@ impl Front {
         let options = json!({
             "name": "bench", "side": "source", "ports": ports, "egress": null,
             "control": control, "state": folder.join("front.json"),
+            // All of the load comes from one address.
+            "limits": { "connections_per_client": 10_000 },
         });
         let file = folder.join("options.json");
         fs::write(&file, options.to_string())?;
