@@ -149,7 +149,7 @@ impl Client {
     async fn enter(&self, unit: &Only) -> Option<Pass> {
         let method = Method::from_bytes(b"TCP").unwrap_or(Method::CONNECT);
         let flight = Flight { method, path: None, since_us: crate::clock::now_us() };
-        let entering = unit.gate.enter(self.number, flight, Weight::default);
+        let entering = unit.gate.enter(self.number, flight, |_| Weight::default());
         let entered = tokio::select! {
             entered = entering => entered.ok(),
             () = self.hurry.cancelled() => None,

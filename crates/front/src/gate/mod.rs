@@ -89,19 +89,20 @@ impl Gate {
     }
 
     /// Lets a request pass, or makes it wait until it may. Dropping the future while it
-    /// waits takes the request out of the queue. It is weighed if it has to wait.
+    /// waits takes the request out of the queue. It is weighed if it has to wait, and then may
+    /// change what is kept of it.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         hint: usize,
         mut flight: Flight,
-        weigh: impl Fn() -> Weight,
+        mut weigh: impl FnMut(&mut Flight) -> Weight,
     ) -> Result<Pass, Turned> {
         loop {
             flight = match self.flights.enter(hint, flight) {
                 Ok(entered) => return Ok(Pass::direct(self, entered.place, entered.side)),
                 Err(flight) => flight,
             };
-            flight = match self.queue_up(hint, flight, &weigh)? {
+            flight = match self.queue_up(hint, flight, &mut weigh)? {
                 Queued::Opened(flight) => flight,
                 Queued::Waits(waiting) => return Box::pin(waiting.admitted()).await,
             };
@@ -111,8 +112,8 @@ impl Gate {
     fn queue_up(
         self: &Arc<Self>,
         hint: usize,
-        flight: Flight,
-        weigh: &impl Fn() -> Weight,
+        mut flight: Flight,
+        weigh: &mut impl FnMut(&mut Flight) -> Weight,
     ) -> Result<Queued, Turned> {
         let mut core = self.core();
         if core.phase == Phase::Open {
@@ -122,7 +123,7 @@ impl Gate {
             core.refuse();
             return Err(Turned::TooMany);
         }
-        let weight = weigh();
+        let weight = weigh(&mut flight);
         if core.bytes_max.is_some_and(|most| core.bytes + weight.bytes > most) {
             core.refuse();
             return Err(Turned::TooLarge);

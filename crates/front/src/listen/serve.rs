@@ -153,7 +153,8 @@ impl Guest {
         let Some(site) = self.front.site(name) else { return };
         let Some(servers) = &site.passthrough else { return };
         let flight = Flight { method: Method::CONNECT, path: None, since_us: clock::now_us() };
-        let Ok(mut pass) = site.gate.enter(self.place.number(), flight, Weight::default).await
+        let Ok(mut pass) =
+            site.gate.enter(self.place.number(), flight, |_| Weight::default()).await
         else {
             return;
         };

@@ -2,6 +2,7 @@
 
 mod answer;
 mod challenge;
+mod compact;
 mod exchange;
 mod headers;
 mod mirror;
@@ -205,7 +206,12 @@ async fn goal(
     } else {
         let path = request.uri().path_and_query().cloned();
         let flight = Flight { method, path, since_us: began_us };
-        match site.gate.enter(conn.hint(), flight, || weight(conn, request)).await {
+        let waits = |flight: &mut Flight| {
+            compact::compact(request);
+            flight.path = request.uri().path_and_query().cloned();
+            weight(conn, request)
+        };
+        match site.gate.enter(conn.hint(), flight, waits).await {
             Ok(pass) if pass.waited() && conn.client_left() => return Err(Unwanted::Gone),
             Ok(pass) => Some(pass),
             Err(Turned::Left) => return Err(Unwanted::Gone),
