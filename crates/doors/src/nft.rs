@@ -15,15 +15,34 @@
 //! addresses the kernel forgets to change those of open connections too. So a front leaves in two
 //! steps: [`Table::open`] lets new connections through to the live server, and
 //! [`Table::delete`] follows once the front has none any more.
+//!
+//! What leads connections to a process must not outlive it. So the rules look for the live port
+//! in a set whose elements end by themselves after [`LAPSES`] unless [`Table::renew`] comes: with
+//! nobody left to renew it the table stands there and does nothing. [`Lasts::Stays`] is for the
+//! time in which the live server must get no request, come what may.
+
+mod claims;
+
+pub use claims::Claim;
 
 use crate::process::{Finished, Invocation, find_program};
 use segue_model::{EffectLeft, Fault, FaultKind};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// How long the filter's tool may take.
 const TIME: Duration = Duration::from_secs(10);
+
+/// How long new connections are led to a front that is not heard of.
+pub const LAPSES: Duration = Duration::from_secs(2);
+
+/// How long a renewal may take: the time is over by then.
+const RENEWAL: Duration = Duration::from_secs(1);
+
+/// Bytes that a listing of all rules may have.
+const LISTED_MAX: usize = 16 * 1024 * 1024;
 
 /// Longest name of a table (`NFT_NAME_MAXLEN` is 256).
 const NAME_MAX: usize = 120;
@@ -45,6 +64,15 @@ pub struct Table {
     egress: IpAddr,
 }
 
+/// Until when new connections are led to the front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// Until it was not renewed for [`LAPSES`].
+    Renewed,
+    /// Until it is changed.
+    Stays,
+}
+
 /// What stands in the filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -52,7 +80,9 @@ pub enum Standing {
     None,
     /// The table, and it leads new connections to the front.
     Redirects,
-    /// The table, and it leads no new connections anywhere.
+    /// The table, and its time is over: it leads no new connections anywhere.
+    Lapsed,
+    /// The table, opened: it leads no new connections anywhere.
     Open,
     /// A table of this name with something else in it.
     Other,
@@ -80,8 +110,34 @@ impl Table {
     ///
     /// # Errors
     /// `SG0190` if the filter cannot be changed; it is then as it was.
-    pub async fn insert(&self) -> Result<(), Fault> {
-        self.change("lead new connections to the front", &self.redirecting()).await
+    pub async fn insert(&self, lasts: Lasts) -> Result<(), Fault> {
+        self.change("lead new connections to the front", &self.redirecting(lasts), &["-f", "-"])
+            .await
+    }
+
+    /// Looks whether [`Table::insert`] would be done, and changes nothing: the kernel reads the
+    /// rules and lets them go.
+    ///
+    /// # Errors
+    /// `SG0190` if it would not.
+    pub async fn try_insert(&self) -> Result<(), Fault> {
+        let rules = self.redirecting(Lasts::Renewed);
+        self.change("try to lead new connections to a front", &rules, &["-c", "-f", "-"]).await
+    }
+
+    /// Goes on with a table that leads new connections to the front, or has led them.
+    ///
+    /// # Errors
+    /// `SG0190` if the table is gone, as after a firewall was loaded anew, or the filter cannot
+    /// be changed.
+    pub async fn renew(&self, lasts: Lasts) -> Result<(), Fault> {
+        let name = self.name();
+        let rules = format!("flush set {name} led\n{}", self.elements(lasts));
+        let done = nft(&["-f", "-"], &rules, RENEWAL).await?;
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(self.fault("renew it", &done.last_words()))
     }
 
     /// Lets new connections through to the live server. Those that were led to the front go on.
@@ -89,8 +145,8 @@ impl Table {
     /// # Errors
     /// `SG0190` if the filter cannot be changed; it is then as it was.
     pub async fn open(&self) -> Result<(), Fault> {
-        self.change("let new connections through", &self.replacing("open", "ct state new accept\n"))
-            .await
+        let rules = self.replacing("open", "ct state new accept\n", "");
+        self.change("let new connections through", &rules, &["-f", "-"]).await
     }
 
     /// Takes the table away, if it is there. Connections that were led to the front break.
@@ -99,8 +155,8 @@ impl Table {
     /// `SG0190` if the filter cannot be changed; it is then as it was.
     pub async fn delete(&self) -> Result<(), Fault> {
         let name = self.name();
-        self.change("take the table away", &format!("table {name} {{}}\ndelete table {name}\n"))
-            .await
+        let rules = format!("table {name} {{}}\ndelete table {name}\n");
+        self.change("take the table away", &rules, &["-f", "-"]).await
     }
 
     /// Looks at what stands in the filter.
@@ -108,7 +164,7 @@ impl Table {
     /// # Errors
     /// `SG0190` if it cannot be looked at.
     pub async fn standing(&self) -> Result<Standing, Fault> {
-        let listed = self.nft(&["list", "tables", "inet"], "").await?;
+        let listed = nft(&["list", "tables", "inet"], "", TIME).await?;
         if !listed.status.success() {
             return Err(self.fault("look at the filter", &listed.last_words()));
         }
@@ -119,25 +175,31 @@ impl Table {
         for (mark, standing) in
             [(self.mark(), Standing::Redirects), ("open".to_owned(), Standing::Open)]
         {
-            let found = self.nft(&["list", "chain", "inet", &self.name, &mark], "").await?;
+            let found = nft(&["list", "chain", "inet", &self.name, &mark], "", TIME).await?;
             if found.status.success() {
-                return Ok(standing);
+                return if standing == Standing::Redirects {
+                    self.lapse().await
+                } else {
+                    Ok(standing)
+                };
             }
         }
         Ok(Standing::Other)
     }
 
-    async fn change(&self, what: &str, rules: &str) -> Result<(), Fault> {
-        let done = self.nft(&["-f", "-"], rules).await?;
+    /// Tells a table that leads connections from one whose time is over.
+    async fn lapse(&self) -> Result<Standing, Fault> {
+        let set = nft(&["list", "set", "inet", &self.name, "led"], "", TIME).await?;
+        let leads = String::from_utf8_lossy(&set.stdout).contains("elements");
+        Ok(if leads { Standing::Redirects } else { Standing::Lapsed })
+    }
+
+    async fn change(&self, what: &str, rules: &str, args: &[&str]) -> Result<(), Fault> {
+        let done = nft(args, rules, TIME).await?;
         if done.status.success() {
             return Ok(());
         }
         Err(self.fault(what, &done.last_words()).leaving(EffectLeft::None))
-    }
-
-    async fn nft(&self, args: &[&str], rules: &str) -> Result<Finished, Fault> {
-        let program = find_program("nft").unwrap_or_else(|| "/usr/sbin/nft".into());
-        Invocation::new(program, TIME).args(args).stdin(rules.as_bytes().to_vec()).run().await
     }
 
     fn fault(&self, what: &str, cause: &str) -> Fault {
@@ -149,7 +211,7 @@ impl Table {
     }
 
     /// Returns the table that leads connections away, in place of what it was.
-    fn redirecting(&self) -> String {
+    fn redirecting(&self, lasts: Lasts) -> String {
         let family = |ip: IpAddr| if ip.is_ipv4() { "ip" } else { "ip6" };
         let mut rules = format!("{} saddr {} accept\n", family(self.egress), self.egress);
         for Redirect { from, to } in &self.redirects {
@@ -158,21 +220,33 @@ impl Table {
             // Writing to a string does not fail.
             let _ = writeln!(
                 rules,
-                "{0} daddr {ip} tcp dport {port} tcp flags & (fin|syn|rst|ack) == syn \
-                 dnat {0} to {target}",
+                "{0} daddr {ip} tcp dport {port} tcp dport @led \
+                 tcp flags & (fin|syn|rst|ack) == syn dnat {0} to {target}",
                 family(ip)
             );
         }
-        self.replacing(&self.mark(), &rules)
+        let set = "set led {\ntype inet_service; flags timeout;\n}\n";
+        self.replacing(&self.mark(), &rules, set) + &self.elements(lasts)
+    }
+
+    /// Returns the live ports as elements of the set that the rules look into.
+    fn elements(&self, lasts: Lasts) -> String {
+        let time = match lasts {
+            Lasts::Renewed => format!(" timeout {}s", LAPSES.as_secs()),
+            Lasts::Stays => String::new(),
+        };
+        let ports: BTreeSet<u16> = self.redirects.iter().map(|one| one.from.port()).collect();
+        let all: Vec<_> = ports.iter().map(|port| format!("{port}{time}")).collect();
+        format!("add element {} led {{ {} }}\n", self.name(), all.join(", "))
     }
 
     /// Returns a transaction after which the table has these rules and nothing else. An empty
     /// chain is the mark by which it is known again.
-    fn replacing(&self, mark: &str, rules: &str) -> String {
+    fn replacing(&self, mark: &str, rules: &str, set: &str) -> String {
         let name = self.name();
         format!(
             "table {name} {{}}\ndelete table {name}\ntable {name} {{\n\
-             chain {mark} {{\n}}\n\
+             {set}chain {mark} {{\n}}\n\
              chain arriving {{\ntype nat hook prerouting priority dstnat; policy accept;\n{rules}}}\n\
              chain own {{\ntype nat hook output priority -100; policy accept;\n{rules}}}\n}}\n"
         )
@@ -186,6 +260,13 @@ impl Table {
         });
         format!("redirects_{hash:016x}")
     }
+}
+
+/// Runs the filter's tool with rules on its standard input.
+async fn nft(args: &[&str], rules: &str, time: Duration) -> Result<Finished, Fault> {
+    let program = find_program("nft").unwrap_or_else(|| "/usr/sbin/nft".into());
+    let asked = Invocation::new(program, time).args(args).stdin(rules.as_bytes().to_vec());
+    asked.keep(LISTED_MAX).run().await
 }
 
 #[cfg(test)]
@@ -202,7 +283,7 @@ mod tests {
         let table =
             Table::new("Run-1; drop", "source", redirects.clone(), "192.0.2.250".parse().unwrap());
         assert_eq!(table.name(), "inet segue_Run_1__drop_source", "a name and nothing else");
-        let rules = table.redirecting();
+        let rules = table.redirecting(Lasts::Renewed);
         let lines: Vec<_> = rules.lines().filter(|line| line.contains("saddr")).collect();
         assert_eq!(lines, ["ip saddr 192.0.2.250 accept"; 2], "the front's own come first");
         let away: Vec<_> = rules.lines().filter(|line| line.contains("dnat")).collect();
@@ -212,5 +293,7 @@ mod tests {
         assert!(away[1].ends_with("dnat ip6 to [2001:db8::1]:8443"), "{rules}");
         let other = Table::new("Run-1; drop", "source", redirects[..1].to_vec(), table.egress);
         assert_ne!(other.mark(), table.mark());
+        assert!(rules.ends_with("led { 80 timeout 2s, 443 timeout 2s }\n"), "{rules}");
+        assert!(table.redirecting(Lasts::Stays).ends_with("led { 80, 443 }\n"));
     }
 }

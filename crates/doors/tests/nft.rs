@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use segue_doors::nft::{Redirect, Standing, Table};
+use segue_doors::nft::{LAPSES, Lasts, Redirect, Standing, Table};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -84,6 +84,49 @@ fn nft(args: &[&str]) -> String {
     String::from_utf8(listed.stdout).unwrap()
 }
 
+async fn comes_and_goes_with_who_renews_it(table: &Table) {
+    let who = async || connect(None).await.unwrap().1;
+    table.insert(Lasts::Renewed).await.unwrap();
+    for _ in 0..5 {
+        tokio::time::sleep(LAPSES / 4).await;
+        table.renew(Lasts::Renewed).await.unwrap();
+        assert_eq!(who().await, "front", "renewed");
+    }
+    let (mut led, _) = connect(None).await.unwrap();
+    tokio::time::sleep(LAPSES + LAPSES / 5).await;
+    assert_eq!(
+        (who().await.as_str(), table.standing().await.unwrap()),
+        ("live ", Standing::Lapsed)
+    );
+    assert!(goes_on(&mut led).await, "what was led goes on");
+    table.renew(Lasts::Stays).await.unwrap();
+    tokio::time::sleep(LAPSES + LAPSES / 5).await;
+    assert_eq!(
+        (who().await.as_str(), table.standing().await.unwrap()),
+        ("front", Standing::Redirects)
+    );
+    table.delete().await.unwrap();
+    assert_eq!(table.renew(Lasts::Renewed).await.unwrap_err().code, "SG0190", "nothing to renew");
+}
+
+/// Rules of others that lead the port elsewhere are found; a trial leaves nothing.
+async fn claimed(table: &Table) {
+    assert_eq!(table.claims().await.unwrap(), []);
+    nft(&[
+        "add", "rule", "ip", "nat", "post", "ip", "daddr", "10.9.9.1", "tcp", "dport", "81",
+        "accept",
+    ]);
+    nft(&["add", "chain", "ip", "nat", "pre", "{ type nat hook prerouting priority -100; }"]);
+    nft(&["add", "rule", "ip", "nat", "pre", "tcp", "dport", "80", "redirect", "to", ":81"]);
+    let found = table.claims().await.unwrap();
+    let [claim] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((claim.table.as_str(), claim.port), ("ip nat", LIVE.parse().unwrap()));
+    assert_eq!(claim.rule, "tcp dport 80 redirect to :81");
+    let before = nft(&["list", "ruleset"]);
+    table.try_insert().await.unwrap();
+    assert_eq!(nft(&["list", "ruleset"]), before);
+}
+
 /// Returns what was met.
 async fn inside() -> String {
     let rules = std::env::temp_dir().join(format!("segue-nft-{}", std::process::id()));
@@ -121,13 +164,13 @@ async fn inside() -> String {
     let (mut early, name) = connect(None).await.unwrap();
     assert_eq!((name.as_str(), table.standing().await.unwrap()), ("live ", Standing::None));
     for _ in 0..3 {
-        table.insert().await.unwrap();
+        table.insert(Lasts::Renewed).await.unwrap();
         assert_eq!(table.standing().await.unwrap(), Standing::Redirects);
         let (mut led, name) = connect(None).await.unwrap();
         assert_eq!(name, "front");
         assert_eq!(connect(Some(EGRESS)).await.unwrap().1, "live ", "the front's own pass");
         assert!(goes_on(&mut early).await, "open before, it goes on");
-        table.insert().await.unwrap();
+        table.insert(Lasts::Renewed).await.unwrap();
         assert!(goes_on(&mut led).await, "done twice, it does no harm");
         tokio::time::sleep(Duration::from_millis(150)).await;
 
@@ -146,10 +189,13 @@ async fn inside() -> String {
     }
     assert_eq!(failed.load(Ordering::SeqCst), 0, "{met:?}");
     assert!(met.values().all(|count| *count > 20) && met.len() == 2, "{met:?}");
+    comes_and_goes_with_who_renews_it(&table).await;
+    assert!(goes_on(&mut early).await);
     table.delete().await.unwrap();
     table.delete().await.unwrap();
     assert_eq!(table.standing().await.unwrap(), Standing::None);
     assert!(goes_on(&mut early).await);
     assert_eq!(nft(&["list", "ruleset"]), before, "to the byte");
+    claimed(&table).await;
     format!("{met:?} new connections by who took them, none failed")
 }

@@ -21,7 +21,10 @@ pub struct FrontOptions {
     pub side: Side,
     /// Where it listens; at least one port.
     pub ports: Vec<PortOptions>,
-    /// Where its own connections come from; needed for a takeover.
+    /// The run that started it, after which its table in the packet filter is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Where its own connections come from; needed in the place of a live server.
     pub egress: Option<IpAddr>,
     /// Path of the control socket.
     pub control: PathBuf,
@@ -51,6 +54,10 @@ pub struct PortOptions {
     pub listen: SocketAddr,
     /// Whether a live server listens there, whose port is taken over.
     pub take_over: bool,
+    /// Another port of the address, at which the front listens while the packet filter leads
+    /// new connections of the live server's port there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<u16>,
     /// Where requests for hosts go that belong to no unit; in clear.
     pub default_backend: SocketAddr,
     /// Whether that one is told with the PROXY protocol who the client is.
@@ -83,7 +90,24 @@ impl From<SocketAddr> for Server {
     }
 }
 
+impl PortOptions {
+    /// Returns whether a live server listens there, in whose place the front gets connections.
+    pub fn is_live(&self) -> bool {
+        self.take_over || self.redirect.is_some()
+    }
+
+    /// Returns where the front itself listens.
+    pub fn bound(&self) -> SocketAddr {
+        SocketAddr::new(self.listen.ip(), self.redirect.unwrap_or(self.listen.port()))
+    }
+}
+
 impl FrontOptions {
+    /// Returns whether the packet filter leads connections to it.
+    pub(crate) fn redirects(&self) -> bool {
+        self.ports.iter().any(|port| port.redirect.is_some())
+    }
+
     /// Returns the options of a front of a plan. What belongs to no unit goes to the server
     /// whose place a port for HTTP in clear takes, else to `server`. It believes the proxies of its plan, and
     /// its unit's other fronts, which may relay to it.
@@ -100,17 +124,18 @@ impl FrontOptions {
             kind: port.kind,
             listen: port.listen,
             take_over: port.take_over,
+            redirect: port.redirect,
             default_backend: match port.kind {
-                PortKind::Http if port.take_over => port.listen,
+                PortKind::Http if port.is_live() => port.listen,
                 PortKind::Http | PortKind::Tls => server.address,
-                PortKind::Tcp if port.take_over => port.listen,
+                PortKind::Tcp if port.is_live() => port.listen,
                 PortKind::Tcp => {
                     port.tcp.as_ref().map_or(server.address, |tcp| *tcp.backends.get(plan.side))
                 }
             },
             // Whoever came to a port that is taken over, said who the client is or did not.
             proxy_out: match port.kind {
-                PortKind::Http if port.take_over => port.proxy_in,
+                PortKind::Http if port.is_live() => port.proxy_in,
                 PortKind::Http | PortKind::Tls => server.proxy_out,
                 PortKind::Tcp => false,
             },
@@ -121,6 +146,7 @@ impl FrontOptions {
         Self {
             name: plan.name.clone(),
             side: plan.side,
+            run: None,
             ports: plan.ports.iter().map(port).collect(),
             egress: plan.egress,
             control: plan.control.clone(),
@@ -199,6 +225,7 @@ mod tests {
             kind: PortKind::Http,
             listen: listen.parse().unwrap(),
             take_over: true,
+            redirect: None,
             default_backend: listen.parse().unwrap(),
             proxy_out: false,
             tls: None,
@@ -208,6 +235,7 @@ mod tests {
         FrontOptions {
             name: "source".into(),
             side: Side::Source,
+            run: None,
             ports: vec![port("127.0.0.2:80"), port("127.0.0.2:8080")],
             egress: Some("127.0.0.250".parse().unwrap()),
             control: "/run/a.sock".into(),

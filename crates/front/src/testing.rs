@@ -101,6 +101,7 @@ mod tests {
             kind: PortKind::Http,
             listen: address,
             take_over: false,
+            redirect: None,
             default_backend: address,
             proxy_in: false,
             proxy_out: false,
@@ -109,6 +110,7 @@ mod tests {
         let options = FrontOptions {
             name: "a".into(),
             side: Side::Source,
+            run: None,
             ports: vec![port],
             egress: None,
             control: "a".into(),

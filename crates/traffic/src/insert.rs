@@ -2,6 +2,7 @@
 
 use crate::fronts::Fronts;
 use crate::link::{Link, unexpected};
+use crate::redirect;
 use crate::turns::turn;
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -88,7 +89,9 @@ impl Fronts {
         let tcp = plan.tcp().map(|(_, tcp)| (*tcp.backends.get(plan.side)).into());
         let server = web.chain(tcp).next().ok_or_else(|| self.without_site())?;
         let options = FrontOptions::beside(&plan.state);
-        FrontOptions::of(plan, server, &self.settings.unit.fronts).write(&options)?;
+        let mut told = FrontOptions::of(plan, server, &self.settings.unit.fronts);
+        told.run = plan.redirects().then(|| self.settings.run.to_string());
+        told.write(&options)?;
         let args = ["front".to_owned(), format!("--options={}", options.display())];
         let log = log_of(plan);
         segue_doors::detached::spawn(&self.settings.program, &args, &log).map_err(|e| {
@@ -209,6 +212,7 @@ pub(crate) fn others_ports(plan: &FrontPlan, hello: &Hello) -> Option<String> {
         kind: p.kind,
         listen: p.listen,
         take_over: p.taken_over,
+        redirect: p.redirect,
         tls: p.tls.clone(),
         proxy_in: p.proxy_in,
         tcp: p.tcp.clone(),
@@ -217,7 +221,11 @@ pub(crate) fn others_ports(plan: &FrontPlan, hello: &Hello) -> Option<String> {
     let same = there.len() == plan.ports.len() && plan.ports.iter().all(|p| there.contains(p));
     let named = |ports: &[PortPlan]| {
         let one = |port: &PortPlan| {
-            let how = if port.take_over { ", taken over" } else { "" };
+            let how = match port.redirect {
+                Some(to) => format!(", redirected to {to}"),
+                None if port.take_over => ", taken over".to_owned(),
+                None => String::new(),
+            };
             format!("{} ({}{how})", port.listen, port.kind)
         };
         ports.iter().map(one).collect::<Vec<_>>().join(", ")
@@ -246,9 +254,10 @@ impl Effect for Insert {
             .links
             .iter()
             .map(|link| {
-                let port = |port: &PortPlan| {
-                    let how = if port.take_over { "takes the live port over" } else { "serves" };
-                    format!("{how} {}", port.listen)
+                let port = |port: &PortPlan| match port.redirect {
+                    Some(to) => format!("is led new connections of {} at port {to}", port.listen),
+                    None if port.take_over => format!("takes the live port over {}", port.listen),
+                    None => format!("serves {}", port.listen),
                 };
                 let ports: Vec<_> = link.plan.ports.iter().map(port).collect();
                 format!("front `{}` {}", link.plan.name, ports.join(", "))
@@ -258,8 +267,19 @@ impl Effect for Insert {
     }
 
     fn by_hand(&self) -> String {
-        "end the processes `segue front` with SIGTERM: a port that was taken over returns to its server at once"
-            .into()
+        let mut text = "end the processes `segue front` with SIGTERM: a port that was taken over \
+                        returns to its server at once"
+            .to_owned();
+        for link in self.fronts.links.iter().filter(|link| link.plan.redirects()) {
+            let table = redirect::table(&link.plan, &self.fronts.settings.run);
+            text += &format!(
+                "\nfront `{}` takes its table along once its last connection has ended; if none of \
+                 its processes is left: nft delete table {}",
+                link.plan.name,
+                table.map(|table| table.name()).unwrap_or_default()
+            );
+        }
+        text
     }
 
     async fn run(&self, call: &Call) -> Outcome<Value> {
@@ -291,7 +311,9 @@ impl Effect for Insert {
                     let unit = self.fronts.settings.unit.name.clone();
                     link.change(&run, epoch, |mark| Request::Leave { mark, unit }).await?;
                 }
-                Err(fault) if fault.kind == FaultKind::Unreachable => {}
+                Err(fault) if fault.kind == FaultKind::Unreachable => {
+                    redirect::clear(&link.plan, &self.fronts.settings.run).await?;
+                }
                 Err(fault) => return Err(fault),
             }
         }

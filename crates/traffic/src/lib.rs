@@ -10,6 +10,7 @@ mod loud;
 mod patience;
 mod preflight;
 mod proxy;
+mod redirect;
 mod route;
 mod sampler;
 mod split;

@@ -2,6 +2,7 @@
 
 use crate::fronts::Fronts;
 use crate::insert::{ANOTHERS_PORTS, others_ports};
+use crate::redirect;
 use crate::turns::turn;
 use segue_model::Finding;
 use segue_model::plan::{FrontPlan, PortPlan};
@@ -57,7 +58,10 @@ impl Fronts {
                 }
                 // It comes back by itself, with its ports.
                 Err(_) if segue_front::is_kept(&plan.state) => {}
-                Err(_) => findings.extend(plan.ports.iter().filter_map(|port| address(plan, port))),
+                Err(_) => {
+                    findings.extend(plan.ports.iter().filter_map(|port| address(plan, port)));
+                    findings.extend(redirect::preflight(plan, &self.settings.run).await);
+                }
             }
         }
         findings
@@ -103,14 +107,24 @@ fn egress(plan: &FrontPlan) -> Option<Finding> {
     ))
 }
 
-/// A port to be taken over must have a server; any other must be free.
+/// A port of a live server must have one; any other, and the one where a front listens in its
+/// place, must be free.
 fn address(plan: &FrontPlan, port: &PortPlan) -> Option<Finding> {
     let (name, listen) = (&plan.name, port.listen);
-    match (TcpListener::bind(listen), port.take_over) {
+    if port.redirect.is_some()
+        && let Err(e) = TcpListener::bind(port.bound())
+    {
+        return Some(Finding::refuse(
+            "SG0159",
+            format!("front `{name}` cannot listen on {}: {e}", port.bound()),
+            "name another port of that address in `redirect`, one that nothing listens at",
+        ));
+    }
+    match (TcpListener::bind(listen), port.is_live()) {
         (Ok(_), true) => Some(Finding::refuse(
             "SG0158",
-            format!("front `{name}` shall take {listen} over, but no server listens there"),
-            "start the site's web server, or set take_over = false",
+            format!("front `{name}` shall stand before {listen}, but no server listens there"),
+            "start the site's web server, or take `take_over` and `redirect` away",
         )),
         (Err(e), false) => Some(Finding::refuse(
             "SG0159",

@@ -52,6 +52,7 @@ fn by_hand(args: FrontArgs) -> Result<FrontOptions> {
         kind: PortKind::Http,
         listen: args.listen.with_context(|| missing("listen"))?,
         take_over: args.take_over,
+        redirect: None,
         default_backend: args.default_backend.with_context(|| missing("default-backend"))?,
         tls: None,
         proxy_out: false,
@@ -61,6 +62,7 @@ fn by_hand(args: FrontArgs) -> Result<FrontOptions> {
     Ok(FrontOptions {
         name: args.name.with_context(|| missing("name"))?,
         side,
+        run: None,
         ports: vec![port],
         egress: args.egress,
         control: args.control.with_context(|| missing("control"))?,

@@ -58,11 +58,13 @@ fn options(folder: &Path) -> FrontOptions {
     FrontOptions {
         name: "bench".into(),
         side: Side::Source,
+        run: None,
         ports: vec![PortOptions {
             tls: None,
             kind: PortKind::Http,
             listen,
             take_over: false,
+            redirect: None,
             default_backend: listen,
             proxy_in: false,
             proxy_out: false,

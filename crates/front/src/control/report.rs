@@ -23,7 +23,8 @@ pub struct Hello {
     pub version: String,
     /// The ports it serves.
     pub ports: Vec<PortStatus>,
-    /// Whether it takes new connections; false from bypass on, at all ports alike.
+    /// Whether it takes new connections; false from bypass on, at all ports alike, and while the
+    /// packet filter does not lead them to it that should.
     pub listening: bool,
     /// The run that claimed it.
     pub claim: Option<RunId>,
@@ -57,6 +58,9 @@ pub struct PortStatus {
     pub listen: SocketAddr,
     /// Whether it stands before a live server on the same port.
     pub taken_over: bool,
+    /// The port at which the front listens, if the packet filter leads connections there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<u16>,
     /// Where its certificates are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsPlan>,

@@ -46,6 +46,8 @@ struct Books {
     journal: Journal,
     saved: Saved,
     units: BTreeMap<UnitName, Unit>,
+    /// Whether the keeper was told that visitors must not reach the live servers.
+    guarded: bool,
     /// Another process is about to go on from what is on disk: nothing is changed any more.
     handed_on: bool,
 }
@@ -78,7 +80,9 @@ impl Desk {
             }
             units.insert(name.clone(), routing::unit(&front, unit, gate, None));
         }
-        let books = Mutex::new(Books { journal, saved, units, handed_on: false });
+        // The keeper reads the same file.
+        let guarded = saved.guards();
+        let books = Mutex::new(Books { journal, saved, units, guarded, handed_on: false });
         let handed = Mutex::new(None);
         Ok(Self { front, door, books, handed, superseded: CancellationToken::new() })
     }
@@ -113,7 +117,19 @@ impl Desk {
         outcome.unwrap_or_else(|fault| Reply::Refused { fault })
     }
 
+    /// Makes one change, and says to the keeper what it means for the live servers.
     async fn change(&self, request: &Request) -> Result<Reply, Fault> {
+        let done = self.make(request).await;
+        let mut books = self.books.lock().await;
+        let guards = books.saved.guards();
+        if guards != books.guarded {
+            // What fails is tried again after the next change.
+            let _ = self.guard(&mut books, guards, &request.what()).await;
+        }
+        done
+    }
+
+    async fn make(&self, request: &Request) -> Result<Reply, Fault> {
         let mut books = self.books.lock().await;
         let mut next = next(&books.saved, request)?;
         books.may_change(&request.what())?;
@@ -264,6 +280,8 @@ impl Desk {
     ) -> Result<Reply, Fault> {
         let op = format!("seal hold `{hold_id}`");
         let gate = books.gate(unit, &op)?;
+        // Before anything is sealed: from then on even a front that dies opens nothing.
+        self.guard(books, true, &op).await?;
         let lease_ms = gate.held().map_or(0, |h| h.lease_ms);
         // In memory first: while the disk is written no lease may run out.
         let change = gate.seal(hold_id);

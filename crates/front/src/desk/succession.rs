@@ -3,7 +3,7 @@
 use super::{Books, Desk};
 use crate::clock;
 use crate::control::{HoldStatus, Reply, Running};
-use segue_model::{Fault, FaultKind, UnitName};
+use segue_model::{EffectLeft, Fault, FaultKind, UnitName};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,29 @@ impl Desk {
     /// Leaves the controllers to the process that succeeds.
     pub(crate) fn supersede(&self) {
         self.superseded.cancel();
+    }
+
+    /// Sees to it that visitors reach no live server, whoever dies, or that they may again.
+    ///
+    /// # Errors
+    /// `SG0190` if the keeper cannot bring it about; it is then as it was.
+    pub(super) async fn guard(
+        &self,
+        books: &mut Books,
+        guarded: bool,
+        op: &str,
+    ) -> Result<(), Fault> {
+        let kept = self.door.kept().filter(|_| self.front.options().redirects());
+        if let Some(kept) = kept
+            && kept.guard(guarded).await != guarded
+        {
+            let cause = "the packet filter was not changed: the keeper's log says why";
+            return Err(Fault::new("SG0190", FaultKind::Unreachable, op, cause)
+                .leaving(EffectLeft::None)
+                .hint("look whether `nft` is there and may be used; then ask again"));
+        }
+        books.guarded = guarded;
+        Ok(())
     }
 
     /// Ends the open streams of all units: their clients come back to whoever serves now.

@@ -84,13 +84,15 @@ impl Desk {
 }
 
 fn port(entrance: &Entrance) -> PortStatus {
-    let PortOptions { kind, listen, take_over, tls, proxy_in, tcp, .. } = entrance.options();
+    let options = entrance.options();
+    let PortOptions { kind, listen, take_over, redirect, tls, proxy_in, tcp, .. } = options;
     let certificates = entrance.tls().map(|tls| tls.certs().told());
     let (kind, listen, taken_over, tls) = (*kind, *listen, *take_over, tls.clone());
     PortStatus {
         kind,
         listen,
         taken_over,
+        redirect: *redirect,
         tls,
         tcp: tcp.clone(),
         proxy_in: *proxy_in,

@@ -5,12 +5,16 @@ use segue_doors::handover::Line;
 use segue_model::{Fault, FaultKind};
 use std::io;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// How long the keeper may take to close its sockets.
-const CLOSES: Duration = Duration::from_secs(2);
+/// How long the keeper may take to close its sockets, and before that to lead nobody here.
+const CLOSES: Duration = Duration::from_secs(15);
+
+/// How long it may take to change until when connections are led here.
+const GUARDS: Duration = Duration::from_secs(3);
 
 /// What a keeper wants of the worker that serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,11 @@ pub(crate) struct Kept {
     /// Cancelled once the keeper has closed its sockets.
     closed: CancellationToken,
     left: OnceCell<()>,
+    /// Whether new connections are led here, where that is needed.
+    led: AtomicBool,
+    /// What came of asking to guard the live servers.
+    guarded: mpsc::Sender<bool>,
+    answers: Mutex<mpsc::Receiver<bool>>,
 }
 
 impl Kept {
@@ -54,7 +63,16 @@ impl Kept {
         if first == Some(Word::Alone) {
             alone.cancel();
         }
-        Ok(Self { line, alone, closed: CancellationToken::new(), left: OnceCell::new() })
+        let (guarded, answers) = mpsc::channel(1);
+        Ok(Self {
+            line,
+            alone,
+            closed: CancellationToken::new(),
+            left: OnceCell::new(),
+            led: AtomicBool::new(true),
+            guarded,
+            answers: Mutex::new(answers),
+        })
     }
 
     /// Returns whether no former worker has requests any more.
@@ -110,6 +128,24 @@ impl Kept {
         self.left.get_or_init(|| ask).await;
     }
 
+    /// Returns whether new connections are led here, where the packet filter does it.
+    pub(crate) fn is_led(&self) -> bool {
+        self.led.load(Ordering::SeqCst)
+    }
+
+    /// Says whether visitors must not reach the live servers of ports that are redirected, even
+    /// if every process of the front dies; returns whether it is so now.
+    pub(crate) async fn guard(&self, guarded: bool) -> bool {
+        let mut answers = self.answers.lock().await;
+        // An answer that came too late was to another question.
+        while answers.try_recv().is_ok() {}
+        let word = if guarded { Word::Guard } else { Word::Unguard };
+        if self.line.say(word.byte(), None).await.is_err() {
+            return false;
+        }
+        matches!(tokio::time::timeout(GUARDS, answers.recv()).await, Ok(Some(true)))
+    }
+
     /// Waits for what the keeper wants.
     pub(crate) async fn wish(&self) -> Wish {
         loop {
@@ -117,6 +153,11 @@ impl Kept {
             match Word::of(byte) {
                 Some(Word::Alone) => self.alone.cancel(),
                 Some(Word::Closed) => self.closed.cancel(),
+                Some(Word::Led) => self.led.store(true, Ordering::SeqCst),
+                Some(Word::Lost) => self.led.store(false, Ordering::SeqCst),
+                // One is awaited at a time: a second one is of no use to anybody.
+                Some(Word::Guarded) => drop(self.guarded.try_send(true)),
+                Some(Word::Unguarded) => drop(self.guarded.try_send(false)),
                 Some(Word::Retire) => return Wish::Retire,
                 Some(Word::KeepOn) => return Wish::KeepOn,
                 Some(Word::Prepare) => return Wish::Prepare,

@@ -17,22 +17,27 @@
 //! the way when it serves: that one takes nothing new, finishes what runs, and ends. While both
 //! run no unit can be held, since the requests of the former one would not be.
 //!
+//! Where the packet filter leads connections to the front, the keeper sees to that
+//! ([`redirect`]): it renews it, and says so to the worker when it cannot.
+//!
 //! The keeper gives the port back by itself only if workers end again and again, and it would
 //! not let visitors through to a side that they must not reach ([`crate::store::guards`]).
 
 mod kept;
 mod lock;
 mod record;
+mod redirect;
 mod word;
 
 pub(crate) use kept::{Kept, Wish};
 pub use lock::is_kept;
 
 use crate::listen::{Opened, open_all};
-use crate::options::FrontOptions;
+use crate::options::{FrontOptions, PortOptions};
 use crate::store;
 use lock::Lock;
 use record::{Next, Record};
+use redirect::{RENEWED_EVERY, Redirects, Turn};
 use segue_doors::handover::{self, Line, Worker};
 use segue_doors::takeover;
 use segue_model::{EffectLeft, Fault, FaultKind};
@@ -45,6 +50,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use word::Word;
 
 /// News of workers that may wait to be read; each says few words.
@@ -79,12 +85,16 @@ pub async fn keep(options: FrontOptions, program: Program) -> Result<(), Fault> 
         Fault::new("SG0121", FaultKind::Invalid, "take the sockets that were handed in", e)
             .hint("hand in listening TCP sockets, or none")
     })?;
+    let redirects = Redirects::of(&options)?;
+    let mut renewals = tokio::time::interval(RENEWED_EVERY);
+    renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (tell, mut news) = mpsc::channel(NEWS_MAX);
     let mut keeper = Keeper {
         options,
         program,
         tell,
         sockets: Sockets::Unopened(handed),
+        redirects,
         workers: BTreeMap::new(),
         last: 0,
         current: None,
@@ -106,8 +116,12 @@ pub async fn keep(options: FrontOptions, program: Program) -> Result<(), Fault> 
                 Event::Said(byte) => keeper.heard(number, byte).await,
                 Event::Ended(how) => keeper.ended(number, &how).await,
             },
-            () = at(due) => keeper.restart(),
+            () = at(due) => keeper.restart().await,
+            _ = renewals.tick(), if keeper.redirects.is_some() => keeper.renew().await,
         }
+    }
+    if let Some(redirects) = keeper.redirects.take() {
+        redirects.remove().await;
     }
     keeper.fault.map_or(Ok(()), Err)
 }
@@ -149,6 +163,7 @@ struct Keeper {
     program: Program,
     tell: mpsc::Sender<(u32, Event)>,
     sockets: Sockets,
+    redirects: Option<Redirects>,
     workers: BTreeMap<u32, Staff>,
     last: u32,
     /// The one that serves, or is about to.
@@ -204,13 +219,13 @@ impl Keeper {
     }
 
     /// Starts the worker anew.
-    fn restart(&mut self) {
+    async fn restart(&mut self) {
         self.due = None;
         match self.start() {
             Ok(number) => self.current = Some(number),
             Err(fault) => {
                 tracing::error!(%fault, "front has no worker");
-                self.plan_restart(None);
+                self.plan_restart(None).await;
             }
         }
     }
@@ -227,9 +242,16 @@ impl Keeper {
             Some(Word::Prepared) => self.hand_over(number).await,
             Some(Word::Ready) => self.ready(number).await,
             Some(Word::Leaving) => {
+                if let Some(redirects) = &mut self.redirects {
+                    redirects.open().await;
+                }
                 self.sockets = Sockets::Closed;
                 self.ending = true;
                 self.say(Some(number), Word::Closed).await;
+            }
+            Some(word @ (Word::Guard | Word::Unguard)) => {
+                let guarded = self.guard(word == Word::Guard).await;
+                self.say(Some(number), if guarded { Word::Guarded } else { Word::Unguarded }).await;
             }
             Some(Word::May) if self.next.is_none() => match self.start() {
                 Ok(next) => self.next = Some(next),
@@ -249,8 +271,11 @@ impl Keeper {
     async fn hand_over(&mut self, number: u32) {
         let mut last = Word::Open;
         if let Sockets::Unopened(handed) = &mut self.sockets {
-            let Opened { sockets, fault } = open_all(&self.options, std::mem::take(handed));
+            let Opened { sockets, mut fault } = open_all(&self.options, std::mem::take(handed));
             self.sockets = Sockets::Open(sockets);
+            if let (None, Some(redirects)) = (&fault, &mut self.redirects) {
+                fault = redirects.begin(store::guards(&self.options.state)).await.err();
+            }
             if fault.is_some() {
                 (self.fault, self.ending, last) = (fault, true, Word::GiveUp);
             }
@@ -279,6 +304,34 @@ impl Keeper {
             self.say(former, Word::Retire).await;
         }
         self.tell_if_alone().await;
+        // What the former one wrote last it may not have come to say.
+        if self.redirects.is_some() {
+            self.guard(store::guards(&self.options.state)).await;
+        }
+        if self.redirects.as_ref().is_some_and(|redirects| !redirects.led) {
+            self.say(Some(number), Word::Lost).await;
+        }
+    }
+
+    async fn renew(&mut self) {
+        let Some(redirects) = &mut self.redirects else { return };
+        match redirects.renew().await {
+            Some(Turn::Led) => self.say(self.current, Word::Led).await,
+            Some(Turn::Lost) => self.say(self.current, Word::Lost).await,
+            None => {}
+        }
+    }
+
+    /// Says until when connections are led here; returns whether the live servers are guarded.
+    async fn guard(&mut self, guarded: bool) -> bool {
+        let Some(redirects) = &mut self.redirects else { return guarded };
+        match redirects.guard(guarded).await {
+            Ok(()) => guarded,
+            Err(fault) => {
+                tracing::error!(%fault, guarded, "the packet filter is as it was");
+                !guarded
+            }
+        }
     }
 
     /// Tells the worker that serves when no other one has requests any more.
@@ -311,17 +364,17 @@ impl Keeper {
             tracing::error!(%pid, how, "worker ended: connections wait for the next one");
             self.current = self.next.take();
             if self.current.is_none() {
-                self.plan_restart(gone.since);
+                self.plan_restart(gone.since).await;
             }
             self.tell_if_alone().await;
         }
     }
 
     /// Decides when the next worker starts, if it does. `since` is when the last one served.
-    fn plan_restart(&mut self, since: Option<Instant>) {
+    async fn plan_restart(&mut self, since: Option<Instant>) {
         let now = Instant::now();
         let next = self.record.died(now, since);
-        let gives_back = self.options.ports.iter().any(|port| port.take_over);
+        let gives_back = self.options.ports.iter().any(PortOptions::is_live);
         match next {
             Next::After(pause) => self.due = Some(now + pause),
             Next::GiveUp(pause) if !gives_back || store::guards(&self.options.state) => {
@@ -336,14 +389,17 @@ impl Keeper {
                         "the port is with its live server again; the log says why they ended",
                     ),
                 );
-                self.give_back();
+                self.give_back().await;
                 self.end();
             }
         }
     }
 
     /// Lets the live servers have their ports at once.
-    fn give_back(&self) {
+    async fn give_back(&mut self) {
+        if let Some(redirects) = &mut self.redirects {
+            redirects.open().await;
+        }
         let Sockets::Open(sockets) = &self.sockets else { return };
         let ports = crate::listen::in_order(&self.options.ports);
         for (port, socket) in ports.into_iter().zip(sockets) {

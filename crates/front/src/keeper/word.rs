@@ -23,6 +23,14 @@ pub(super) enum Word {
     KeepOn = b'k',
     /// Another worker serves: finish what runs and end.
     Retire = b'r',
+    /// Visitors do not reach the live servers, whoever dies.
+    Guarded = b'g',
+    /// That could not be brought about, or ended as it was asked to.
+    Unguarded = b'u',
+    /// New connections are led here again.
+    Led = b'l',
+    /// New connections may go to the live servers.
+    Lost = b't',
     // ---- worker to keeper ----
     /// Ready for the sockets.
     Prepared = b'P',
@@ -34,10 +42,14 @@ pub(super) enum Word {
     May = b'Y',
     /// A unit is held.
     MayNot = b'N',
+    /// Visitors must not reach the live servers of ports that are redirected.
+    Guard = b'G',
+    /// They may again.
+    Unguard = b'U',
 }
 
 impl Word {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 20] = [
         Self::Alone,
         Self::Beside,
         Self::Socket,
@@ -52,6 +64,12 @@ impl Word {
         Self::Leaving,
         Self::May,
         Self::MayNot,
+        Self::Guarded,
+        Self::Unguarded,
+        Self::Led,
+        Self::Lost,
+        Self::Guard,
+        Self::Unguard,
     ];
 
     pub(super) fn byte(self) -> u8 {

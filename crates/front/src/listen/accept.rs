@@ -55,12 +55,14 @@ impl Port {
         if !door.closes().await {
             return;
         }
-        let given_back = entrance.options().take_over
-            && takeover::give_back(&listener)
-                .map_err(|fault| {
-                    tracing::error!(%fault, "port not given back before closing it");
-                })
-                .is_ok();
+        // Of a port that is redirected the keeper saw to it before it let go.
+        let given_back = entrance.options().redirect.is_some()
+            || entrance.options().take_over
+                && takeover::give_back(&listener)
+                    .map_err(|fault| {
+                        tracing::error!(%fault, "port not given back before closing it");
+                    })
+                    .is_ok();
         // A port of our own gets new connections until it is closed: take those that are there.
         let quiet = if given_back { HANDSHAKES } else { Duration::ZERO };
         let rest = async {
@@ -87,7 +89,7 @@ fn spawn(
     peer: SocketAddr,
     hurry: &CancellationToken,
 ) {
-    if entrance.options().take_over && Some(peer.ip()) == front.options().egress {
+    if entrance.options().is_live() && Some(peer.ip()) == front.options().egress {
         // The live server is gone from the group; its connections end up here, in a circle.
         tracing::warn!("the live server no longer takes the front's connections");
         return;

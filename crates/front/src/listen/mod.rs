@@ -63,9 +63,9 @@ impl Door {
         self.left.cancelled().await;
     }
 
-    /// Returns whether new connections are taken.
+    /// Returns whether new connections are taken, and led here where that is another's to do.
     pub(crate) fn is_open(&self) -> bool {
-        !self.leave.is_cancelled()
+        !self.leave.is_cancelled() && self.kept.as_ref().is_none_or(|kept| kept.is_led())
     }
 
     /// Waits until somebody asks to leave.
@@ -88,6 +88,12 @@ pub(crate) async fn open(
     hurry: &CancellationToken,
 ) -> Result<Option<Vec<Port>>, Fault> {
     let (sockets, fault) = match door.kept() {
+        None if front.options().redirects() => {
+            let op = format!("open the ports of front `{}`", front.options().name);
+            let cause = "a port that is redirected needs a keeper, which renews that";
+            return Err(Fault::new("SG0126", FaultKind::Invalid, op, cause)
+                .hint("start the front with `segue front --options`, without `--alone`"));
+        }
         None => {
             let Opened { sockets, fault } = open_all(front.options(), Vec::new());
             (sockets, fault.map(Some))
@@ -120,7 +126,7 @@ fn adopt(front: &Front, sockets: Vec<TcpListener>, all: bool) -> Result<Vec<Port
     }
     let mut ports = Vec::new();
     for (entrance, socket) in entrances.into_iter().zip(sockets) {
-        let (listen, there) = (entrance.options().listen, socket.local_addr());
+        let (listen, there) = (entrance.options().bound(), socket.local_addr());
         if !there.as_ref().is_ok_and(|there| there.port() == listen.port()) {
             return Err(others(&format!("its keeper has none for `{listen}`")));
         }

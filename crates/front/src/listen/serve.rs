@@ -107,7 +107,7 @@ impl Guest {
     /// behind a port that was taken over: it may be for a site that is not moved.
     async fn tls(self, socket: Shared) {
         let Some(tls) = self.entrance.tls() else { return };
-        let taken_over = self.entrance.options().take_over;
+        let taken_over = self.entrance.options().is_live();
         let whose = |name: &str| match self.front.site(name) {
             Some(site) if site.passthrough.is_some() => Host::Unread,
             Some(_) => Host::Read,

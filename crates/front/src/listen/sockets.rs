@@ -33,7 +33,7 @@ pub(crate) fn open_all(options: &FrontOptions, mut handed: Vec<TcpListener>) -> 
     let mut opened = Opened { sockets: Vec::new(), fault: None };
     let wanted = |socket: &TcpListener| {
         let address = socket.local_addr().ok();
-        options.ports.iter().any(|port| Some(port.listen) == address && !port.take_over)
+        options.ports.iter().any(|port| Some(port.bound()) == address && !port.take_over)
     };
     if let Some(other) = handed.iter().find(|socket| !wanted(socket)) {
         let at = other.local_addr().map_or_else(|e| e.to_string(), |address| address.to_string());
@@ -44,7 +44,7 @@ pub(crate) fn open_all(options: &FrontOptions, mut handed: Vec<TcpListener>) -> 
         return opened;
     }
     for port in in_order(&options.ports) {
-        let at = handed.iter().position(|s| s.local_addr().ok() == Some(port.listen));
+        let at = handed.iter().position(|s| s.local_addr().ok() == Some(port.bound()));
         let socket = match at {
             Some(at) => {
                 let socket = handed.swap_remove(at);
@@ -66,14 +66,14 @@ pub(crate) fn open_all(options: &FrontOptions, mut handed: Vec<TcpListener>) -> 
 const BUSY: &str = "find out what else uses the address";
 
 fn refused(port: &PortOptions, cause: &dyn std::fmt::Display, hint: &str) -> Fault {
-    let op = format!("listen at `{}`", port.listen);
+    let op = format!("listen at `{}`", port.bound());
     Fault::new("SG0121", FaultKind::Unreachable, op, cause).hint(hint)
 }
 
 /// Listens, beside the live server if the front shall take its port over.
 fn open(port: &PortOptions, egress: Option<IpAddr>) -> Result<TcpListener, Fault> {
     if !port.take_over {
-        return bind(port.listen).map_err(|e| refused(port, &e, BUSY));
+        return bind(port.bound()).map_err(|e| refused(port, &e, BUSY));
     }
     let egress = egress.ok_or_else(|| {
         let cause =

@@ -99,6 +99,15 @@ impl Saved {
         }
     }
 
+    /// Returns whether a unit is sealed or at the target: visitors must not reach the server in
+    /// whose place the front stands.
+    pub(crate) fn guards(&self) -> bool {
+        let guarded = |unit: &SavedUnit| {
+            unit.write_side == Side::Target || unit.hold.as_ref().is_some_and(|hold| hold.sealed)
+        };
+        self.units.values().any(guarded)
+    }
+
     /// Makes a change part of the state.
     pub(crate) fn apply(&mut self, change: Change) {
         let Change { head, units, left } = change;
@@ -136,10 +145,7 @@ pub fn has_route(state: &Path, unit: &UnitName) -> bool {
 /// Says whether visitors must not reach the server whose port the front with this state file
 /// took over: a unit is sealed or at the target. One that cannot be read may say so.
 pub(crate) fn guards(state: &Path) -> bool {
-    let guarded = |unit: &SavedUnit| {
-        unit.write_side == Side::Target || unit.hold.as_ref().is_some_and(|hold| hold.sealed)
-    };
-    journal::read(state).map_or(true, |read| read.saved.units.values().any(guarded))
+    journal::read(state).map_or(true, |read| read.saved.guards())
 }
 
 fn fault(path: &Path, verb: &str, cause: &dyn std::fmt::Display) -> Fault {

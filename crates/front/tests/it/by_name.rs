@@ -65,6 +65,7 @@ impl Mail {
             kind: PortKind::Tcp,
             listen,
             take_over: false,
+            redirect: None,
             proxy_out: false,
             default_backend: backends.source,
             tls: None,

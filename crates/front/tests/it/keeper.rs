@@ -51,11 +51,11 @@ fn as_worker() {
 }
 
 pub(crate) struct Keeper {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) options: FrontOptions,
     file: PathBuf,
     pub(crate) folder: Arc<TempDir>,
-    generation: u64,
+    pub(crate) generation: u64,
 }
 
 impl Drop for Keeper {
@@ -66,7 +66,7 @@ impl Drop for Keeper {
 }
 
 impl Keeper {
-    async fn start(options: FrontOptions, folder: Arc<TempDir>) -> Self {
+    pub(crate) async fn start(options: FrontOptions, folder: Arc<TempDir>) -> Self {
         let command = |program: &Program| {
             let mut command = Command::new(&program.path);
             command.args(&program.args).stdin(Stdio::null());
@@ -108,16 +108,17 @@ impl Keeper {
         keeper
     }
 
-    async fn claimed(&mut self) {
+    pub(crate) async fn claimed(&mut self) {
         self.ask(Ask::Claim { run: run_id(), epoch: segue_model::Epoch(1) }).await;
     }
 
     async fn route(&mut self, source: &Shop, target: &Shop) {
-        let site = segue_front::control::SiteRoute {
-            hosts: vec![HOST.into()],
-            backends: Sides { source: source.address, target: target.address },
-            reach: None,
-        };
+        self.route_to(Sides { source: source.address, target: target.address }).await;
+    }
+
+    pub(crate) async fn route_to(&mut self, backends: Sides<std::net::SocketAddr>) {
+        let site =
+            segue_front::control::SiteRoute { hosts: vec![HOST.into()], backends, reach: None };
         let set = Ask::SetRoute {
             mark: self.mark(),
             unit: unit(),
@@ -156,7 +157,7 @@ impl Keeper {
         within("an answer", client.call(&ask)).await.unwrap()
     }
 
-    async fn hello(&self) -> Option<segue_front::control::Hello> {
+    pub(crate) async fn hello(&self) -> Option<segue_front::control::Hello> {
         match self.client().await?.call(&Ask::Greet { unit: unit() }).await.ok()? {
             Reply::Hello(hello) => Some(hello),
             _ => None,
@@ -177,7 +178,7 @@ impl Keeper {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    async fn ended(&mut self) -> bool {
+    pub(crate) async fn ended(&mut self) -> bool {
         let mut status = None;
         until("the keeper ends", async || {
             status = self.child.try_wait().unwrap();
@@ -187,7 +188,7 @@ impl Keeper {
         status.unwrap().success()
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 }

@@ -28,6 +28,7 @@ mod policy;
 mod ports;
 mod raw_http2;
 mod recorder;
+mod redirect;
 mod replay;
 mod restart;
 mod smuggling;

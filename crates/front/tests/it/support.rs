@@ -271,10 +271,12 @@ pub(crate) fn options(
     FrontOptions {
         name: "source".into(),
         side: Side::Source,
+        run: None,
         ports: vec![PortOptions {
             kind: PortKind::Http,
             listen,
             take_over: false,
+            redirect: None,
             default_backend,
             tls: None,
             proxy_in: false,

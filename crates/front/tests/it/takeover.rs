@@ -26,14 +26,19 @@ pub(crate) struct Nginx {
 impl Nginx {
     pub(crate) async fn start(folder: &Path) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.21:0").unwrap().local_addr().unwrap();
+        Self::start_at(folder, port).await
+    }
+
+    pub(crate) async fn start_at(folder: &Path, port: SocketAddr) -> Self {
         let folder = folder.display();
         let config = format!(
-            "daemon off; worker_processes 2; pid {folder}/pid; error_log {folder}/error.log;\n\
+            "user root; daemon off; worker_processes 2; pid {folder}/pid; error_log {folder}/error.log;\n\
              events {{ worker_connections 512; }}\n\
              http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;\n\
              fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
              server {{ listen {port}; location / {{\n\
-             add_header x-seen-from $remote_addr; return 200 \"live\\n\"; }} }} }}\n"
+             add_header x-seen-from $remote_addr; add_header x-forwarded $http_x_forwarded_for;\n\
+             return 200 \"live\\n\"; }} }} }}\n"
         );
         let path = format!("{folder}/nginx.conf");
         std::fs::write(&path, config).unwrap();

@@ -51,6 +51,7 @@ impl Mail {
             kind: PortKind::Tcp,
             listen: free_address(),
             take_over: false,
+            redirect: None,
             default_backend: backends.source,
             tls: None,
             proxy_in: false,

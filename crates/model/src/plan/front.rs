@@ -73,6 +73,10 @@ pub struct PortPlan {
     pub listen: SocketAddr,
     /// Whether a live server listens there and the port is taken over from it.
     pub take_over: bool,
+    /// The port of the same address at which the front listens while a live server has `listen`:
+    /// the packet filter leads new connections there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<u16>,
     /// What a port for TLS needs, and no other has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsPlan>,
@@ -148,7 +152,25 @@ impl fmt::Display for PortKind {
 impl PortPlan {
     /// Returns a port where clients speak HTTP in clear.
     pub fn http(listen: SocketAddr, take_over: bool) -> Self {
-        Self { kind: PortKind::Http, listen, take_over, tls: None, proxy_in: false, tcp: None }
+        Self {
+            kind: PortKind::Http,
+            listen,
+            take_over,
+            redirect: None,
+            tls: None,
+            proxy_in: false,
+            tcp: None,
+        }
+    }
+
+    /// Returns whether a live server listens there, in whose place the front gets connections.
+    pub fn is_live(&self) -> bool {
+        self.take_over || self.redirect.is_some()
+    }
+
+    /// Returns where the front itself listens.
+    pub fn bound(&self) -> SocketAddr {
+        SocketAddr::new(self.listen.ip(), self.redirect.unwrap_or(self.listen.port()))
     }
 }
 
@@ -163,9 +185,14 @@ impl FrontPlan {
         self.ports.iter().any(|port| port.listen.ip() == address)
     }
 
-    /// Returns whether it takes a port over from a live server.
+    /// Returns whether it stands in the place of a live server at one of its ports.
     pub fn takes_over(&self) -> bool {
-        self.ports.iter().any(|port| port.take_over)
+        self.ports.iter().any(PortPlan::is_live)
+    }
+
+    /// Returns whether the packet filter leads connections of a live port to it.
+    pub fn redirects(&self) -> bool {
+        self.ports.iter().any(|port| port.redirect.is_some())
     }
 
     /// Returns its ports for TCP, with the servers behind them.
@@ -246,6 +273,7 @@ impl From<FrontPlan> for Form {
                     kind: PortKind::Http,
                     listen,
                     take_over,
+                    redirect: None,
                     tls: None,
                     proxy_in: false,
                     tcp: None,
@@ -314,6 +342,19 @@ mod tests {
         let text = serde_json::to_string(&several).unwrap();
         assert!(!text.contains("\"listen\":\"192.0.2.10:80\",\"take_over\":false,\"egress\""));
         assert_eq!(serde_json::from_str::<FrontPlan>(&text).unwrap(), several);
+    }
+
+    #[test]
+    fn a_port_that_is_redirected_comes_back_as_it_was() {
+        let plain = PortPlan::http("192.0.2.10:80".parse().unwrap(), false);
+        let text = serde_json::to_string(&plain).unwrap();
+        assert!(!text.contains("redirect"), "the hash of others is as it was: {text}");
+        let port = PortPlan { redirect: Some(8_080), ..plain };
+        assert_eq!((port.is_live(), port.bound()), (true, "192.0.2.10:8080".parse().unwrap()));
+        let front = front(vec![port]);
+        assert!(front.takes_over() && front.redirects());
+        let text = serde_json::to_string(&front).unwrap();
+        assert_eq!(serde_json::from_str::<FrontPlan>(&text).unwrap(), front);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
                 absolute(found, &place.replace(".listen", ".certificates"), path);
             }
             nameless(found, &place, port, unit);
+            redirect(found, place.replace(".listen", ".redirect"), port);
             listen(found, place, front.side, port, unit);
         }
         certificates(found, front, unit);
@@ -73,7 +74,9 @@ fn introduced(found: &mut Found, unit: &UnitPlan) {
 /// Returns where the address of a port stands in the plan.
 fn place(at: &str, front: &FrontPlan, index: usize) -> String {
     match front.ports.as_slice() {
-        [PortPlan { kind: PortKind::Http, proxy_in: false, .. }] => format!("{at}.listen"),
+        [PortPlan { kind: PortKind::Http, proxy_in: false, redirect: None, .. }] => {
+            format!("{at}.listen")
+        }
         _ => format!("{at}.port[#{}].listen", index + 1),
     }
 }
@@ -203,12 +206,33 @@ fn listen(found: &mut Found, at: String, side: Side, port: &PortPlan, unit: &Uni
             format!("{listen} is the web server of the {}", side.other()),
             format!("correct `side`, or write an address of the {side}"),
         );
-    } else if stands_at(side) && !port.take_over {
+    } else if stands_at(side) && !port.is_live() {
         found.add(
             "SG0709",
             at,
             format!("the web server of the {side} already listens on {listen}"),
-            "take the port over with `take_over = true` and an `egress` address",
+            "take the port over with `take_over = true` and an `egress` address, or have its \
+             connections led away with `redirect`",
+        );
+    }
+}
+
+/// A port is taken from its live server in one way, and the front needs another one to listen at.
+fn redirect(found: &mut Found, at: String, port: &PortPlan) {
+    let Some(to) = port.redirect else { return };
+    if port.take_over {
+        found.add(
+            "SG0754",
+            at,
+            format!("{} is to be taken over and redirected", port.listen),
+            "write `take_over` or `redirect`: the latter where the former is not permitted",
+        );
+    } else if to == 0 || to == port.listen.port() {
+        found.add(
+            "SG0754",
+            at,
+            format!("a front cannot listen at port {to} while a server has {}", port.listen),
+            "write another port of that address, one that nothing listens at",
         );
     }
 }
@@ -234,7 +258,7 @@ fn egress(found: &mut Found, at: &str, front: &FrontPlan, unit: &UnitPlan) {
             found.add(
                 "SG0707",
                 at,
-                "a port is taken over, and no egress address tells the front's own \
+                "a port is taken from a live server, and no egress address tells the front's own \
                  connections from those of clients",
                 "add `egress` with a spare address of that machine",
             );
@@ -245,8 +269,8 @@ fn egress(found: &mut Found, at: &str, front: &FrontPlan, unit: &UnitPlan) {
         found.add(
             "SG0707",
             &at,
-            "an egress address is for a port that is taken over only",
-            "take `egress` away or write `take_over = true`",
+            "an egress address is for a port that is taken over or redirected only",
+            "take `egress` away or write `take_over = true`, or `redirect`",
         );
     }
     if unit.fronts.iter().any(|other| other.stands_on(egress)) {
@@ -258,7 +282,7 @@ fn egress(found: &mut Found, at: &str, front: &FrontPlan, unit: &UnitPlan) {
         );
     }
     let other_family =
-        |port: &&PortPlan| port.take_over && port.listen.is_ipv4() != egress.is_ipv4();
+        |port: &&PortPlan| port.is_live() && port.listen.is_ipv4() != egress.is_ipv4();
     if let Some(port) = front.ports.iter().find(other_family) {
         found.add(
             "SG0708",
@@ -285,7 +309,12 @@ fn distinct(found: &mut Found, fronts: &[FrontPlan]) {
     let listen: Vec<_> = every()
         .flat_map(|(at, front)| {
             let ports = front.ports.iter().enumerate();
-            ports.map(move |(index, port)| (place(&at, front, index), port.listen.to_string()))
+            ports.flat_map(move |(index, port)| {
+                let place = place(&at, front, index);
+                let bound = port.redirect.map(|_| port.bound().to_string());
+                let bound = bound.map(|bound| (place.replace(".listen", ".redirect"), bound));
+                [(place, port.listen.to_string())].into_iter().chain(bound)
+            })
         })
         .collect();
     found.duplicates("listen address", listen.iter().map(|(k, v)| (k.clone(), v.as_str())));

@@ -25,7 +25,7 @@ pub struct FrontFile {
     #[serde(default)]
     pub port: Vec<PortFile>,
     /// Address that the front's own connections to the live servers behind it come from. Needed
-    /// with `take_over`, and only then. Default: none.
+    /// with `take_over` or `redirect`, and only then. Default: none.
     pub egress: Option<IpAddr>,
     /// Its control socket: an absolute path of at most 107 bytes.
     pub control: PathBuf,
@@ -123,6 +123,10 @@ pub struct PortFile {
     /// Default: false.
     #[serde(default)]
     pub take_over: bool,
+    /// Another port of the same address, if a live server listens at `listen` and its port can
+    /// not be taken over: the front listens here, and a packet filter (nftables, as root) leads new
+    /// connections of `listen` here. In place of `take_over`. Default: none.
+    pub redirect: Option<u16>,
     /// Files and folders with certificates and their keys, at a port for `tls` and only there:
     /// folders as certbot's `live`, pairs `NAME.crt` and `NAME.key`, or `NAME.pem` with both.
     /// The front reads them itself, and again when they change. Needed unless TLS for every site

@@ -46,6 +46,7 @@ pub(super) fn for_room(plan: &Plan, home: &Path, faults: &[String]) -> ForRoom {
         instead: Vec::new(),
     };
     paths(&mut room, home);
+    substitutes(&mut room);
     commands(&mut room);
     waits(&mut room, faults);
     room
@@ -97,6 +98,18 @@ fn paths(room: &mut ForRoom, home: &Path) {
 
 /// Days that certificates outside the room are taken to be valid for.
 const LONG_DAYS: f64 = 365.0;
+
+/// Puts what the room has in the place of what it has not.
+fn substitutes(room: &mut ForRoom) {
+    let unit = &mut room.plan.unit;
+    for port in unit.fronts.iter_mut().flat_map(|front| &mut front.ports) {
+        if let Some(to) = port.redirect.take() {
+            port.take_over = true;
+            room.not_rehearsed
+                .push(format!("redirect of {} to port {to}: it is taken over", port.listen));
+        }
+    }
+}
 
 /// Takes out what would act or measure outside.
 fn commands(room: &mut ForRoom) {

@@ -10,6 +10,7 @@
 )]
 
 mod proxies;
+mod redirect;
 mod shared;
 mod support;
 

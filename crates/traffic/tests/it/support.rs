@@ -129,7 +129,7 @@ pub(crate) fn free() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn unit(
+pub(crate) fn unit(
     folder: &Path,
     source_front: SocketAddr,
     target_front: SocketAddr,

@@ -103,6 +103,7 @@ async fn front(
             kind: PortKind::Tcp,
             listen: at,
             take_over: false,
+            redirect: None,
             proxy_out: false,
             default_backend: backends.source,
             tls: None,

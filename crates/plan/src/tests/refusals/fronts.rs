@@ -275,6 +275,48 @@ fn refuses_fronts_at_the_wrong_address() {
 }
 
 #[test]
+fn refuses_ports_that_cannot_be_redirected() {
+    refused(&[
+        (
+            "two ways at once",
+            |p| p.unit.fronts[0].ports[0].redirect = Some(8_080),
+            &["SG0754 front[source].port[#1].redirect"],
+        ),
+        (
+            "to where the server is",
+            |p| {
+                p.unit.fronts[0].ports[0].take_over = false;
+                p.unit.fronts[0].ports[0].redirect = Some(80);
+            },
+            &["SG0754 front[source].port[#1].redirect", "SG0705 front[source].port[#1].redirect"],
+        ),
+        (
+            "redirected, and nothing tells the front's own connections",
+            |p| {
+                p.unit.fronts[0].ports[0].take_over = false;
+                p.unit.fronts[0].ports[0].redirect = Some(8_080);
+                p.unit.fronts[0].egress = None;
+            },
+            &["SG0707 front[source].egress"],
+        ),
+        (
+            "where another port of it is",
+            |p| {
+                let second = PortPlan::http("192.0.2.10:8080".parse().unwrap(), false);
+                p.unit.fronts[0].ports.push(second);
+                p.unit.fronts[0].ports[0].take_over = false;
+                p.unit.fronts[0].ports[0].redirect = Some(8_080);
+            },
+            &["SG0705 front[source].port[#2].listen"],
+        ),
+    ]);
+    let mut plan = super::example();
+    let port = &mut plan.unit.fronts[0].ports[0];
+    (port.take_over, port.redirect) = (false, Some(8_080));
+    assert!(crate::check(&plan).is_empty());
+}
+
+#[test]
 fn refuses_places_for_figures_and_logs() {
     refused(&[
         (

@@ -154,6 +154,7 @@ impl<D: Driver> Foreign<D> {
             kind: port.kind,
             listen: port.listen,
             taken_over: port.take_over,
+            redirect: None,
             tls: port.tls.clone(),
             proxy_in: port.proxy_in,
             tcp: port.tcp.clone(),
