@@ -21,13 +21,14 @@ mod health;
 mod host;
 mod http_probe;
 mod introduced;
+mod ledger;
 mod preflight;
 mod request_times;
 mod sessions;
 mod tail;
 mod tally;
 
-pub use access_log::AccessLogSampler;
+pub use access_log::{AccessLogSampler, Passed};
 pub use app_log::{AppLogSampler, MailLogSampler};
 pub use canary::CanarySampler;
 pub use certificates::CertificateSampler;

@@ -15,7 +15,7 @@ use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
 use segue_port::{Clock, Sampler};
 use segue_probe::{
     AccessLogSampler, AppLogSampler, CanarySampler, CertificateSampler, Connection, CustomSampler,
-    HealthProbe, HostSampler, HttpProbe, LoginSampler, MailLogSampler, ProbeSettings,
+    HealthProbe, HostSampler, HttpProbe, LoginSampler, MailLogSampler, Passed, ProbeSettings,
 };
 use segue_traffic::{FrontSettings, Fronts};
 use std::collections::BTreeSet;
@@ -345,7 +345,15 @@ fn samplers(
         if let (Some(log), Some(egress)) = (&source.access_log, egress)
             && logs.insert(log)
         {
-            all.push(AccessLogSampler::new(log.clone(), vec![egress]));
+            let same =
+                unit.backends(Side::Source).filter(|web| web.access_log.as_ref() == Some(log));
+            let own_paths = same.map(|web| web.health_path.clone()).collect();
+            let fronts = Arc::clone(&families.fronts);
+            let passed: Passed = Arc::new(move || {
+                let fronts = Arc::clone(&fronts);
+                Box::pin(async move { fronts.passed(Side::Source).await })
+            });
+            all.push(AccessLogSampler::counted(log.clone(), vec![egress], own_paths, passed));
         }
         all.extend(CanarySampler::of(unit, site, run).map(|canary| canary as Arc<dyn Sampler>));
     }

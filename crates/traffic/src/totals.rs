@@ -1,8 +1,9 @@
 //! What all fronts counted, for the journal and the report.
 
 use crate::fronts::Fronts;
+use crate::link::Link;
 use futures_util::future::join_all;
-use segue_front::control::{HoldRecord, Mirrored, Straggler, Totals};
+use segue_front::control::{HoldRecord, Mirrored, Reply, Request, Stats, Straggler, Totals};
 use segue_model::{Fault, Side, Sides};
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,35 @@ impl Fronts {
             Some(FrontMirrored { front: link.plan.name.clone(), mirrored: *mirrored })
         });
         join_all(all).await.into_iter().flatten().collect()
+    }
+
+    /// Returns how many requests the fronts themselves have passed to the servers of `side`, of
+    /// whatever unit, those that run now included; none if a front does not answer.
+    pub async fn passed(&self, side: Side) -> Option<u64> {
+        let mut sum = 0;
+        for link in self.links.iter().filter(|link| !self.relays(&link.plan, side)) {
+            let stats = self.all_stats(link).await?;
+            sum += stats.sides.get(side).requests;
+            // What came through another front, and what belongs to no unit, stays here.
+            if link.plan.side == side {
+                sum += stats.relayed.requests + stats.other.requests;
+            }
+            let hello = link.hello().await.ok()?;
+            let unit = hello.unit(&self.settings.unit.name).filter(|unit| unit.write_side == side);
+            sum += unit.map_or(0, |unit| unit.in_flight as u64);
+        }
+        Some(sum)
+    }
+
+    /// Returns what a front counted over all units; of the operator's own proxy, for this one.
+    async fn all_stats(&self, link: &Link) -> Option<Stats> {
+        if !link.is_ours() {
+            return link.stats().await.ok();
+        }
+        match link.call_aside(&Request::Stats).await.ok()? {
+            Reply::Stats(stats) => Some(stats),
+            _ => None,
+        }
     }
 
     /// Reads the counters of every front.

@@ -173,7 +173,7 @@ impl Guest {
         let Some(site) = self.front.site(name) else { return };
         let (side, options) = (site.gate.side(), self.entrance.options());
         let behind = Unread { address: options.listen, introduces: options.proxy_in };
-        let behind = (options.take_over && side == self.front.side()).then_some(behind);
+        let behind = (options.is_live() && side == self.front.side()).then_some(behind);
         match behind.or(*site.authority.get(side)) {
             Some(server) => {
                 if let Some(server) = self.dial(server).await {

@@ -1,3 +1,4 @@
+use futures_util::future::BoxFuture;
 use segue_model::What;
 use segue_port::Sampler;
 use segue_probe::AccessLogSampler;
@@ -5,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const FRONT: &str = "127.0.0.250";
 
@@ -59,6 +61,47 @@ async fn counts_only_new_lines_that_do_not_come_from_the_front() {
     assert_eq!(log.sample().await, (0.0, 0), "a line counts when it is whole");
     log.append(&whole[20..]);
     assert_eq!(log.sample().await, (1.0, 1));
+}
+
+#[tokio::test]
+async fn a_log_of_clients_is_compared_with_what_fronts_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    let append = |lines: &[String]| {
+        let mut file = File::options().append(true).create(true).open(&path).unwrap();
+        file.write_all(lines.concat().as_bytes()).unwrap();
+    };
+    append(&[line("203.0.113.9")]);
+    let count = Arc::new(AtomicU64::new(100));
+    let passed = {
+        let count = count.clone();
+        Arc::new(move || -> BoxFuture<'static, Option<u64>> {
+            let now = count.load(Ordering::SeqCst);
+            Box::pin(async move { (now < 1_000).then_some(now) })
+        })
+    };
+    let front = vec![FRONT.parse().unwrap()];
+    let sampler = AccessLogSampler::counted(&path, front, vec!["/healthz".into()], passed);
+    for _ in 0..2 {
+        assert!(sampler.sample(1).await.unwrap().is_empty(), "there is no interval yet");
+    }
+    let health = line(FRONT).replace("GET / ", "GET /healthz ");
+    let mut found = 0.0;
+    for second in 0..20 {
+        count.fetch_add(3, Ordering::SeqCst);
+        let mut lines = vec![line("198.51.100.1"), health.clone(), line("198.51.100.2")];
+        lines.push(line("198.51.100.3"));
+        if second == 7 {
+            lines.extend([line("203.0.113.7"), line("203.0.113.8")]);
+        }
+        append(&lines);
+        let samples = sampler.sample(1).await.unwrap();
+        found += samples[0].value;
+        assert_eq!(samples[0].count, lines.len() as u64);
+    }
+    assert_eq!(found, 2.0, "two lines more than fronts passed, whoever is in them");
+    count.store(1_000, Ordering::SeqCst);
+    assert!(sampler.sample(1).await.unwrap().is_empty(), "a front that does not answer");
 }
 
 #[tokio::test]
