@@ -7,7 +7,7 @@ use segue_files::TreeReplica;
 use segue_model::RunId;
 use segue_model::plan::{Plan, labelled};
 use segue_port::{Effect, ReplicaEffects};
-use segue_traffic::Fronts;
+use segue_traffic::{Cdn, Fronts};
 use std::sync::Arc;
 
 /// Everything that acts for a unit.
@@ -24,6 +24,8 @@ pub struct Families {
     pub trees: Vec<Arc<TreeReplica>>,
     /// Its zones.
     pub zones: Vec<Arc<Zone>>,
+    /// CDNs before its sites.
+    pub cdns: Vec<Arc<Cdn>>,
 }
 
 /// What a replica does at one step.
@@ -66,8 +68,11 @@ impl Families {
         &self,
         make: impl Fn(usize, &Arc<Zone>) -> Arc<dyn Effect>,
     ) -> Arc<dyn Effect> {
-        let parts = self
-            .zones
+        Together::new(self.zone_parts(make))
+    }
+
+    fn zone_parts(&self, make: impl Fn(usize, &Arc<Zone>) -> Arc<dyn Effect>) -> Vec<Part> {
+        self.zones
             .iter()
             .zip(&self.plan.unit.zones)
             .enumerate()
@@ -75,7 +80,18 @@ impl Families {
                 name: zone_part(&plan.label()),
                 effect: make(place, zone),
             })
-            .collect();
+            .collect()
+    }
+
+    /// Returns what makes the other side public: the record sets of every zone, and the origins
+    /// of CDNs.
+    pub(crate) fn publish(&self) -> Arc<dyn Effect> {
+        let mut parts = self.zone_parts(|_, zone| zone.publish());
+        parts.extend(
+            self.cdns
+                .iter()
+                .map(|cdn| Part { name: format!("cdn:{}", cdn.name()), effect: cdn.publish() }),
+        );
         Together::new(parts)
     }
 

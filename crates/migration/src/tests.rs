@@ -51,6 +51,7 @@ fn of(plan: Plan) -> Families {
                 })
             })
             .collect(),
+        cdns: unit.cdns.iter().map(|cdn| segue_traffic::Cdn::new(cdn.clone())).collect(),
         zones: unit
             .zones
             .iter()

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod cdn;
 mod front;
 mod mirror;
 mod moves;
@@ -20,6 +21,7 @@ mod sessions;
 mod split;
 mod zone;
 
+pub use cdn::{CdnPlan, CdnVendor};
 pub use front::{AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TcpPlan, TlsPlan};
 pub use mirror::MirrorPlan;
 pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
@@ -61,6 +63,9 @@ pub struct UnitPlan {
     pub trees: Vec<TreePlan>,
     /// Zones with the record sets this unit owns.
     pub zones: Vec<ZonePlan>,
+    /// CDNs before the sites whose origin is switched with the record sets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cdns: Vec<CdnPlan>,
     /// Cron jobs and workers that do not pass the fronts.
     pub workers: Vec<WorkerPlan>,
     /// Requests a day, if they are known: what waves by traffic go by.

@@ -1,5 +1,6 @@
 //! From text to plan.
 
+mod cdns;
 mod fronts;
 mod gates;
 mod measures;
@@ -83,6 +84,7 @@ pub(crate) fn plan(file: PlanFile, common: Option<&Common>, problems: &mut Vec<P
             })
             .collect(),
         zones: file.zone.into_iter().flat_map(|zone| zones::zone(zone, problems)).collect(),
+        cdns: file.cdn.into_iter().filter_map(|cdn| cdns::cdn(cdn, problems)).collect(),
         workers: file
             .worker
             .into_iter()

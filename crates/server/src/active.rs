@@ -17,7 +17,7 @@ use segue_probe::{
     AccessLogSampler, AppLogSampler, CanarySampler, CertificateSampler, Connection, CustomSampler,
     HealthProbe, HostSampler, HttpProbe, LoginSampler, MailLogSampler, Passed, ProbeSettings,
 };
-use segue_traffic::{FrontSettings, Fronts};
+use segue_traffic::{Cdn, FrontSettings, Fronts};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -119,6 +119,7 @@ impl Active {
                     })
                 })
                 .collect(),
+            cdns: unit.cdns.iter().map(|cdn| Cdn::new(cdn.clone())).collect(),
             zones: unit
                 .zones
                 .iter()

@@ -118,6 +118,9 @@ async fn unit(plan: &Plan) -> Vec<Finding> {
     for zone in &active.zones {
         findings.extend(zone.preflight().await);
     }
+    for cdn in &active.cdns {
+        findings.extend(cdn.preflight().await);
+    }
     findings.extend(segue_probe::preflight(&plan.unit).await);
     findings.extend(segue_workers::preflight(&plan.unit.workers).await);
     findings.extend(active.fronts.preflight().await);

@@ -2,6 +2,7 @@
 //!
 //! **Invariant.** Requests never pass here; a controller that is gone stops no request.
 
+mod cdn;
 mod fronts;
 mod hold;
 mod insert;
@@ -17,6 +18,7 @@ mod split;
 mod totals;
 mod turns;
 
+pub use cdn::Cdn;
 pub use fronts::{FrontSettings, Fronts};
 pub use proxy::{Fragment, fragments};
 pub use split::{Met, Trials};

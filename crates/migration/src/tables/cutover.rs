@@ -35,7 +35,7 @@ pub struct Remembered {
 /// promote       the other side takes writes
 /// route         every front sends there        PAUSE ENDS
 /// start_workers cron and workers over there
-/// publish       the owned record sets, read back everywhere
+/// publish       the owned record sets, read back everywhere; the origins of CDNs
 /// flush         the operator's own resolvers forget them; only if the plan says how
 /// compare       the snapshots, in full
 /// ```
@@ -129,13 +129,7 @@ pub(super) fn from_the_promotion(families: &Families) -> Vec<Step> {
             MINUTE,
         )
         .until_done(),
-        step(
-            "publish",
-            "publish the record sets",
-            families.zones_at(|_, zone| zone.publish()),
-            30 * SECOND,
-        )
-        .until_done(),
+        step("publish", "publish the record sets", families.publish(), 30 * SECOND).until_done(),
     ];
     steps.extend(flush_resolvers(&unit.measures.resolvers, &unit.zones).map(|flush| {
         step(

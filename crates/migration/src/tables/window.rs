@@ -38,7 +38,7 @@ const RESERVE_MS: u64 = 5_000;
 /// promote       the target takes writes
 /// route         every front sends there        PAUSE ENDS
 /// start_workers cron and workers over there
-/// publish       the owned record sets, read back everywhere
+/// publish       the owned record sets, read back everywhere; the origins of CDNs
 /// ```
 ///
 /// A request that waits longer than `hold_age_max_ms` is answered 503 with `Retry-After`;

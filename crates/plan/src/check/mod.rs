@@ -3,6 +3,7 @@
 //! **Invariant.** Only what can be told from the plan itself. Whether the world fits the
 //! plan is asked by each family's `preflight`.
 
+mod cdns;
 mod database;
 mod fronts;
 mod gates;
@@ -36,6 +37,7 @@ pub fn check(plan: &Plan) -> Vec<Problem> {
     database::check(&mut found, &plan.unit.databases);
     trees::check(&mut found, &plan.unit.trees);
     zones::check(&mut found, &plan.unit);
+    cdns::check(&mut found, &plan.unit);
     policy::check(&mut found, &plan.policy);
     split::check(&mut found, plan);
     proxies::check(&mut found, plan);

@@ -187,7 +187,7 @@ pub(super) fn authority(found: &mut Found, at: &str, authority: &AuthorityPlan) 
 }
 
 /// Keys travel in a header: outside this machine only encrypted.
-fn web(found: &mut Found, at: &str, url: &str) {
+pub(super) fn web(found: &mut Found, at: &str, url: &str) {
     let host = |rest: &str| rest.split(['/', ':']).next().unwrap_or_default().to_owned();
     let here = |rest: &str| {
         let host = host(rest);

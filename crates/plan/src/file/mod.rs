@@ -4,6 +4,7 @@
 //! [`segue_model::plan::Plan`]. Every default is said in the doc comment of its field,
 //! which is also the text of the JSON Schema.
 
+mod cdn;
 mod fleet;
 mod front;
 mod gate;
@@ -16,6 +17,7 @@ mod timeline;
 mod unit;
 mod zone;
 
+pub use cdn::{BunnyFile, CdnFile, CloudflareOriginFile, FastlyFile};
 pub use fleet::{
     ApprovalFile, DutyFile, FleetFile, FreezeFile, JointFile, LimitsFile, PeopleFile,
     RehearsalFile, RehearsalSiteFile, StrategyFile, TrafficFile, UnitRehearsalFile, WaveFile,
@@ -74,6 +76,9 @@ pub struct PlanFile {
     /// means that DNS is changed by hand.
     #[serde(default)]
     pub zone: Vec<ZoneFile>,
+    /// CDNs before the sites whose origin is switched with the record sets. Default: none.
+    #[serde(default)]
+    pub cdn: Vec<CdnFile>,
     /// Cron jobs and queue workers, which write without passing a front. Default: none.
     #[serde(default)]
     pub worker: Vec<WorkerFile>,

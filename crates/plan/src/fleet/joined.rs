@@ -37,6 +37,10 @@ pub(super) fn add(into: &mut Plan, from: Plan, problems: &mut Vec<Problem>) {
         tree.name = format!("{name}.{}", tree.name);
         tree
     }));
+    unit.cdns.extend(from.unit.cdns.into_iter().map(|mut cdn| {
+        cdn.name = format!("{name}.{}", cdn.name);
+        cdn
+    }));
     for zone in from.unit.zones {
         match unit.zones.iter_mut().find(|known| known.label() == zone.label()) {
             Some(known) => {

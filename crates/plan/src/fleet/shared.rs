@@ -8,7 +8,7 @@ use super::{fronts, joined, problem};
 use crate::Problem;
 use crate::file::JointFile;
 use segue_model::fleet::Joint;
-use segue_model::plan::{Plan, UnitPlan};
+use segue_model::plan::{CdnVendor, Plan, UnitPlan};
 use segue_model::{Side, UnitName};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -137,6 +137,7 @@ enum Owned<'a> {
     Schema(&'a str, SocketAddr),
     Folder(&'a Path, Side),
     RecordSet(&'a str, &'a str),
+    Origin(&'a CdnVendor),
 }
 
 impl fmt::Display for Owned<'_> {
@@ -146,6 +147,7 @@ impl fmt::Display for Owned<'_> {
             Self::Schema(schema, server) => write!(f, "schema {schema} at {server}"),
             Self::Folder(folder, side) => write!(f, "folder {} of the {side}", folder.display()),
             Self::RecordSet(name, rtype) => write!(f, "record set {name} {rtype}"),
+            Self::Origin(vendor) => write!(f, "an origin at {}", vendor.as_str()),
         }
     }
 }
@@ -158,6 +160,7 @@ fn owned(unit: &UnitPlan) -> Vec<Owned<'_>> {
         owned.extend(databases.map(|d| Owned::Schema(&d.schema, d.servers.get(side).address)));
         owned.extend(unit.trees.iter().map(|tree| Owned::Folder(tree.roots.get(side), side)));
     }
+    owned.extend(unit.cdns.iter().map(|cdn| Owned::Origin(&cdn.vendor)));
     // Every provider of a zone has the same records.
     let once = |place: &usize| {
         unit.zones[..*place].iter().all(|before| before.zone != unit.zones[*place].zone)

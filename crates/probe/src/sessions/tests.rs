@@ -48,6 +48,7 @@ pub(super) fn unit(stores: Sides<SessionStore>) -> UnitPlan {
             exclude: vec!["/cache/old".into()],
         }],
         zones: Vec::new(),
+        cdns: Vec::new(),
         workers: Vec::new(),
         requests_per_day: None,
         created: None,

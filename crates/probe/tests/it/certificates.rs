@@ -93,6 +93,7 @@ fn unit(roots: &Path, also: Vec<(&str, SocketAddr)>) -> UnitPlan {
         databases: Vec::new(),
         trees: Vec::new(),
         zones: Vec::new(),
+        cdns: Vec::new(),
         workers: Vec::new(),
         requests_per_day: None,
         created: None,

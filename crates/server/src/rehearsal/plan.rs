@@ -109,6 +109,9 @@ fn substitutes(room: &mut ForRoom) {
                 .push(format!("redirect of {} to port {to}: it is taken over", port.listen));
         }
     }
+    for cdn in std::mem::take(&mut unit.cdns) {
+        room.not_rehearsed.push(format!("origin of CDN `{}`: its API is outside", cdn.name));
+    }
 }
 
 /// Takes out what would act or measure outside.

@@ -9,6 +9,7 @@
     missing_docs
 )]
 
+mod cdn;
 mod proxies;
 mod redirect;
 mod shared;

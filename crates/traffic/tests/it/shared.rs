@@ -82,6 +82,7 @@ impl Place {
             databases: Vec::new(),
             trees: Vec::new(),
             zones: Vec::new(),
+            cdns: Vec::new(),
             workers: Vec::new(),
             requests_per_day: None,
             created: None,

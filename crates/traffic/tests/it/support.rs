@@ -177,6 +177,7 @@ pub(crate) fn unit(
         databases: Vec::new(),
         trees: Vec::new(),
         zones: Vec::new(),
+        cdns: Vec::new(),
         workers: Vec::new(),
         measures: segue_model::plan::MeasurePlan::default(),
     }

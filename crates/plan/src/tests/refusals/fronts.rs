@@ -1,7 +1,8 @@
+use super::example;
 use super::refused;
 use segue_model::plan::{
-    AccessLogPlan, HaproxyPlan, NginxPlan, PortKind, PortPlan, ProxyPlan, SitePlan, TcpPlan,
-    TlsPlan,
+    AccessLogPlan, CdnPlan, CdnVendor, HaproxyPlan, NginxPlan, PortKind, PortPlan, ProxyPlan,
+    SecretRef, SitePlan, TcpPlan, TlsPlan,
 };
 use segue_model::{Side, Sides};
 
@@ -310,10 +311,46 @@ fn refuses_ports_that_cannot_be_redirected() {
             &["SG0705 front[source].port[#2].listen"],
         ),
     ]);
-    let mut plan = super::example();
+    let mut plan = example();
     let port = &mut plan.unit.fronts[0].ports[0];
     (port.take_over, port.redirect) = (false, Some(8_080));
     assert!(crate::check(&plan).is_empty());
+}
+
+#[test]
+fn refuses_cdns_that_switch_nothing() {
+    let cdn = || CdnPlan {
+        name: "edge".into(),
+        vendor: CdnVendor::Fastly {
+            url: "https://api.fastly.com".into(),
+            service: "S1".into(),
+            backend: "origin".into(),
+        },
+        token: SecretRef("env:TOKEN".into()),
+        origins: Sides { source: "192.0.2.10".into(), target: "203.0.113.20".into() },
+    };
+    let with = |change: fn(&mut CdnPlan)| {
+        let mut plan = example();
+        let mut one = cdn();
+        change(&mut one);
+        plan.unit.cdns.push(one);
+        let found = crate::check(&plan);
+        found.iter().map(|problem| format!("{} {}", problem.code, problem.key)).collect::<Vec<_>>()
+    };
+    assert_eq!(with(|_| {}), [] as [String; 0]);
+    assert_eq!(with(|c| c.origins.target = c.origins.source.clone()), ["SG0759 cdn[edge].target"]);
+    assert_eq!(with(|c| c.origins.source = "https://a".into()), ["SG0759 cdn[edge].source"]);
+    let bunny = |c: &mut CdnPlan| {
+        c.vendor = CdnVendor::Bunny { url: "http://api.bunny.net".into(), pull_zone: 0 };
+        c.origins.target = "https://203.0.113.20".into();
+    };
+    assert_eq!(
+        with(bunny),
+        ["SG0735 cdn[edge].bunny.url", "SG0759 cdn[edge].source", "SG0758 cdn[edge].bunny"]
+    );
+    let mut twice = example();
+    twice.unit.cdns = vec![cdn(), cdn()];
+    assert_eq!(crate::check(&twice)[0].code, "SG0705");
 }
 
 #[test]

@@ -306,6 +306,7 @@ fn unit(kind: Kind, folder: &Path, listen: SocketAddr, servers: &Sides<Server>) 
         databases: Vec::new(),
         trees: Vec::new(),
         zones: Vec::new(),
+        cdns: Vec::new(),
         workers: Vec::new(),
         measures: MeasurePlan::default(),
     }

@@ -1,0 +1,121 @@
+//! Fastly (its API reference, "Version" and "Backend"). A version that was activated is locked:
+//! a change is a clone of the active version, which is validated and then activated as a whole.
+
+use super::vendor::{Body, Client, Vendor, escaped};
+use async_trait::async_trait;
+use http::Method;
+use http::header::HeaderName;
+use secrecy::{ExposeSecret, SecretString};
+use segue_model::{EffectLeft, Fault, FaultKind};
+use segue_port::Outcome;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// A backend of a Fastly service.
+pub(super) struct Fastly {
+    client: Client,
+    service: String,
+    backend: String,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    number: u64,
+    #[serde(default)]
+    active: bool,
+}
+
+#[derive(Deserialize)]
+struct Backend {
+    address: String,
+}
+
+/// What a look at a version says; `msg` stands there if it is not `ok`.
+#[derive(Deserialize)]
+struct Validated {
+    status: String,
+    #[serde(default)]
+    msg: Option<String>,
+}
+
+impl Fastly {
+    pub(super) fn new(
+        url: &str,
+        service: &str,
+        backend: &str,
+        token: &SecretString,
+    ) -> Outcome<Self> {
+        let header = HeaderName::from_static("fastly-key");
+        let client = Client::new(url, "Fastly", header, token.expose_secret())?;
+        Ok(Self { client, service: service.to_owned(), backend: backend.to_owned() })
+    }
+
+    fn versions(&self) -> String {
+        format!("/service/{}/version", escaped(&self.service))
+    }
+
+    fn backend(&self, version: u64) -> String {
+        format!("{}/{version}/backend/{}", self.versions(), escaped(&self.backend))
+    }
+
+    async fn active(&self, op: &str, until: Instant) -> Outcome<u64> {
+        let all: Vec<Version> =
+            self.client.ask(op, Method::GET, &self.versions(), Body::None, until).await?;
+        all.iter().find(|version| version.active).map(|version| version.number).ok_or_else(|| {
+            Fault::new("SG0173", FaultKind::NotFound, op, "no version of the service is active")
+                .leaving(EffectLeft::None)
+                .hint("activate a version of the service in Fastly's console")
+        })
+    }
+
+    fn op(&self, what: &str) -> String {
+        format!("{what} backend `{}` of Fastly service {}", self.backend, self.service)
+    }
+}
+
+#[async_trait]
+impl Vendor for Fastly {
+    async fn origin(&self, until: Instant) -> Outcome<String> {
+        let op = self.op("read");
+        let active = self.active(&op, until).await?;
+        let path = self.backend(active);
+        let backend: Backend = self.client.ask(&op, Method::GET, &path, Body::None, until).await?;
+        Ok(backend.address)
+    }
+
+    async fn set_origin(&self, origin: &str, until: Instant) -> Outcome<()> {
+        let op = self.op("change");
+        let active = self.active(&op, until).await?;
+        // A clone that is left behind by a fault is a draft: it is in force nowhere.
+        let draft = |fault: Fault| fault.leaving(EffectLeft::None);
+        let path = format!("{}/{active}/clone", self.versions());
+        let clone = self.client.ask::<Version>(&op, Method::PUT, &path, Body::None, until);
+        let clone = clone.await.map_err(draft)?.number;
+        let address = Body::Form(format!("address={}", escaped(origin)));
+        let path = self.backend(clone);
+        let written = self.client.ask::<Backend>(&op, Method::PUT, &path, address, until);
+        written.await.map_err(draft)?;
+        let path = format!("{}/{clone}/validate", self.versions());
+        let validated = self.client.ask::<Validated>(&op, Method::GET, &path, Body::None, until);
+        let validated = validated.await.map_err(draft)?;
+        if validated.status != "ok" {
+            let why = validated.msg.unwrap_or_default();
+            let cause = format!("Fastly finds version {clone} invalid: {why}");
+            return Err(Fault::new("SG0176", FaultKind::Invalid, op, cause)
+                .leaving(EffectLeft::None)
+                .hint("mend the service's active version in Fastly's console; then resume"));
+        }
+        // Whoever activated another version meanwhile would lose what he changed.
+        let now = self.active(&op, until).await.map_err(draft)?;
+        if now != active {
+            let cause = format!("version {now} was activated while {active} was being changed");
+            return Err(Fault::new("SG0176", FaultKind::Conflict, op, cause)
+                .leaving(EffectLeft::None)
+                .hint("let nobody else deploy the service meanwhile; it is tried again"));
+        }
+        let path = format!("{}/{clone}/activate", self.versions());
+        let activated = self.client.ask::<Value>(&op, Method::PUT, &path, Body::None, until);
+        activated.await.map(drop)
+    }
+}
