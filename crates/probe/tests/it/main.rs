@@ -3,5 +3,6 @@
 
 mod access_log;
 mod certificates;
+mod introduced;
 mod probe;
 mod server;

@@ -114,14 +114,9 @@ fn substitutes(room: &mut ForRoom) {
     }
 }
 
-/// Takes out what would act or measure outside.
-fn commands(room: &mut ForRoom) {
-    let plan = room.plan.clone();
+/// Takes out what is not plain about the way to the web servers.
+fn web_servers(room: &mut ForRoom) {
     let unit = &mut room.plan.unit;
-    for site in unit.sites.iter().skip(1) {
-        room.not_rehearsed
-            .push(format!("visitors of site `{}`: they come to the first site", site.name));
-    }
     for site in &mut unit.sites {
         for side in [&mut site.backends.source, &mut site.backends.target] {
             for server in std::mem::take(&mut side.beside) {
@@ -152,6 +147,17 @@ fn commands(room: &mut ForRoom) {
         if std::mem::take(&mut port.proxy_in) {
             room.not_rehearsed.push(format!("the PROXY protocol at port {}", port.listen));
         }
+    }
+}
+
+/// Takes out what would act or measure outside.
+fn commands(room: &mut ForRoom) {
+    let plan = room.plan.clone();
+    web_servers(room);
+    let unit = &mut room.plan.unit;
+    for site in unit.sites.iter().skip(1) {
+        room.not_rehearsed
+            .push(format!("visitors of site `{}`: they come to the first site", site.name));
     }
     for front in &mut unit.fronts {
         for port in front.ports.extract_if(.., |port| port.tcp.is_some()) {

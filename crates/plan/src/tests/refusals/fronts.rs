@@ -127,6 +127,20 @@ fn refuses_ports() {
             &["SG0708 front[source].egress"],
         ),
         (
+            "the egress address is that of the second port",
+            |p| {
+                let second = PortPlan::http("192.0.2.11:81".parse().unwrap(), false);
+                p.unit.fronts[0].ports.push(second);
+            },
+            &["SG0708 front[source].egress"],
+        ),
+    ]);
+}
+
+#[test]
+fn refuses_ports_for_tls() {
+    refused(&[
+        (
             "an authority's question would come back to the front",
             |p| {
                 p.unit.fronts[1]
@@ -173,14 +187,6 @@ fn refuses_ports() {
                 p.unit.fronts[1].ports.push(for_tls(Some("a.test".into())));
             },
             &["SG0749 front[target]"],
-        ),
-        (
-            "the egress address is that of the second port",
-            |p| {
-                let second = PortPlan::http("192.0.2.11:81".parse().unwrap(), false);
-                p.unit.fronts[0].ports.push(second);
-            },
-            &["SG0708 front[source].egress"],
         ),
     ]);
 }

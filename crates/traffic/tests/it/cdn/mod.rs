@@ -146,7 +146,9 @@ async fn what_is_neither_sides_stays_as_it_is() {
         {
             let mut state = place.vendor.lock().unwrap();
             let active = state.active;
-            state.versions.get_mut(&active).map(|address| *address = "198.51.100.9".into());
+            if let Some(address) = state.versions.get_mut(&active) {
+                *address = "198.51.100.9".into();
+            }
             state.origin_url = "https://198.51.100.9".into();
             state.records.iter_mut().for_each(|record| record.0 = "198.51.100.9".into());
         }
