@@ -77,8 +77,15 @@ impl Stage {
 
     fn ask_back_later(&self, point: &Point, hash: &str) -> Result<Child> {
         let share: u64 = point.step.trim_start_matches("split_").parse().unwrap_or(0);
-        let stands = |status: &Value| status["share"].as_u64() >= Some(share);
-        self.segue.wait_for("the share stands", PATIENCE, stands)?;
+        let stands = |status: Value| status["share"].as_u64() >= Some(share);
+        let began = Instant::now();
+        // Until its controller answers there is no status.
+        while !self.segue.status().is_ok_and(stands) {
+            if began.elapsed() > PATIENCE {
+                bail!("a share of {share} % never stood");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.begin("unsplit", hash, None)
     }
 
