@@ -135,7 +135,12 @@ async fn who_leaves_gives_up_the_place_within_a_moment() {
     let mut clients = Vec::new();
     for number in 0..4 {
         let mut client = TcpStream::connect(front.address).await.unwrap();
-        let ask = format!("POST /{number} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1\r\n\r\nx");
+        let mut ask =
+            format!("POST /{number} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1\r\n\r\nx");
+        if number % 2 == 0 {
+            // With a further request behind, nobody reads as far as the connection's end.
+            ask += &format!("GET /late HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        }
         client.write_all(ask.as_bytes()).await.unwrap();
         front.held(number + 1).await;
         clients.push(client);

@@ -139,6 +139,30 @@ async fn each_way_lasts_until_its_own_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_has_said_all_still_hears() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = listener.local_addr().unwrap();
+    let plan = TcpPlan {
+        backends: Sides { source: backend, target: backend },
+        proxy_out: false,
+        by_name: false,
+    };
+    let mail = Mail::start(|port| port.tcp = Some(plan)).await;
+    let mut client = mail.client().await;
+    let (mut server, _) = within("a connection", listener.accept()).await.unwrap();
+    server.write_all(b"bye\n").await.unwrap();
+    server.shutdown().await.unwrap();
+    let mut rest = String::new();
+    within("the server's end", client.read_to_string(&mut rest)).await.unwrap();
+    assert_eq!(rest, "bye\n");
+    client.write_all(b"last words").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut heard = String::new();
+    within("the client's end", server.read_to_string(&mut heard)).await.unwrap();
+    assert_eq!(heard, "last words");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_transfer_is_whole_and_counted_while_it_runs() {
     let mail = Mail::start(|_| {}).await;
     let client = TcpStream::connect(mail.listen).await.unwrap();

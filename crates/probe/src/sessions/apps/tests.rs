@@ -47,7 +47,7 @@ const JOOMLA: &str = "<?php\nclass JConfig {\n\tpublic $dbtype = 'mysqli';\n\tpu
                       \tpublic $password = 'hunter2';\n\tpublic $session_handler = 'HANDLER';\n}\n";
 const MAGENTO: &str = "<?php\nreturn [\n  'db' => [ 'connection' => [ 'default' => [\n    'host' => 'db.test',\n\
                        \x20   'dbname' => 'shop',\n    'password' => 'hunter2',\n  ]]],\n  'session' => [\n\
-                       \x20   'save' => 'SAVE',\n    'redis' => [\n      'host' => 'HOST',\n\
+                       \x20   // 'save' => 'array',\n    'save' => 'SAVE',\n    'redis' => [\n      'host' => 'HOST',\n\
                        \x20     'port' => '6379',\n      'password' => 'hunter2',\n    ],\n  ],\n];\n";
 const DRUPAL: &str = "<?php\n$databases['default']['default'] = array (\n  'database' => 'other',\n\
                       \x20 'password' => 'hunter2',\n);\n";
