@@ -1,7 +1,7 @@
 //! A front at several ports: one route for all, and all of them or none.
 
 use crate::support::*;
-use crate::takeover::{EGRESS, Nginx, Tally, open_loop};
+use crate::takeover::{EGRESS, Nginx, Tally, open_loop, patient};
 use http::Request;
 use segue_front::control::{PortStatus, Request as Ask};
 use segue_front::{FrontOptions, PortOptions, run_until};
@@ -81,7 +81,7 @@ async fn serves_a_unit_at_every_port_and_strangers_by_the_port_they_came_to() {
 }
 
 async fn refused(options: FrontOptions) -> String {
-    within("the refusal", run_until(options, quick(), std::future::pending()))
+    within("the refusal", run_until(options, patient(), std::future::pending()))
         .await
         .unwrap_err()
         .code

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1 as client;
 use hyper_util::rt::TokioIo;
+use segue_front::Limits;
 use segue_front::control::Request as Ask;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -33,7 +34,7 @@ impl Nginx {
         let folder = folder.display();
         let config = format!(
             "user root; daemon off; worker_processes 2; pid {folder}/pid; error_log {folder}/error.log;\n\
-             events {{ worker_connections 512; }}\n\
+             events {{ worker_connections 4096; }}\n\
              http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;\n\
              fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
              server {{ listen {port}; location / {{\n\
@@ -89,6 +90,13 @@ impl Tally {
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.by_front.load(Ordering::SeqCst), self.by_server.load(Ordering::SeqCst))
     }
+}
+
+/// Limits for [`open_loop`]: it waits for nobody, so that on a machine that is busy with something
+/// else very many of its requests are under way at once, and all of one client.
+pub(crate) fn patient() -> Limits {
+    let finish = Duration::from_secs(30);
+    Limits { connections_per_client: 20_000, finish, ..Limits::default() }
 }
 
 /// Sends a request a tick over a new connection each, whatever became of the others.
@@ -155,7 +163,7 @@ async fn takes_a_live_port_over_and_gives_it_back_without_losing_a_request() {
         options.ports[0].take_over = true;
         options.egress = Some(EGRESS.parse().unwrap());
         let before = tally.counts();
-        let front = Running::start(options, quick(), folder.clone()).await;
+        let front = Running::start(options, patient(), folder.clone()).await;
         until("the front serves", async || tally.counts().0 > before.0 + 300).await;
         let answer = get(nginx.address, "/").await;
         assert_eq!(answer.headers["x-segue-front"], "source");
