@@ -55,4 +55,4 @@ pub use limits::Limits;
 pub use options::{FrontOptions, PortOptions, Server};
 pub use policy::unusable_page;
 pub use run::{run_until, serve, work};
-pub use store::has_route;
+pub use store::{guards, has_route};

@@ -52,10 +52,28 @@ impl Policy {
     pub(crate) fn lets_pass<B: Body>(&self, request: &Request<B>) -> bool {
         let path = request.uri().path();
         matches!(*request.method(), Method::GET | Method::HEAD)
-            && self.harmless.iter().any(|begin| path.starts_with(begin.as_str()))
+            && below(&self.harmless, path)
             && request.body().is_end_stream()
             && request.headers().get(ACCEPT).is_none_or(|kind| kind != "text/event-stream")
     }
+}
+
+/// Returns whether a path begins with one of those, and a server cannot find that it leads
+/// elsewhere: many take `/a/../b`, also in other spellings, for `/b`.
+pub(crate) fn below(begins: &[String], path: &str) -> bool {
+    let escaped = |hex: &[u8]| {
+        matches!(hex.to_ascii_lowercase().as_slice(), [b'2', b'e' | b'f'] | [b'5', b'c'])
+    };
+    let plain = || {
+        path.bytes().all(|byte| byte != b'\\')
+            && path.as_bytes().windows(3).all(|three| three[0] != b'%' || !escaped(&three[1..]))
+            && !path
+                .get(1..)
+                .unwrap_or_default()
+                .split_inclusive('/')
+                .any(|segment| matches!(segment, "/" | "." | "./" | ".." | "../"))
+    };
+    begins.iter().any(|begin| path.starts_with(begin.as_str())) && plain()
 }
 
 impl Page {
@@ -84,4 +102,31 @@ impl Page {
 /// Says why the file cannot be the page of a hold, if it cannot. Blocks.
 pub fn unusable_page(path: &Path) -> Option<String> {
     Page::read(path).err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_may_lead_elsewhere_is_below_nothing() {
+        let begins = ["/pub/".to_owned()];
+        for path in ["/pub/", "/pub/a.b/..c", "/pub/a%20b", "/pub/a/", "/pub/%2"] {
+            assert!(below(&begins, path), "{path}");
+        }
+        for path in [
+            "/",
+            "/public",
+            "/pub/../x",
+            "/pub/..",
+            "/pub/./x",
+            "/pub/a/%2E%2e/x",
+            "/pub/..%2fx",
+            "/pub/%5c..",
+            "/pub/a\\..\\x",
+            "/pub//x",
+        ] {
+            assert!(!below(&begins, path), "{path}");
+        }
+    }
 }

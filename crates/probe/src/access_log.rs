@@ -38,6 +38,8 @@ pub struct AccessLogSampler {
 #[derive(Debug, Default)]
 struct Read {
     tail: Option<Tail>,
+    /// Whether the log shows the fronts themselves.
+    by_address: bool,
     ledger: Ledger,
 }
 
@@ -86,8 +88,18 @@ impl AccessLogSampler {
     /// Returns how many of an interval's lines came around the fronts; none if it cannot be told.
     async fn around(&self, lines: &Lines, op: &str) -> Outcome<Option<u64>> {
         let Some(passed) = &self.passed else { return Ok(Some(lines.direct)) };
-        let Some(passed) = passed().await else { return Ok(None) };
-        match lock(&self.read).ledger.add(lines.direct, lines.fronts, passed) {
+        if lines.fronts > 0 {
+            lock(&self.read).by_address = true;
+        }
+        if lock(&self.read).by_address {
+            return Ok(Some(lines.direct));
+        }
+        let Some(passed) = passed().await else {
+            // These lines stand against nothing: it begins anew.
+            lock(&self.read).ledger = Ledger::default();
+            return Ok(None);
+        };
+        match lock(&self.read).ledger.add(lines.direct, passed) {
             Shown::Around(count) => Ok(Some(count)),
             Shown::Nothing => Ok(None),
             Shown::Lacks(missing, of) => {
@@ -150,12 +162,15 @@ impl Sampler for AccessLogSampler {
         let (path, passing) = (self.path.clone(), self.passing.clone());
         let (own_paths, read) = (self.own_paths.clone(), self.read.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let tail = &mut lock(&read).tail;
+            let mut read = lock(&read);
             let mut lines = Lines::default();
             let each = &mut |line: &[u8]| lines.take(line, &passing, &own_paths);
-            let result = interval(&path, tail, each);
+            let result = interval(&path, &mut read.tail, each);
             if result.is_err() {
-                *tail = None;
+                read.tail = None;
+            }
+            if result.is_err() || lines.odd.is_some() {
+                read.ledger = Ledger::default();
             }
             result.map(|counts| counts.then_some(lines))
         });

@@ -2,7 +2,7 @@
 //!
 //! A server that is told who its clients are logs them and not the fronts, so its log does not
 //! show by addresses who came around. Then numbers have to: every line more than fronts passed
-//! is somebody else's.
+//! is somebody else's. Where it does show the fronts, addresses tell it at once.
 
 use std::collections::VecDeque;
 
@@ -19,13 +19,11 @@ const READINGS: usize = 90;
 /// Sums since the first reading.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Lines that do not come from a front by their address.
-    others: i64,
-    /// Lines that do.
-    fronts: i64,
+    /// Lines.
+    lines: i64,
     /// What fronts had passed at the first reading.
     base: Option<u64>,
-    /// Most lines so far beyond what fronts passed.
+    /// Lines so far beyond what fronts passed: what has been told.
     most: i64,
     /// The latest differences, with what had been passed by then.
     recent: VecDeque<(i64, i64)>,
@@ -38,63 +36,81 @@ pub(crate) enum Shown {
     Around(u64),
     /// The log has so many requests fewer than fronts passed, of so many: it shows nobody.
     Lacks(i64, i64),
-    /// It was the first reading, or fronts began to count anew.
+    /// It cannot be told yet: there are too few readings, fronts began to count anew, or the log is
+    /// behind.
     Nothing,
 }
 
 impl Ledger {
-    /// Adds an interval: lines by who they come from, and what fronts have passed so far, read
-    /// after the lines: what they passed meanwhile makes nobody suspicious.
+    /// Adds an interval: its lines, and what fronts have passed so far, read after the lines: what
+    /// they passed meanwhile makes nobody suspicious.
     ///
     /// A front counts a request before its server has logged it, or at the same moment, since those
     /// that run count. So lines less requests are never more than what came around, and the
     /// highest such difference is what did.
-    pub(crate) fn add(&mut self, others: u64, fronts: u64, passed: u64) -> Shown {
+    pub(crate) fn add(&mut self, lines: u64, passed: u64) -> Shown {
         let Some(base) = self.base.filter(|base| *base <= passed) else {
             *self = Self { base: Some(passed), ..Self::default() };
             return Shown::Nothing;
         };
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let (others, passed) = (signed(others), signed(passed - base));
-        self.others += others;
-        self.fronts += signed(fronts);
-        // The log shows the fronts themselves: then every other line is somebody's.
-        if self.fronts * 2 >= passed {
-            (self.others, self.most) = (0, 0);
-            self.recent.clear();
-            self.rebase(passed);
-            return Shown::Around(others.unsigned_abs());
-        }
-        let beyond = self.others - passed;
+        let passed = signed(passed - base);
+        self.lines += signed(lines);
         if self.recent.len() == READINGS {
             self.recent.pop_front();
         }
-        self.recent.push_back((beyond, passed));
-        if let Some(lack) = self.lack() {
-            return lack;
+        self.recent.push_back((self.lines - passed, passed));
+        let window = self.window();
+        let allowed = LACK_MIN.max(window.passed / LACK_SHARE);
+        let missing = self.most - window.best;
+        if window.whole && missing > allowed {
+            // What fronts answered themselves stays missing, and hides nobody from here on.
+            *self = Self::default();
+            return Shown::Lacks(missing, window.passed);
         }
-        let latest = || self.recent.iter().rev().take(SETTLES);
-        let stays =
-            latest().map(|(beyond, _)| *beyond).min().filter(|_| latest().count() == SETTLES);
-        let more = stays.map_or(0, |stays| (stays - self.most).max(0));
+        // Until a log that is written by the minute had its minute, one that is behind says nothing.
+        let behind = !window.whole && self.most - window.last > allowed;
+        if behind || (window.lines == 0 && window.passed > 0) {
+            return Shown::Nothing;
+        }
+        if window.whole && window.first - window.last <= LACK_MIN {
+            self.most -= missing.max(0);
+        }
+        let latest = self.recent.iter().rev().take(SETTLES).map(|(beyond, _)| *beyond);
+        let Some(stays) = latest.min().filter(|_| self.recent.len() >= SETTLES) else {
+            return Shown::Nothing;
+        };
+        let more = (stays - self.most).max(0);
         self.most += more;
         Shown::Around(more.unsigned_abs())
     }
 
-    /// Begins anew from here, where addresses told everything so far.
-    fn rebase(&mut self, passed: i64) {
-        self.base = self.base.map(|base| base + passed.unsigned_abs());
-        self.fronts = 0;
+    fn window(&self) -> Window {
+        let beyond = || self.recent.iter().map(|(beyond, _)| *beyond);
+        let edge = |edge: Option<&(i64, i64)>| edge.copied().unwrap_or_default();
+        let ((first, from), (last, to)) = (edge(self.recent.front()), edge(self.recent.back()));
+        Window {
+            whole: self.recent.len() == READINGS,
+            best: beyond().max().unwrap_or_default(),
+            first,
+            last,
+            passed: to - from,
+            lines: (last + to) - (first + from),
+        }
     }
+}
 
-    /// Says so if the log fell behind what fronts passed and did not come up again.
-    fn lack(&self) -> Option<Shown> {
-        let (_, first) = self.recent.front().filter(|_| self.recent.len() == READINGS)?;
-        let (_, last) = self.recent.back()?;
-        let best = self.recent.iter().map(|(beyond, _)| *beyond).max()?;
-        let (missing, of) = (self.most - best, last - first);
-        (missing > LACK_MIN.max(of / LACK_SHARE)).then_some(Shown::Lacks(missing, *last))
-    }
+/// The latest readings.
+struct Window {
+    /// Whether there are as many as are looked at.
+    whole: bool,
+    /// The most lines beyond what fronts passed, of all readings, of the first and of the last.
+    best: i64,
+    first: i64,
+    last: i64,
+    /// What fronts passed, and what was logged.
+    passed: i64,
+    lines: i64,
 }
 
 #[cfg(test)]
@@ -111,9 +127,10 @@ mod tests {
         let mut around = 0;
         for _ in 0..count {
             *passed += 10;
-            match ledger.add(lines, 0, *passed) {
+            match ledger.add(lines, *passed) {
                 Shown::Around(more) => around += more,
-                other => return Err(other),
+                Shown::Nothing => {}
+                lacks @ Shown::Lacks(..) => return Err(lacks),
             }
         }
         Ok(around)
@@ -122,46 +139,62 @@ mod tests {
     #[test]
     fn every_line_more_than_fronts_passed_is_somebody_elses() {
         let (mut ledger, mut passed) = (Ledger::default(), 700);
-        assert_eq!(ledger.add(99, 0, passed), Shown::Nothing, "there is no interval yet");
+        assert_eq!(ledger.add(99, passed), Shown::Nothing, "there is no interval yet");
+        for _ in 1..SETTLES {
+            passed += 10;
+            assert_eq!(ledger.add(10, passed), Shown::Nothing, "too few say nothing");
+        }
         assert_eq!(readings(&mut ledger, 50, &mut passed, 10), Ok(0));
         passed += 10;
-        ledger.add(12, 0, passed);
+        ledger.add(12, passed);
         assert_eq!(readings(&mut ledger, 50, &mut passed, 10), Ok(2), "each counts once");
         // Logged, and counted a moment later: its client is slow.
         passed += 5;
-        ledger.add(10, 0, passed);
+        ledger.add(10, passed);
         passed += 5;
         assert_eq!(readings(&mut ledger, 10, &mut passed, 10), Ok(0));
         // Written late, all at once: no line is more than was passed.
         assert_eq!(readings(&mut ledger, 30, &mut passed, 0), Ok(0));
-        assert_eq!(ledger.add(301, 0, passed), Shown::Around(0));
+        assert_eq!(ledger.add(301, passed), Shown::Around(0));
         assert_eq!(readings(&mut ledger, 10, &mut passed, 10), Ok(1));
         // A front that began anew has counted nothing.
-        assert_eq!(ledger.add(5, 0, 3), Shown::Nothing);
+        assert_eq!(ledger.add(5, 3), Shown::Nothing);
     }
 
     #[test]
-    fn a_log_that_shows_the_fronts_is_read_by_its_addresses() {
-        let mut ledger = Ledger::default();
-        ledger.add(0, 0, 0);
-        for passed in 1..50 {
-            // Half of what was passed is not logged, and hides nobody.
-            assert_eq!(ledger.add(1, 5, passed * 10), Shown::Around(1));
-        }
-        assert_eq!(ledger.add(3, 0, 490), Shown::Around(3), "nobody else did anything");
+    fn a_log_without_a_line_passes_no_gate() {
+        let (mut ledger, mut passed) = (Ledger::default(), 0);
+        ledger.add(0, passed);
+        let mut silent = 0;
+        let lacks = loop {
+            passed += 10;
+            match ledger.add(0, passed) {
+                Shown::Nothing => silent += 1,
+                other => break other,
+            }
+        };
+        assert!(matches!(lacks, Shown::Lacks(45.., 890)), "{lacks:?}");
+        assert!((READINGS..READINGS + 10).contains(&silent), "{silent}");
+    }
+
+    #[test]
+    fn what_fronts_answered_themselves_hides_nobody_for_long() {
+        let (mut ledger, mut passed) = (Ledger::default(), 0);
+        ledger.add(0, passed);
+        assert_eq!(readings(&mut ledger, 100, &mut passed, 10), Ok(0));
+        passed += 15;
+        ledger.add(0, passed);
+        assert_eq!(readings(&mut ledger, 100, &mut passed, 10), Ok(0), "within what is allowed");
+        passed += 10;
+        ledger.add(13, passed);
+        assert_eq!(readings(&mut ledger, 10, &mut passed, 10), Ok(3));
     }
 
     #[test]
     fn a_log_that_leaves_requests_out_shows_nobody() {
         let (mut ledger, mut passed) = (Ledger::default(), 0);
-        ledger.add(0, 0, 0);
+        ledger.add(0, passed);
         let shown = readings(&mut ledger, 200, &mut passed, 5);
-        assert_eq!(shown, Err(Shown::Lacks(45, 980)), "more than a twentieth of 890");
-        // Few are missed by any log that is read at another moment.
-        let (mut ledger, mut passed) = (Ledger::default(), 0);
-        ledger.add(0, 0, 0);
-        passed += 10;
-        assert_eq!(ledger.add(0, 0, passed), Shown::Around(0));
-        assert_eq!(readings(&mut ledger, 200, &mut passed, 10), Ok(0));
+        assert!(matches!(shown, Err(Shown::Lacks(45.., _))), "{shown:?}");
     }
 }

@@ -275,6 +275,7 @@ fn not_provable(report: &Report) -> Vec<String> {
     }
     lines.extend(crate::spread::not_provable(report));
     lines.extend(crate::visitors::not_provable(report));
+    lines.extend(crate::visitors::unasked(report));
     lines.push("resolvers that keep an answer beyond its TTL: their number has no bound".into());
     lines.dedup();
     let mut seen = std::collections::BTreeSet::new();

@@ -241,7 +241,10 @@ fn a_login_is_proven_only_by_tries_before_and_after_the_switch() {
     let tries = both.sessions[0].tries.as_ref().unwrap();
     assert_eq!((tries.tried, tries.lost, tries.through_switch), (14, 2, true));
     assert_eq!(both.sessions[1].tries, None);
-    assert_eq!(unproven(&both), (false, false));
+    assert_eq!(unproven(&both), (true, false), "a login that was lost proves nothing");
+    let mut kept = cutover(1);
+    kept.extend([noted(1, 2, 0, 5, 20), noted(9, 4, 0, 31, 50)]);
+    assert_eq!(unproven(&report(kept)), (false, false));
     // What another table routes is no switch.
     let back = vec![started(Phase::Failback, 1), route.clone(), noted(1, 3, 0, 5, 50)];
     assert!(!report(back).sessions[0].tries.as_ref().unwrap().through_switch);
@@ -253,6 +256,23 @@ fn a_login_is_proven_only_by_tries_before_and_after_the_switch() {
         "no login was tried",
     ] {
         assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+}
+
+#[test]
+fn a_front_that_did_not_answer_is_not_one_that_nobody_comes_to() {
+    let look = |fronts: serde_json::Value| Event::Measured {
+        what: "stragglers".into(),
+        detail: json!({ "at_ms": 1, "fronts": fronts }),
+    };
+    let nobody = json!([{ "front": "source", "clients": 0, "latest": [] }]);
+    let silent = json!([{ "front": "source", "clients": null }]);
+    for (fronts, known) in [(nobody, true), (silent, false)] {
+        let report = build(&journal(vec![look(fronts)]), Vec::new()).unwrap();
+        let page = html(&report, &|_| String::new());
+        assert_eq!(page.contains("former address<"), !known, "{page}");
+        let said = report.not_provable.iter().any(|line| line.contains("still comes"));
+        assert_eq!(said, !known, "{:?}", report.not_provable);
     }
 }
 

@@ -69,17 +69,39 @@ fn switched(records: &[&Record]) -> Option<u64> {
 /// Says for which sites nobody knows whether logins survived.
 pub(crate) fn not_provable(report: &Report) -> Vec<String> {
     let unproven = report.sessions.iter().filter(|one| {
-        let tried = one.tries.as_ref().is_some_and(|tries| tries.through_switch);
-        one.verdict != "again" && !tried
+        let proven = |tries: &LoginTries| tries.through_switch && tries.lost == 0;
+        one.verdict != "again" && !one.tries.as_ref().is_some_and(proven)
     });
     unproven
         .map(|one| {
-            format!(
-                "that users of `{}` stayed logged in: none was tried through the switch",
-                one.site
-            )
+            let why = match &one.tries {
+                Some(LoginTries { tried, lost: lost @ 1.., .. }) => {
+                    format!("the one that was tried was not known {lost} of {tried} times")
+                }
+                _ => "none was tried through the switch".to_owned(),
+            };
+            format!("that users of `{}` stayed logged in: {why}", one.site)
         })
         .collect()
+}
+
+/// Says of which fronts nobody knows who came to them.
+pub(crate) fn unasked(report: &Report) -> Vec<String> {
+    let silent = looks(report).filter(|front| front["clients"].is_null());
+    silent
+        .map(|front| {
+            format!("who still comes through front `{}`: it did not answer", text(&front["front"]))
+        })
+        .collect()
+}
+
+/// Returns the latest look at each front.
+fn looks(report: &Report) -> impl Iterator<Item = &Value> {
+    report.stragglers.iter().flat_map(|look| list(&look["fronts"]))
+}
+
+fn came_or_unknown(front: &Value) -> bool {
+    front["clients"].as_u64() != Some(0)
 }
 
 /// Shows both.
@@ -89,7 +111,9 @@ pub(crate) fn page(page: &mut String, report: &Report, time: &dyn Fn(u64) -> Str
             "<h2>Who stayed logged in</h2><table><tr><th>site<th>by configuration<th>tried<th>because</tr>",
         );
         for one in &report.sessions {
+            let lost = one.tries.as_ref().is_some_and(|tries| tries.lost > 0);
             let (class, verdict) = match one.verdict.as_str() {
+                "survive" if lost => ("bad", "stay logged in"),
                 "survive" => ("good", "stay logged in"),
                 "again" => ("bad", "log in again"),
                 _ => ("unknown", "unknown"),
@@ -105,12 +129,13 @@ pub(crate) fn page(page: &mut String, report: &Report, time: &dyn Fn(u64) -> Str
         }
         page.push_str("</table>");
     }
-    if !report.stragglers.is_empty() {
+    if looks(report).any(came_or_unknown) {
         page.push_str(
             "<h2>Who still came to the former address</h2><table><tr><th>front<th class=\"n\">clients<th>the latest<th class=\"n\">requests and connections<th>last</tr>",
         );
         for look in &report.stragglers {
-            list(&look["fronts"]).iter().for_each(|front| rows(page, front, time));
+            let fronts = list(&look["fronts"]).iter().filter(|front| came_or_unknown(front));
+            fronts.for_each(|front| rows(page, front, time));
         }
         page.push_str("</table>");
     }
@@ -125,6 +150,12 @@ fn told(tries: &LoginTries) -> String {
 
 fn rows(page: &mut String, front: &Value, time: &dyn Fn(u64) -> String) {
     let name = escape(&text(&front["front"]));
+    if front["clients"].is_null() {
+        let _ = write!(
+            page,
+            "<tr><td>{name}<td class=\"n unknown\">unknown<td><td class=\"n\"><td></tr>"
+        );
+    }
     for (place, late) in list(&front["latest"]).iter().enumerate() {
         let (name, clients) = match place {
             0 => (name.as_str(), front["clients"].to_string()),

@@ -246,6 +246,13 @@ impl Active {
         self.families.fronts.stragglers().await
     }
 
+    /// Returns the same by front; none of one that does not answer.
+    pub(crate) async fn late_comers(
+        &self,
+    ) -> Vec<(String, Option<segue_traffic::FrontStragglers>)> {
+        self.families.fronts.late_comers().await
+    }
+
     /// Returns what became of each trigger.
     pub(crate) fn verdicts(&self) -> Vec<Judged> {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -349,10 +356,14 @@ fn samplers(
             let same =
                 unit.backends(Side::Source).filter(|web| web.access_log.as_ref() == Some(log));
             let own_paths = same.map(|web| web.health_path.clone()).collect();
+            // Fronts count by unit: a log of some of its sites only is told by addresses.
+            let whole = unit.backends(Side::Source).all(|web| web.access_log.as_ref() == Some(log));
             let fronts = Arc::clone(&families.fronts);
             let passed: Passed = Arc::new(move || {
                 let fronts = Arc::clone(&fronts);
-                Box::pin(async move { fronts.passed(Side::Source).await })
+                Box::pin(
+                    async move { if whole { fronts.passed(Side::Source).await } else { None } },
+                )
             });
             all.push(AccessLogSampler::counted(log.clone(), vec![egress], own_paths, passed));
         }

@@ -186,6 +186,32 @@ impl Fronts {
         }
     }
 
+    /// Takes the unit from a front; the last unit takes the front along.
+    async fn leave(&self, link: &Link, call: &Call) -> Outcome<()> {
+        let (run, epoch) = (call.authority.run.clone(), call.authority.epoch);
+        link.call(&Request::Claim { run: run.clone(), epoch }).await?;
+        let unit = self.settings.unit.name.clone();
+        link.change(&run, epoch, |mark| Request::Leave { mark, unit }).await.map(drop)
+    }
+
+    /// Takes the unit from a front that does not answer: one whose keeper is there will, and what
+    /// is left of any other goes.
+    async fn leave_dead(&self, link: &Link, call: &Call) -> Outcome<()> {
+        let began = Instant::now();
+        while segue_front::is_kept(&link.plan.state) {
+            match link.hello().await {
+                Ok(_) => return self.leave(link, call).await,
+                Err(fault) if began.elapsed() > START_LIMIT => {
+                    return Err(no_answer(&link.plan, &fault));
+                }
+                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+        // Nobody starts it meanwhile.
+        let _turn = turn(&link.plan.control).await;
+        redirect::clear(&link.plan, &self.settings.run).await
+    }
+
     fn hold_policy(&self) -> HoldPolicy {
         let plan = &self.settings.policy;
         HoldPolicy {
@@ -304,15 +330,9 @@ impl Effect for Insert {
     async fn undo(&self, call: &Call) -> Outcome<()> {
         for (link, hello) in self.fronts.hellos().await {
             match hello {
-                Ok(_) => {
-                    let (run, epoch) = (call.authority.run.clone(), call.authority.epoch);
-                    link.call(&Request::Claim { run: run.clone(), epoch }).await?;
-                    // The last unit takes the front along.
-                    let unit = self.fronts.settings.unit.name.clone();
-                    link.change(&run, epoch, |mark| Request::Leave { mark, unit }).await?;
-                }
+                Ok(_) => self.fronts.leave(&link, call).await?,
                 Err(fault) if fault.kind == FaultKind::Unreachable => {
-                    redirect::clear(&link.plan, &self.fronts.settings.run).await?;
+                    self.fronts.leave_dead(&link, call).await?;
                 }
                 Err(fault) => return Err(fault),
             }

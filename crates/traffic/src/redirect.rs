@@ -2,7 +2,7 @@
 
 use segue_doors::nft::{Redirect, Table};
 use segue_model::plan::FrontPlan;
-use segue_model::{Fault, Finding, RunId};
+use segue_model::{EffectLeft, Fault, FaultKind, Finding, RunId};
 
 /// Share of the connections that the kernel can follow beyond which it is said, percent.
 const FOLLOWED_MAX: u64 = 80;
@@ -20,12 +20,20 @@ pub(crate) fn table(plan: &FrontPlan, run: &RunId) -> Option<Table> {
 /// Removes the table of a front of which no process is left to do it.
 ///
 /// # Errors
-/// `SG0190` if the filter cannot be changed.
+/// `SG0177` if a unit of the front is where the live server must get no request; `SG0190` if the
+/// filter cannot be changed. The table then stands as it was.
 pub(crate) async fn clear(plan: &FrontPlan, run: &RunId) -> Result<(), Fault> {
-    match table(plan, run) {
-        Some(table) if !segue_front::is_kept(&plan.state) => table.delete().await,
-        _ => Ok(()),
+    let Some(table) = table(plan, run).filter(|_| !segue_front::is_kept(&plan.state)) else {
+        return Ok(());
+    };
+    if segue_front::guards(&plan.state) {
+        let op = format!("take table `{}` away", table.name());
+        let cause = "a unit of the front is sealed or at the target, by the front's own state";
+        return Err(Fault::new("SG0177", FaultKind::Conflict, op, cause)
+            .leaving(EffectLeft::None)
+            .hint("start the front again (`segue resume`): it then leaves in order"));
     }
+    table.delete().await
 }
 
 /// Looks whether the filter can be changed and whether somebody else leads the port elsewhere.
@@ -86,8 +94,38 @@ fn crowded(now: u64, most: u64) -> Option<Finding> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use segue_model::Side;
+    use segue_model::plan::{FrontLimits, PortPlan};
+
+    #[tokio::test]
+    async fn a_table_that_guards_a_server_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("front.json");
+        // What cannot be read may say that a unit is at the target.
+        std::fs::write(&state, "?").unwrap();
+        let port = PortPlan {
+            redirect: Some(8080),
+            ..PortPlan::http("192.0.2.10:80".parse().unwrap(), false)
+        };
+        let plan = FrontPlan {
+            name: "source".into(),
+            side: Side::Source,
+            ports: vec![port],
+            egress: "192.0.2.250".parse().ok(),
+            control: folder.path().join("front.sock"),
+            state,
+            trusted: Vec::new(),
+            limits: FrontLimits::default(),
+            metrics: None,
+            access_log: None,
+            proxy: None,
+        };
+        let fault = clear(&plan, &"run-1".into()).await.unwrap_err();
+        assert_eq!(fault.code, "SG0177", "{fault}");
+    }
 
     #[test]
     fn a_full_table_of_connections_is_said() {

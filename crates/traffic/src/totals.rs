@@ -51,19 +51,25 @@ pub struct FrontStragglers {
 
 impl Fronts {
     /// Returns who still comes although the unit has left; nothing of a front that does not
-    /// answer.
+    /// answer, or knows of nobody.
     pub async fn stragglers(&self) -> Vec<FrontStragglers> {
+        let known = self.late_comers().await.into_iter().flat_map(|(_, known)| known);
+        known.filter(|one| one.count > 0).collect()
+    }
+
+    /// Returns the same by front, also of one that knows of nobody; none if it does not answer.
+    pub async fn late_comers(&self) -> Vec<(String, Option<FrontStragglers>)> {
         let all = self.links.iter().map(|link| async move {
-            let stats = link.stats().await.ok()?;
-            Some(FrontStragglers {
-                front: link.plan.name.clone(),
+            let front = link.plan.name.clone();
+            let known = link.stats().await.ok().map(|stats| FrontStragglers {
+                front: front.clone(),
                 count: stats.straggler_count,
                 boot_ms: stats.boot_ms,
                 latest: stats.stragglers,
-            })
+            });
+            (front, known)
         });
-        let known = join_all(all).await.into_iter().flatten();
-        known.filter(|one| one.count > 0).collect()
+        join_all(all).await
     }
 
     /// Returns what copies of requests showed; nothing of a front that does not answer.
@@ -75,8 +81,9 @@ impl Fronts {
         join_all(all).await.into_iter().flatten().collect()
     }
 
-    /// Returns how many requests the fronts themselves have passed to the servers of `side`, of
-    /// whatever unit, those that run now included; none if a front does not answer.
+    /// Returns how many requests the fronts themselves have passed to the servers of `side`, those
+    /// that run now included; none if a front does not answer, or serves other units as well: which
+    /// of their requests a server logs is not known.
     pub async fn passed(&self, side: Side) -> Option<u64> {
         let mut sum = 0;
         for link in self.links.iter().filter(|link| !self.relays(&link.plan, side)) {
@@ -87,6 +94,9 @@ impl Fronts {
                 sum += stats.relayed.requests + stats.other.requests;
             }
             let hello = link.hello().await.ok()?;
+            if hello.units.iter().any(|unit| unit.unit != self.settings.unit.name) {
+                return None;
+            }
             let unit = hello.unit(&self.settings.unit.name).filter(|unit| unit.write_side == side);
             sum += unit.map_or(0, |unit| unit.in_flight as u64);
         }

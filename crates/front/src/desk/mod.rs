@@ -47,7 +47,7 @@ struct Books {
     saved: Saved,
     units: BTreeMap<UnitName, Unit>,
     /// Whether the keeper was told that visitors must not reach the live servers.
-    guarded: bool,
+    guarded: Option<bool>,
     /// Another process is about to go on from what is on disk: nothing is changed any more.
     handed_on: bool,
 }
@@ -81,7 +81,7 @@ impl Desk {
             units.insert(name.clone(), routing::unit(&front, unit, gate, None));
         }
         // The keeper reads the same file.
-        let guarded = saved.guards();
+        let guarded = Some(saved.guards());
         let books = Mutex::new(Books { journal, saved, units, guarded, handed_on: false });
         let handed = Mutex::new(None);
         Ok(Self { front, door, books, handed, superseded: CancellationToken::new() })
@@ -122,7 +122,7 @@ impl Desk {
         let done = self.make(request).await;
         let mut books = self.books.lock().await;
         let guards = books.saved.guards();
-        if guards != books.guarded {
+        if books.guarded != Some(guards) {
             // What fails is tried again after the next change.
             let _ = self.guard(&mut books, guards, &request.what()).await;
         }

@@ -25,10 +25,11 @@ impl Desk {
         &self.superseded
     }
 
-    /// Says whether another process may go on from what is on disk: no request waits here.
-    /// If so, nothing is changed any more.
+    /// Says whether another process may go on from what is on disk: no request waits here, and
+    /// nothing is being changed. That may need an answer of the keeper, which is heard by whoever
+    /// asks this. If so, nothing is changed any more.
     pub(crate) async fn hand_on(&self) -> bool {
-        let mut books = self.books.lock().await;
+        let Ok(mut books) = self.books.try_lock() else { return false };
         books.handed_on =
             books.units.values().all(|unit| unit.gate.view().hold == HoldStatus::Open);
         let handed_on = books.handed_on;
@@ -53,7 +54,7 @@ impl Desk {
     /// Sees to it that visitors reach no live server, whoever dies, or that they may again.
     ///
     /// # Errors
-    /// `SG0190` if the keeper cannot bring it about; it is then as it was.
+    /// `SG0190` if the keeper cannot bring it about, or not soon enough: the next change asks anew.
     pub(super) async fn guard(
         &self,
         books: &mut Books,
@@ -61,6 +62,8 @@ impl Desk {
         op: &str,
     ) -> Result<(), Fault> {
         let kept = self.door.kept().filter(|_| self.front.options().redirects());
+        // What is not answered in time may be done later.
+        books.guarded = None;
         if let Some(kept) = kept
             && kept.guard(guarded).await != guarded
         {
@@ -69,7 +72,7 @@ impl Desk {
                 .leaving(EffectLeft::None)
                 .hint("look whether `nft` is there and may be used; then ask again"));
         }
-        books.guarded = guarded;
+        books.guarded = Some(guarded);
         Ok(())
     }
 

@@ -177,7 +177,9 @@ impl Guest {
         match behind.or(*site.authority.get(side)) {
             Some(server) => {
                 if let Some(server) = self.dial(server).await {
-                    self.both(client, bytes, server).await;
+                    // It shakes hands and leaves. Whoever speaks on is none, and past every hold.
+                    let asked = self.both(client, bytes, server);
+                    let _ = tokio::time::timeout(self.front.limits().handshake, asked).await;
                 }
             }
             None => {

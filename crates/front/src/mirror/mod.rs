@@ -18,6 +18,7 @@ pub(crate) use sample::{PARTIAL, Sample};
 
 use crate::control::{MirrorRoute, Mirrored};
 use crate::gate::Gate;
+use crate::policy::below;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 use segue_model::Side;
@@ -68,7 +69,7 @@ impl Mirror {
         let plan = &self.route.plan;
         let fits = !self.over.load(Ordering::Relaxed)
             && matches!(*method, Method::GET | Method::HEAD)
-            && plan.paths.iter().any(|begin| path.starts_with(begin.as_str()))
+            && below(&plan.paths, path)
             && (plan.authorization || !headers.contains_key(AUTHORIZATION));
         if !fits {
             return false;

@@ -26,6 +26,8 @@ const TO: HeaderName = HeaderName::from_static("x-segue-to");
 /// Names the run whose probe asks. Nobody else knows the name, so that nobody else's
 /// requests count as the run's own.
 const PROBE: HeaderName = HeaderName::from_static("x-segue-probe");
+/// Says that a request is a copy of a user's, and of no use but to see the answer.
+pub(super) const MIRROR: HeaderName = HeaderName::from_static("x-segue-mirror");
 /// Names the fronts a request came through. `Via` would say the same, but common
 /// servers stop compressing when they see it.
 const VIA: HeaderName = HeaderName::from_static("x-segue-via");
@@ -52,6 +54,7 @@ impl Seen {
     const TE: u16 = 1 << 11;
     /// The other end takes fields after a body.
     const TRAILERS: u16 = 1 << 12;
+    const MIRROR: u16 = 1 << 13;
 
     /// Looks at every name of a head.
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -63,6 +66,7 @@ impl Seen {
             "x-segue-via" => Self::VIA,
             "x-segue-to" => Self::TO,
             "x-segue-probe" => Self::PROBE,
+            "x-segue-mirror" => Self::MIRROR,
             "x-forwarded-for" => Self::FORWARDED_FOR,
             "keep-alive" | "proxy-connection" => Self::HOP,
             "te" => Self::TE,
@@ -223,6 +227,10 @@ pub(super) fn clean(
     if seen.any(Seen::EXPECT) {
         // hyper answers 100 as soon as the body is read, which begins when the backend takes it.
         headers.remove(EXPECT);
+    }
+    if seen.any(Seen::MIRROR) && !seen.any(Seen::VIA) {
+        // No client says of its own request that nobody needs the answer.
+        headers.remove(MIRROR);
     }
     if seen.any(Seen::VIA) && is_loop(headers, conn.front().via()) {
         return Err((StatusCode::LOOP_DETECTED, "the request came through this front before"));

@@ -1,17 +1,14 @@
 //! The copy of a request, as it will be asked.
 
 use super::Conn;
-use super::headers::{self, Added};
+use super::headers::{self, Added, MIRROR};
 use crate::client::ToldOf;
 use crate::mirror::{Mirror, PARTIAL, Sample};
 use crate::routes::Site;
 use http::header::{ACCEPT_ENCODING, COOKIE};
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request};
 use segue_model::Sides;
 use std::sync::Arc;
-
-/// Says that a request is a copy of a user's, and of no use but to see the answer.
-const MIRROR: HeaderName = HeaderName::from_static("x-segue-mirror");
 
 /// A request that is to be copied.
 pub(super) struct Chosen {

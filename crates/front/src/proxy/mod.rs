@@ -326,13 +326,16 @@ async fn fetch<B>(
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
     let Goal { group, mut pass, copied, .. } = goal;
-    let caller = group.introduces().then(|| conn.caller_of(request.headers(), seen));
+    let caller_of = || conn.caller_of(request.headers(), seen);
+    let caller = group.introduces().then(caller_of);
+    // The other side's servers may want to know, and only they.
+    let copied = copied.map(|chosen| (chosen, caller_of()));
     let added = headers::clean(request.headers_mut(), seen, conn, group.address());
     let added = added.map_err(Unanswered::Refused)?;
     let waited = pass.as_ref().is_some_and(Pass::waited);
     let mut sample = copied
         .filter(|_| !waited)
-        .map(|chosen| chosen.prepare(conn, request, &added, caller.clone()));
+        .map(|(chosen, caller)| chosen.prepare(conn, request, &added, Some(caller)));
     let bodiless = *request.method() == Method::HEAD;
     let began_us = visit.began_us();
     let begin = |pool: &Arc<Pool>| {

@@ -144,7 +144,7 @@ pub fn has_route(state: &Path, unit: &UnitName) -> bool {
 
 /// Says whether visitors must not reach the server whose port the front with this state file
 /// took over: a unit is sealed or at the target. One that cannot be read may say so.
-pub(crate) fn guards(state: &Path) -> bool {
+pub fn guards(state: &Path) -> bool {
     journal::read(state).map_or(true, |read| read.saved.guards())
 }
 

@@ -54,7 +54,7 @@ fn introduced(found: &mut Found, unit: &UnitPlan) {
         let here = unit.fronts.iter().filter(|front| front.side == side);
         let taken = here.flat_map(|front| &front.ports).filter(|port| {
             let mut servers = backend.reached_at();
-            port.take_over && servers.any(|server| server == port.listen)
+            port.is_live() && servers.any(|server| server == port.listen)
         });
         for port in taken.filter(|port| port.proxy_in != backend.proxy_out) {
             let (has, lacks) = match port.proxy_in {

@@ -164,6 +164,11 @@ fn of_app(unit: &UnitPlan, found: &apps::Found<'_>) -> (Logins, String) {
             let text = format!("sessions are in the cookie, and its key moves with tree `{tree}`");
             (Logins::Survive, text)
         }
+        Kept::Sealed => (
+            Logins::Unknown,
+            "sessions are in the cookie, whose key may stand in the environment or elsewhere"
+                .into(),
+        ),
         Kept::Files(below) => {
             files(unit, &found.folder.source.join(below), &found.folder.target.join(below))
         }

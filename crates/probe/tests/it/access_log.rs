@@ -96,6 +96,10 @@ async fn a_log_of_clients_is_compared_with_what_fronts_passed() {
         }
         append(&lines);
         let samples = sampler.sample(1).await.unwrap();
+        if second < 4 {
+            assert!(samples.is_empty(), "a difference has to stay");
+            continue;
+        }
         found += samples[0].value;
         assert_eq!(samples[0].count, lines.len() as u64);
     }

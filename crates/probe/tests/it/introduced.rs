@@ -80,6 +80,7 @@ fn unit(source: SocketAddr, target: SocketAddr, probed: SocketAddr) -> UnitPlan 
         databases: Vec::new(),
         trees: Vec::new(),
         zones: Vec::new(),
+        cdns: Vec::new(),
         workers: Vec::new(),
         requests_per_day: None,
         created: None,

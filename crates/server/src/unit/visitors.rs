@@ -25,11 +25,9 @@ impl Unit {
             Err(error) => tracing::warn!(%error, "what becomes of logins is unknown"),
         }
         if self.state().write_side != WriteSide::At(Side::Source) {
-            let fronts = active.stragglers().await;
-            if !fronts.is_empty() {
-                let at_ms = self.clock.wall_ms();
-                self.note_measured("stragglers", stragglers(&fronts, at_ms)).await;
-            }
+            let fronts = active.late_comers().await;
+            let at_ms = self.clock.wall_ms();
+            self.note_measured("stragglers", stragglers(&fronts, at_ms)).await;
         }
     }
 }
@@ -50,9 +48,11 @@ fn sessions(verdicts: &[LoginsOf], active: &Active) -> Value {
     })
 }
 
-/// Who came, with the boot clock turned into the time of day.
-fn stragglers(fronts: &[FrontStragglers], at_ms: u64) -> Value {
-    let front = |front: &FrontStragglers| {
+/// Who came, with the boot clock turned into the time of day. Of a front that does not answer it is
+/// not known.
+fn stragglers(fronts: &[(String, Option<FrontStragglers>)], at_ms: u64) -> Value {
+    let front = |(name, known): &(String, Option<FrontStragglers>)| {
+        let Some(front) = known else { return json!({ "front": name, "clients": null }) };
         let clients = front.latest.iter().take(LATEST_MAX).map(|late| {
             json!({
                 "client": late.client,
@@ -86,7 +86,9 @@ mod tests {
         };
         let latest: Vec<_> = (0..100).map(late).collect();
         let front = FrontStragglers { front: "source".into(), count: 321, boot_ms: 6_000, latest };
-        let told = stragglers(&[front], 1_000_000);
+        let fronts = [("source".to_owned(), Some(front)), ("target".to_owned(), None)];
+        let told = stragglers(&fronts, 1_000_000);
+        assert_eq!(told["fronts"][1], json!({ "front": "target", "clients": null }));
         let front = &told["fronts"][0];
         assert_eq!(
             (&front["clients"], front["latest"].as_array().unwrap().len()),

@@ -2,6 +2,7 @@
 //! a change is a clone of the active version, which is validated and then activated as a whole.
 
 use super::vendor::{Body, Client, Vendor, escaped};
+use crate::turns::turn;
 use async_trait::async_trait;
 use http::Method;
 use http::header::HeaderName;
@@ -10,6 +11,7 @@ use segue_model::{EffectLeft, Fault, FaultKind};
 use segue_port::Outcome;
 use serde::Deserialize;
 use serde_json::Value;
+use std::path::Path;
 use tokio::time::Instant;
 
 /// A backend of a Fastly service.
@@ -86,6 +88,8 @@ impl Vendor for Fastly {
 
     async fn set_origin(&self, origin: &str, until: Instant) -> Outcome<()> {
         let op = self.op("change");
+        // Two clones of one version would undo each other's changes.
+        let _turn = turn(Path::new(&format!("fastly/{}", self.service))).await;
         let active = self.active(&op, until).await?;
         // A clone that is left behind by a fault is a draft: it is in force nowhere.
         let draft = |fault: Fault| fault.leaving(EffectLeft::None);

@@ -97,7 +97,7 @@ pub(super) fn django(root: &Path, folder: &Path) -> Option<App> {
         engine.map_or_else(|| "django.contrib.sessions.backends.db".into(), |one| one.text);
     let kept = match engine.rsplit('.').next().unwrap_or_default() {
         "db" | "cached_db" => Kept::Database { schema: None, table: "django_session".into() },
-        "signed_cookies" => Kept::Cookie,
+        "signed_cookies" => Kept::Sealed,
         _ => Kept::Other,
     };
     app("Django", &text, kept, said)
@@ -106,7 +106,7 @@ pub(super) fn django(root: &Path, folder: &Path) -> Option<App> {
 pub(super) fn rails(open: Open<'_>) -> Option<App> {
     let Some(text) = open("config/initializers/session_store.rb") else {
         let text = open("config/application.rb")?;
-        return app("Rails", &text, Kept::Cookie, text.without("session_store"));
+        return app("Rails", &text, Kept::Sealed, text.without("session_store"));
     };
     let store = text.value(|line| {
         let (_, rest) = line.split_once("session_store")?;
@@ -118,7 +118,7 @@ pub(super) fn rails(open: Open<'_>) -> Option<App> {
         None => text.without("session_store"),
     };
     let kept = match store.as_ref().map(|one| one.text.as_str()) {
-        None | Some("cookie_store") => Kept::Cookie,
+        None | Some("cookie_store") => Kept::Sealed,
         Some("active_record_store") => Kept::Database { schema: None, table: "sessions".into() },
         Some(_) => Kept::Other,
     };

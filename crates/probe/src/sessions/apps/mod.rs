@@ -38,6 +38,8 @@ pub(super) enum Kept {
     Cookie,
     /// In a folder below the application's.
     Files(PathBuf),
+    /// In the cookie, sealed with a key that may stand outside the tree.
+    Sealed,
     /// In Redis at an address.
     Redis(String),
     /// In memcached at addresses.
@@ -77,11 +79,24 @@ impl Found<'_> {
             let plain = pattern.trim_matches('/').trim_end_matches("/***").trim_end_matches("/**");
             let anchored = pattern.trim_end_matches('/').contains('/');
             self.app.file.ancestors().any(|above| match anchored {
-                true => above == Path::new(plain),
-                false => above.file_name().is_some_and(|name| name == plain),
+                true => may_match(plain, above),
+                false => above.file_name().is_some_and(|name| may_match(plain, Path::new(name))),
             })
         };
         self.tree.exclude.iter().find(named).map(String::as_str)
+    }
+}
+
+/// Returns whether a pattern of rsync's may match a name: what stands before its first wildcard and
+/// behind its last one fits.
+fn may_match(pattern: &str, name: &Path) -> bool {
+    let Some(name) = name.to_str() else { return true };
+    let wild = |c: char| matches!(c, '*' | '?' | '[' | ']');
+    match (pattern.split(wild).next(), pattern.rsplit(wild).next()) {
+        (Some(begin), Some(end)) if pattern.contains(wild) => {
+            name.starts_with(begin) && name.ends_with(end)
+        }
+        _ => pattern == name,
     }
 }
 

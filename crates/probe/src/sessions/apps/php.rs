@@ -41,7 +41,10 @@ pub(super) fn magento(open: Open<'_>) -> Option<App> {
     let host =
         |key: &str| text.value_after("'session'", |line| entry(key, line)).map(|one| one.text);
     let kept = match save.text.as_str() {
-        "files" => Kept::Files("var/session".into()),
+        "files" => {
+            let path = host("save_path").filter(|path| !path.is_empty());
+            Kept::Files(path.map_or_else(|| "var/session".into(), Into::into))
+        }
         "db" => Kept::Database {
             schema: text.value(|line| entry("dbname", line)).map(|one| one.text),
             table: "session".into(),
