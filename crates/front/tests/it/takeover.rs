@@ -174,7 +174,7 @@ async fn takes_a_live_port_over_and_gives_it_back_without_losing_a_request() {
         mark.epoch = front.hello().await.epoch;
         let began = Instant::now();
         assert!(done(&front.ask(Ask::Bypass { mark }).await), "bypassed");
-        assert!(began.elapsed() < Duration::from_secs(4));
+        assert!(began.elapsed() < Duration::from_secs(20));
         for _ in 0..50 {
             let answer = get(nginx.address, "/").await;
             assert!(!answer.headers.contains_key("x-segue-front"), "back at the server");
