@@ -174,6 +174,9 @@ impl World {
             }
             _ => until_open(front).await,
         }
+        if kind == Kind::Haproxy {
+            until_there(&world.folder.path().join("control.sock")).await;
+        }
         world
     }
 
@@ -309,6 +312,14 @@ fn unit(kind: Kind, folder: &Path, listen: SocketAddr, servers: &Sides<Server>) 
         cdns: Vec::new(),
         workers: Vec::new(),
         measures: MeasurePlan::default(),
+    }
+}
+
+async fn until_there(path: &Path) {
+    let began = Instant::now();
+    while !path.exists() {
+        assert!(began.elapsed() < Duration::from_secs(10), "`{}` is not there", path.display());
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
