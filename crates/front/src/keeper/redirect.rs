@@ -9,6 +9,9 @@ use std::time::Duration;
 /// Pause between two renewals: three may fail before the time is over.
 pub(super) const RENEWED_EVERY: Duration = Duration::from_millis(500);
 
+/// How often live servers are given their ports back where that fails.
+const OPEN_TRIES: usize = 3;
+
 /// What became of a renewal, if it is another one than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -99,8 +102,12 @@ impl Redirects {
         if !std::mem::take(&mut self.leads) {
             return;
         }
-        if let Err(fault) = self.table.open().await {
-            tracing::error!(%fault, "waiting until nobody is led here any more");
+        // An element without an end does not lapse by itself: then nothing but this opens.
+        for _ in 0..OPEN_TRIES {
+            match self.table.open().await {
+                Ok(()) => return,
+                Err(fault) => tracing::error!(%fault, "live servers do not have their ports back"),
+            }
             tokio::time::sleep(LAPSES).await;
         }
     }
@@ -112,7 +119,7 @@ impl Redirects {
         }
         self.open().await;
         if let Err(fault) = self.table.delete().await {
-            tracing::error!(%fault, table = self.table.name(), "left behind; it leads nobody");
+            tracing::error!(%fault, table = self.table.name(), "left behind: take it away by hand");
         }
     }
 }
