@@ -16,6 +16,8 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// The body of what a client gets: a backend's, or a line of the front's own.
+// The large one is what nearly every request has; a box would be memory asked for each.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Reply {
     /// The front's own words.
     Own(Option<Bytes>),

@@ -75,6 +75,7 @@ impl Unwanted {
 ///
 /// No `async fn`, and what few requests need stands in boxes: the HTTP layer moves the whole of
 /// what this returns for each request, so that its size is time.
+#[allow(clippy::manual_async_fn)]
 pub(crate) fn handle(
     conn: Arc<Conn>,
     mut request: Request<Incoming>,

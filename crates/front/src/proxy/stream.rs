@@ -100,7 +100,7 @@ pub(crate) async fn handle(
         },
     };
     let pace = PACE.try_with(Arc::clone).unwrap_or_default();
-    Ok(response.map(|reply| Paced { reply, pace }))
+    Ok(response.map(|reply| Paced { reply, rest: Bytes::new(), pace }))
 }
 
 /// Returns whether a host wants a connection of its own: one that another certificate is for, or
@@ -124,22 +124,48 @@ struct Pace {
     with_client: AtomicBool,
 }
 
-/// An answer's body that says when it is the client's turn.
+/// Data that fits into one record of TLS (2^14 bytes, RFC 8446 5.1) along with the head of its frame
+/// (9 bytes, RFC 9113 4.1). A frame as long as a record would begin a second one for its last
+/// 9 bytes, which costs a quarter of the time that a long answer takes.
+const FRAME_DATA: usize = (1 << 14) - 9;
+
+/// An answer's body in parts of a frame each, that says when it is the client's turn.
 pub(crate) struct Paced {
     reply: Reply,
+    /// What is left of the part in hand.
+    rest: Bytes,
     pace: Arc<Pace>,
 }
 
+impl Paced {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.rest.is_empty() {
+            let frame = std::task::ready!(Pin::new(&mut self.reply).poll_frame(cx));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let part = self.rest.split_to(self.rest.len().min(FRAME_DATA));
+        Poll::Ready(Some(Ok(Frame::data(part))))
+    }
+}
+
+type Error = <Reply as Body>::Error;
+
 impl Body for Paced {
     type Data = Bytes;
-    type Error = <Reply as Body>::Error;
+    type Error = Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Self { reply, pace } = self.get_mut();
-        let frame = Pin::new(reply).poll_frame(cx);
+        let this = self.get_mut();
+        let frame = this.poll_part(cx);
+        let pace = &this.pace;
         pace.with_client.store(frame.is_ready(), Ordering::Relaxed);
         if frame.is_ready() {
             pace.given.fetch_add(1, Ordering::Relaxed);
@@ -148,11 +174,17 @@ impl Body for Paced {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.reply.is_end_stream()
+        self.rest.is_empty() && self.reply.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.reply.size_hint()
+        let (of, rest) = (self.reply.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(of.lower() + rest);
+        if let Some(upper) = of.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }
 

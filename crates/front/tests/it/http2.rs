@@ -3,6 +3,7 @@
 use crate::certificates::*;
 use crate::downgrade::{METHOD, NAMED, SCHEME};
 use crate::raw_http2::*;
+use crate::recorder::Recorder;
 use crate::support::*;
 use crate::tls::{tls_front, tls_options};
 use bytes::Bytes;
@@ -119,6 +120,28 @@ async fn many_requests_share_a_connection_and_the_backend_sees_http_1() {
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, ""));
     assert_eq!(answer.headers["content-length"], "9");
     assert_eq!(front.stats().await.connections, 1);
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_of_a_long_answer_fits_into_a_record_of_tls() {
+    let body = "0123456789abcdef".repeat(40_000);
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let server = Recorder::answering(answer.leak()).await;
+    let shop = Shop::at(server.address, "source");
+    let (front, certificate) = tls_front(&shop, &shop, quick()).await;
+    let client = Http2::open(front.address, &trusting(&certificate), HOST).await;
+    let answer = within("its head", client.begin(asking("GET", HOST, "/long")).await).await;
+    let mut answer = answer.unwrap().into_body();
+    let (mut whole, mut longest) = (Vec::new(), 0);
+    while let Some(part) = within("a part", answer.data()).await {
+        let part = part.unwrap();
+        answer.flow_control().release_capacity(part.len()).unwrap();
+        longest = longest.max(part.len());
+        whole.extend(part);
+    }
+    assert!(whole == body.as_bytes(), "{} of {} bytes", whole.len(), body.len());
+    assert_eq!(longest, 16_384 - 9);
     front.stop().await;
 }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 /// Room for a part of a body.
 const PART: usize = 16 << 10;
 /// Room for a part of a long one.
-const LONG_PART: usize = 64 << 10;
+const LONG_PART: usize = 128 << 10;
 /// Longest line of a chunk's head, and all trailers, bytes.
 const LINE_MAX: usize = 1 << 10;
 const TRAILERS_MAX: usize = 8 << 10;

@@ -23,11 +23,18 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::AsyncWrite;
+use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
 /// Room for a head and a small body.
 const READ: usize = 8 << 10;
+
+/// How long an answer's head waits for the first bytes of its body. Web servers write the two
+/// apart, the second a few microseconds behind the first; passed on apart, they are two packets
+/// for every client and twice the work.
+const HEAD_ALONE: Duration = Duration::from_millis(1);
 
 /// A connection that takes one request after the other. It stands in a box of its own, which
 /// is made once and then handed on with every request and answer.
@@ -92,6 +99,8 @@ enum State {
     Dials(Dialling, Vec<u8>),
     /// The request is.
     Asks(Box<Kept>),
+    /// The answer's head came alone; until something of its body comes, or for so long.
+    Rests(Response<()>, Frames, Box<Kept>, Pin<Box<Sleep>>),
     /// It is over.
     Over,
 }
@@ -148,11 +157,31 @@ impl Fetch {
                             return Poll::Pending;
                         };
                         let frames = Frames::of(&response, self.bodiless);
-                        let answer = frames.map(|f| response.map(|()| Arriving::kept(kept, f)));
-                        return Poll::Ready(answer.map_err(Broken::Answer));
+                        let frames = frames.map_err(Broken::Answer)?;
+                        if frames == Frames::Ended || !kept.arrived.is_empty() {
+                            let answer = response.map(|()| Arriving::kept(kept, frames));
+                            return Poll::Ready(Ok(answer));
+                        }
+                        let rest = Box::pin(tokio::time::sleep(HEAD_ALONE));
+                        self.state = State::Rests(response, frames, kept, rest);
+                        continue;
                     }
                     Err(broken) => broken,
                 },
+                State::Rests(_, _, kept, rest) => {
+                    match kept.poll_more(READ, cx) {
+                        // The stream's end is met again by whoever takes the body, an error is not.
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Io(error))),
+                        Poll::Pending => ready!(rest.as_mut().poll(cx)),
+                    }
+                    let State::Rests(response, frames, kept, _) =
+                        std::mem::replace(&mut self.state, State::Over)
+                    else {
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(Ok(response.map(|()| Arriving::kept(kept, frames))));
+                }
                 State::Over => return Poll::Pending,
             };
             let State::Asks(kept) = std::mem::replace(&mut self.state, State::Over) else {

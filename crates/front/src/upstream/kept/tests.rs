@@ -6,10 +6,12 @@ use crate::limits::Limits;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 /// What a backend does with one request: it writes these pieces, then goes on or closes.
 #[derive(Clone)]
@@ -247,6 +249,85 @@ async fn a_long_body_arrives_whole() {
     let pool = backend(vec![say(&(head + &text)), say(HELLO)]).await;
     assert_eq!(ask_once(&pool).await, got(200, &text, true));
     assert_eq!(ask_once(&pool).await, got(200, "hello", true));
+}
+
+/// A backend that writes an answer's head, says so, and writes the body once it is told to.
+async fn head_first(said: Arc<AtomicBool>, mut goes_on: mpsc::Receiver<()>) -> Arc<Pool> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let pool = Pool::new(listener.local_addr().unwrap(), None, Arc::new(Limits::default()));
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (head, body) = HELLO.split_at(HELLO.len() - 5);
+        while request(&mut stream).await {
+            stream.write_all(head.as_bytes()).await.unwrap();
+            said.store(true, Ordering::SeqCst);
+            goes_on.recv().await.unwrap();
+            said.store(false, Ordering::SeqCst);
+            stream.write_all(body.as_bytes()).await.unwrap();
+        }
+    });
+    Arc::new(pool)
+}
+
+/// Asks up to the answer's head; `waits` is told whenever it waits though the head was said.
+async fn up_to_head(pool: &Arc<Pool>, said: &AtomicBool, waits: impl Fn()) -> Arriving {
+    let mut fetch = Fetch::begin(pool.clone(), clock::now_us(), false, None, |into| {
+        write_head(into, &Method::GET, &Uri::from_static("/"), &HeaderMap::new());
+        into.extend_from_slice(b"\r\n");
+    });
+    let asked = poll_fn(|cx| {
+        let was_said = said.load(Ordering::SeqCst);
+        let polled = fetch.poll(cx);
+        if was_said && polled.is_pending() {
+            waits();
+        }
+        polled
+    });
+    let asked = tokio::time::timeout(Duration::from_secs(5), asked).await.unwrap();
+    asked.unwrap().into_body()
+}
+
+async fn whole(mut body: Arriving) -> (Vec<u8>, Option<Box<Kept>>) {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        whole.extend_from_slice(frame.unwrap().data_ref().unwrap());
+    }
+    (whole, body.into_kept())
+}
+
+#[tokio::test]
+async fn a_head_takes_a_body_along_that_is_close_behind() {
+    let (go_on, goes_on) = mpsc::channel(1);
+    let said = Arc::new(AtomicBool::new(false));
+    let pool = head_first(said.clone(), goes_on).await;
+    let mut together = 0;
+    for _ in 0..40 {
+        let mut body = up_to_head(&pool, &said, || _ = go_on.try_send(())).await;
+        let first = tokio::time::timeout(Duration::ZERO, body.frame()).await;
+        together += usize::from(first.is_ok());
+        if first.is_err() && said.load(Ordering::SeqCst) {
+            // It did not wait.
+            let _ = go_on.try_send(());
+        }
+        let rest = whole(body).await;
+        pool.put(rest.1.unwrap(), clock::now_us());
+    }
+    assert!(together > 0);
+}
+
+#[tokio::test]
+async fn a_head_does_not_wait_long_for_its_body() {
+    let (go_on, goes_on) = mpsc::channel(1);
+    let said = Arc::new(AtomicBool::new(false));
+    let pool = head_first(said.clone(), goes_on).await;
+    for _ in 0..3 {
+        let body = up_to_head(&pool, &said, || {}).await;
+        go_on.send(()).await.unwrap();
+        let (whole, kept) = whole(body).await;
+        assert_eq!(whole, b"hello");
+        pool.put(kept.unwrap(), clock::now_us());
+    }
 }
 
 #[test]
