@@ -9,6 +9,8 @@ pub mod daemon;
 pub mod detached;
 pub mod first;
 pub mod handover;
+pub mod join;
+mod listening;
 pub mod nft;
 pub mod process;
 pub mod secrets;

@@ -26,20 +26,21 @@
 //! sockets of one user only, the same effective user as the one that opened the live
 //! server's socket. While the port is taken over the live server may be reloaded but not
 //! started anew: its `bind` lacks `SO_REUSEPORT` and would find the address in use.
+//!
+//! A server that shares its port by itself is joined instead: see [`crate::join`].
 
+use crate::listening::{Listening, holders, same_user, servers};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, geteuid, pidfd_getfd, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use segue_model::{EffectLeft, Fault, FaultKind};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::fs;
 use std::io;
 use std::mem::size_of;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::path::Path;
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// Number of the live server's socket in the group: it was there first.
 const LIVE: u32 = 0;
@@ -59,11 +60,7 @@ const JOINED: u32 = 1;
 pub fn take_over(listen: SocketAddr, egress: IpAddr) -> Result<TcpListener, Fault> {
     let op = format!("take over port `{listen}`");
     let live = find(listen, &op)?;
-    if live.uid != geteuid().as_raw() {
-        let cause = format!("the live server's socket belongs to user {}", live.uid);
-        return Err(Fault::new("SG0132", FaultKind::Denied, op, cause)
-            .hint("start the front as the user who started the live server"));
-    }
+    same_user(&live, &op)?;
     let server = duplicate(&live, &op)?;
     let step = |what: &str, e: io::Error| {
         Fault::new("SG0133", FaultKind::Unsupported, op.clone(), format!("{what}: {e}"))
@@ -98,72 +95,28 @@ pub fn give_back(listener: &impl AsFd) -> Result<(), Fault> {
     })
 }
 
-/// A listening socket as `/proc` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Listening {
-    address: SocketAddr,
-    uid: u32,
-    inode: u64,
-}
-
 fn find(listen: SocketAddr, op: &str) -> Result<Listening, Fault> {
-    let table = if listen.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
-    let none =
-        |cause: String, hint: &str| Fault::new("SG0130", FaultKind::NotFound, op, cause).hint(hint);
-    let text = fs::read_to_string(table)
-        .map_err(|e| none(format!("read `{table}`: {e}"), "mount /proc"))?;
-    let all: Vec<_> = text.lines().skip(1).filter_map(listening).collect();
-    let wildcard = match listen {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    for address in [listen, SocketAddr::new(wildcard, listen.port())] {
-        let mut there = all.iter().filter(|l| l.address == address);
-        match (there.next(), there.next()) {
-            (Some(one), None) => return Ok(one.clone()),
-            (Some(_), Some(_)) => {
-                return Err(none(
-                    "several sockets listen there: it is taken over already, or the server \
-                     uses reuseport itself"
-                        .into(),
-                    "stop the other front, or take `reuseport` out of the server's listen lines",
-                ));
-            }
-            (None, _) => {}
-        }
+    let mut there = servers(listen, op)?;
+    match (there.pop(), there.pop()) {
+        (Some(one), None) => Ok(one),
+        _ => Err(Fault::new(
+            "SG0130",
+            FaultKind::NotFound,
+            op,
+            "several sockets listen there: it is taken over already, or the server uses \
+             reuseport itself",
+        )
+        .hint(
+            "stop the other front; or write `join` in place of `take_over`, or take `reuseport` \
+             out of the server's listen lines",
+        )),
     }
-    Err(none("no server listens there".into(), "start the live server, or correct `listen`"))
-}
-
-/// Reads a line of `/proc/net/tcp`; none unless it is a listening socket.
-fn listening(line: &str) -> Option<Listening> {
-    let fields: Vec<_> = line.split_ascii_whitespace().collect();
-    let (local, state) = (fields.get(1)?, fields.get(3)?);
-    if *state != "0A" {
-        return None;
-    }
-    let (address, port) = local.split_once(':')?;
-    // Each group of four bytes stands in the machine's own order.
-    let mut bytes = Vec::with_capacity(16);
-    for at in (0..address.len()).step_by(8) {
-        let word = u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?;
-        bytes.extend_from_slice(&word.to_ne_bytes());
-    }
-    let address = match <[u8; 4]>::try_from(bytes.as_slice()) {
-        Ok(four) => IpAddr::from(four),
-        Err(_) => IpAddr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?),
-    };
-    Some(Listening {
-        address: SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?),
-        uid: fields.get(7)?.parse().ok()?,
-        inode: fields.get(9)?.parse().ok()?,
-    })
 }
 
 /// Duplicates the live socket out of the first process that allows it.
-fn duplicate(live: &Listening, op: &str) -> Result<Socket, Fault> {
+pub(crate) fn duplicate(live: &Listening, op: &str) -> Result<Socket, Fault> {
     let mut causes = Vec::new();
-    for (pid, fd) in holders(live.inode) {
+    for (pid, fd) in holders(&[live.inode]) {
         match copy_of(pid, fd) {
             // The descriptor may mean another file by now.
             Ok(socket) if listens_at(&socket, live.address) => return Ok(socket),
@@ -191,52 +144,37 @@ fn listens_at(socket: &Socket, address: SocketAddr) -> bool {
     bound == Some(address) && socket.is_listener().unwrap_or(false)
 }
 
-/// Returns who holds a socket, as far as this user may see.
-fn holders(inode: u64) -> Vec<(Pid, RawFd)> {
-    let link = format!("socket:[{inode}]");
-    let mut found = Vec::new();
-    for (pid, process) in numbered(Path::new("/proc")) {
-        let Some(pid) = Pid::from_raw(pid) else { continue };
-        for (fd, path) in numbered(&process.join("fd")) {
-            if fs::read_link(path).is_ok_and(|l| l.as_os_str() == link.as_str()) {
-                found.push((pid, fd));
-            }
-        }
-    }
-    found
-}
-
-/// Lists the entries of a folder whose names are numbers.
-fn numbered(folder: &Path) -> Vec<(i32, std::path::PathBuf)> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let numbered = |e: fs::DirEntry| Some((e.file_name().to_str()?.parse().ok()?, e.path()));
-    entries.flatten().filter_map(numbered).collect()
-}
-
 fn join(address: SocketAddr) -> io::Result<Socket> {
+    // The live socket may take IPv4 as well; its own table shows only one address.
+    let socket = bound(address, true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Binds a socket that others may share the address with; it does not listen yet.
+pub(crate) fn bound(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // The live socket may take IPv4 as well; its own table shows only one address.
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(only_v6)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
 /// One instruction of classic BPF, as the kernel lays it out.
-type Instruction = libc::sock_filter;
+pub(crate) type Instruction = libc::sock_filter;
 
 const SO_ATTACH_REUSEPORT_CBPF: libc::c_int = 51;
-const LOAD_WORD: u16 = 0x20;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
+const SO_DETACH_REUSEPORT_BPF: libc::c_int = 68;
+pub(crate) const LOAD_WORD: u16 = 0x20;
+pub(crate) const JUMP_IF_EQUAL: u16 = 0x15;
+pub(crate) const RETURN: u16 = 0x06;
 
 /// Where offsets count from the network header (`SKF_NET_OFF`).
-const NETWORK: i32 = -0x10_0000;
+pub(crate) const NETWORK: i32 = -0x10_0000;
 
 /// Builds the program that sends connections from `egress` to the live server and all
 /// others to the socket that joined it. The source address of a packet stands at byte 12
@@ -260,22 +198,34 @@ fn select(egress: IpAddr) -> Vec<Instruction> {
     program
 }
 
-fn ret(number: u32) -> Instruction {
+pub(crate) fn ret(number: u32) -> Instruction {
     Instruction { code: RETURN, jt: 0, jf: 0, k: number }
 }
 
 /// Attaches a program to the reuseport group of a socket, in place of the former one.
-fn attach(socket: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
+pub(crate) fn attach(socket: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
+    set(socket, SO_ATTACH_REUSEPORT_CBPF, program)
+}
+
+/// Takes the program of the reuseport group of a socket away.
+pub(crate) fn detach(socket: &impl AsFd) -> io::Result<()> {
+    set(socket, SO_DETACH_REUSEPORT_BPF, &[])
+}
+
+/// Sets one of the two options above; the second one looks at no program.
+fn set(socket: &impl AsFd, option: libc::c_int, program: &[Instruction]) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     // SAFETY: `SO_ATTACH_REUSEPORT_CBPF` reads a `sock_fprog` of the size given and, through
     // it, `len` instructions; both live until the call returns, the kernel copies them and
-    // writes to neither. The descriptor is borrowed from `socket` and open.
+    // writes to neither. `SO_DETACH_REUSEPORT_BPF` reads no more than an `int` of the value,
+    // which is longer, and follows no pointer. The descriptor is borrowed from `socket` and
+    // open.
     let outcome = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             libc::SOL_SOCKET,
-            SO_ATTACH_REUSEPORT_CBPF,
+            option,
             (&raw const program).cast(),
             size_of::<libc::sock_fprog>() as libc::socklen_t,
         )
@@ -318,18 +268,6 @@ mod tests {
         }
         let egress = "fd00::1:2:3".parse().unwrap();
         assert_eq!(run(&select(egress), "fd01::1:2:3".parse().unwrap()), JOINED);
-    }
-
-    #[test]
-    fn finds_listening_sockets_and_no_others_in_the_table() {
-        let line = "   0: 0B00007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  \
-                    1000        0 4711 1 0000000000000000 100 0 0 10 0";
-        let found = listening(line).unwrap();
-        assert_eq!((found.uid, found.inode), (1000, 4711));
-        if cfg!(target_endian = "little") {
-            assert_eq!(found.address, "127.0.0.11:8080".parse().unwrap());
-        }
-        assert_eq!(listening(&line.replace(" 0A ", " 01 ")), None);
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub struct PortOptions {
     /// new connections of the live server's port there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<u16>,
+    /// Whether a live server listens there that shares the port, which the front joins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub join: bool,
     /// Where requests for hosts go that belong to no unit; in clear.
     pub default_backend: SocketAddr,
     /// Whether that one is told with the PROXY protocol who the client is.
@@ -91,9 +94,15 @@ impl From<SocketAddr> for Server {
 }
 
 impl PortOptions {
-    /// Returns whether a live server listens there, in whose place the front gets connections.
+    /// Returns whether a live server listens there, in whose place the front gets connections, and
+    /// which the front reaches at that very address.
     pub fn is_live(&self) -> bool {
         self.take_over || self.redirect.is_some()
+    }
+
+    /// Returns whether opening it changes something about a live server's port.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.take_over || self.join
     }
 
     /// Returns where the front itself listens.
@@ -125,6 +134,7 @@ impl FrontOptions {
             listen: port.listen,
             take_over: port.take_over,
             redirect: port.redirect,
+            join: port.join,
             default_backend: match port.kind {
                 PortKind::Http if port.is_live() => port.listen,
                 PortKind::Http | PortKind::Tls => server.address,
@@ -226,6 +236,7 @@ mod tests {
             listen: listen.parse().unwrap(),
             take_over: true,
             redirect: None,
+            join: false,
             default_backend: listen.parse().unwrap(),
             proxy_out: false,
             tls: None,

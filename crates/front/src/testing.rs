@@ -102,6 +102,7 @@ mod tests {
             listen: address,
             take_over: false,
             redirect: None,
+            join: false,
             default_backend: address,
             proxy_in: false,
             proxy_out: false,

@@ -239,6 +239,7 @@ pub(crate) fn others_ports(plan: &FrontPlan, hello: &Hello) -> Option<String> {
         listen: p.listen,
         take_over: p.taken_over,
         redirect: p.redirect,
+        join: p.joined,
         tls: p.tls.clone(),
         proxy_in: p.proxy_in,
         tcp: p.tcp.clone(),
@@ -250,6 +251,7 @@ pub(crate) fn others_ports(plan: &FrontPlan, hello: &Hello) -> Option<String> {
             let how = match port.redirect {
                 Some(to) => format!(", redirected to {to}"),
                 None if port.take_over => ", taken over".to_owned(),
+                None if port.join => ", joined".to_owned(),
                 None => String::new(),
             };
             format!("{} ({}{how})", port.listen, port.kind)
@@ -283,6 +285,7 @@ impl Effect for Insert {
                 let port = |port: &PortPlan| match port.redirect {
                     Some(to) => format!("is led new connections of {} at port {to}", port.listen),
                     None if port.take_over => format!("takes the live port over {}", port.listen),
+                    None if port.join => format!("joins the live server at {}", port.listen),
                     None => format!("serves {}", port.listen),
                 };
                 let ports: Vec<_> = link.plan.ports.iter().map(port).collect();
@@ -294,7 +297,7 @@ impl Effect for Insert {
 
     fn by_hand(&self) -> String {
         let mut text = "end the processes `segue front` with SIGTERM: a port that was taken over \
-                        returns to its server at once"
+                        or joined returns to its server at once"
             .to_owned();
         for link in self.fronts.links.iter().filter(|link| link.plan.redirects()) {
             let table = redirect::table(&link.plan, &self.fronts.settings.run);

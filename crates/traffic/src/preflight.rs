@@ -4,6 +4,7 @@ use crate::fronts::Fronts;
 use crate::insert::{ANOTHERS_PORTS, others_ports};
 use crate::redirect;
 use crate::turns::turn;
+use segue_doors::join;
 use segue_model::Finding;
 use segue_model::plan::{FrontPlan, PortPlan};
 use std::net::TcpListener;
@@ -120,6 +121,12 @@ fn address(plan: &FrontPlan, port: &PortPlan) -> Option<Finding> {
             "name another port of that address in `redirect`, one that nothing listens at",
         ));
     }
+    if port.join {
+        return join::look(listen).err().map(|fault| {
+            let hint = fault.hint.clone();
+            Finding::refuse("SG0178", format!("front `{name}` cannot join: {}", fault.cause), hint)
+        });
+    }
     match (TcpListener::bind(listen), port.is_live()) {
         (Ok(_), true) => Some(Finding::refuse(
             "SG0158",
@@ -129,7 +136,7 @@ fn address(plan: &FrontPlan, port: &PortPlan) -> Option<Finding> {
         (Err(e), false) => Some(Finding::refuse(
             "SG0159",
             format!("front `{name}` cannot listen on {listen}: {e}"),
-            "free the address, or set take_over = true if the site's own server listens there",
+            "free the address, or set `take_over` or `join` if the site's own server listens there",
         )),
         (Err(e), true) if e.kind() != std::io::ErrorKind::AddrInUse => Some(Finding::refuse(
             "SG0159",

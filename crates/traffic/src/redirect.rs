@@ -108,6 +108,7 @@ mod tests {
         std::fs::write(&state, "?").unwrap();
         let port = PortPlan {
             redirect: Some(8080),
+            join: false,
             ..PortPlan::http("192.0.2.10:80".parse().unwrap(), false)
         };
         let plan = FrontPlan {

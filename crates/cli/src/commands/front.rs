@@ -53,6 +53,7 @@ fn by_hand(args: FrontArgs) -> Result<FrontOptions> {
         listen: args.listen.with_context(|| missing("listen"))?,
         take_over: args.take_over,
         redirect: None,
+        join: false,
         default_backend: args.default_backend.with_context(|| missing("default-backend"))?,
         tls: None,
         proxy_out: false,

@@ -65,6 +65,7 @@ fn options(folder: &Path) -> FrontOptions {
             listen,
             take_over: false,
             redirect: None,
+            join: false,
             default_backend: listen,
             proxy_in: false,
             proxy_out: false,

@@ -61,6 +61,9 @@ pub struct PortStatus {
     /// The port at which the front listens, if the packet filter leads connections there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<u16>,
+    /// Whether it joined a live server that shares the port.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joined: bool,
     /// Where its certificates are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsPlan>,

@@ -372,6 +372,16 @@ impl Desk {
             let cause = "a hold is sealed: what lies behind the front refuses writes";
             return Err(conflict(op, cause, "release the hold first"));
         }
+        for port in self.front.options().ports.iter().filter(|port| port.join) {
+            // Somebody would have to listen there once the front does not.
+            if !segue_doors::join::is_served(port.listen) {
+                let cause = format!("no server listens at {} beside the front", port.listen);
+                return Err(Fault::new("SG0138", FaultKind::Conflict, op, cause).hint(
+                    "start the site's web server, with `reuseport` as before, and ask again; \
+                     SIGTERM ends the front in any case",
+                ));
+            }
+        }
         let done = self.keep(&mut books, next, EffectLeft::None, Haste::None).await?;
         drop(books);
         self.door.leave().await;

@@ -85,7 +85,7 @@ impl Desk {
 
 fn port(entrance: &Entrance) -> PortStatus {
     let options = entrance.options();
-    let PortOptions { kind, listen, take_over, redirect, tls, proxy_in, tcp, .. } = options;
+    let PortOptions { kind, listen, take_over, redirect, join, tls, proxy_in, tcp, .. } = options;
     let certificates = entrance.tls().map(|tls| tls.certs().told());
     let (kind, listen, taken_over, tls) = (*kind, *listen, *take_over, tls.clone());
     PortStatus {
@@ -93,6 +93,7 @@ fn port(entrance: &Entrance) -> PortStatus {
         listen,
         taken_over,
         redirect: *redirect,
+        joined: *join,
         tls,
         tcp: tcp.clone(),
         proxy_in: *proxy_in,

@@ -33,7 +33,7 @@ pub(crate) use kept::{Kept, Wish};
 pub use lock::is_kept;
 
 use crate::listen::{Opened, open_all};
-use crate::options::{FrontOptions, PortOptions};
+use crate::options::FrontOptions;
 use crate::store;
 use lock::Lock;
 use record::{Next, Record};
@@ -374,7 +374,7 @@ impl Keeper {
     async fn plan_restart(&mut self, since: Option<Instant>) {
         let now = Instant::now();
         let next = self.record.died(now, since);
-        let gives_back = self.options.ports.iter().any(PortOptions::is_live);
+        let gives_back = self.options.ports.iter().any(|port| port.is_live() || port.join);
         match next {
             Next::After(pause) => self.due = Some(now + pause),
             Next::GiveUp(pause) if !gives_back || store::guards(&self.options.state) => {
@@ -402,12 +402,15 @@ impl Keeper {
         }
         let Sockets::Open(sockets) = &self.sockets else { return };
         let ports = crate::listen::in_order(&self.options.ports);
-        for (port, socket) in ports.into_iter().zip(sockets) {
+        let mut left = sockets.as_slice();
+        // Of a server that was joined closing them is enough: nobody here could take what waits.
+        for (port, share) in ports.iter().zip(crate::listen::shares(&ports, sockets)) {
             if port.take_over
-                && let Err(fault) = takeover::give_back(socket)
+                && let Err(fault) = takeover::give_back(&left[0])
             {
                 tracing::error!(%fault, "port not given back before closing it");
             }
+            left = &left[share..];
         }
     }
 

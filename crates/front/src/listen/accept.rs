@@ -1,39 +1,45 @@
 //! A listening socket: served, and left without losing a connection.
 
+use super::leave::leave;
+use super::several::{Accepted, Several};
 use super::{Door, serve};
 use crate::crowd::Place;
 use crate::entrance::Entrance;
 use crate::front::Front;
-use segue_doors::takeover;
+use crate::options::PortOptions;
+use segue_doors::{join, takeover};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// After a port was given back: handshakes that were under way then end within this
 /// time of the last one seen, and all of them within [`HANDSHAKES_MAX`].
-const HANDSHAKES: Duration = Duration::from_millis(300);
-const HANDSHAKES_MAX: Duration = Duration::from_secs(3);
+pub(super) const HANDSHAKES: Duration = Duration::from_millis(300);
+pub(super) const HANDSHAKES_MAX: Duration = Duration::from_secs(3);
 
-/// A listening socket.
+/// A port with its listening sockets.
 pub(crate) struct Port {
     entrance: Arc<Entrance>,
-    listener: TcpListener,
+    sockets: Several,
 }
 
 impl Port {
-    /// Makes a port of a socket that listens for it.
-    pub(super) fn of(entrance: &Arc<Entrance>, socket: std::net::TcpListener) -> io::Result<Self> {
-        Ok(Self { entrance: entrance.clone(), listener: TcpListener::from_std(socket)? })
+    /// Makes a port of the sockets that listen for it.
+    pub(super) fn of(
+        entrance: &Arc<Entrance>,
+        sockets: Vec<std::net::TcpListener>,
+    ) -> io::Result<Self> {
+        Ok(Self { entrance: entrance.clone(), sockets: Several::of(sockets)? })
     }
 
     /// Takes connections until the front leaves; then those that are under way still, and
     /// closes the socket. If another process goes on with it, it is closed at once.
     pub(super) async fn accept(self, front: Arc<Front>, door: Door, hurry: CancellationToken) {
-        let Self { entrance, listener } = self;
-        let take = |accepted: io::Result<(TcpStream, SocketAddr)>| match accepted {
+        let Self { entrance, mut sockets } = self;
+        let take = |accepted: Accepted| match accepted {
             Ok((stream, peer)) => spawn(&front, &entrance, stream, peer, &hurry),
             Err(error) => tracing::warn!(%error, "accept"),
         };
@@ -41,7 +47,7 @@ impl Port {
             tokio::select! {
                 biased;
                 () = door.leaving() => break,
-                accepted = listener.accept() => {
+                (_, accepted) = sockets.accept() => {
                     let failed = accepted.is_err();
                     take(accepted);
                     if failed {
@@ -55,22 +61,43 @@ impl Port {
         if !door.closes().await {
             return;
         }
-        // Of a port that is redirected the keeper saw to it before it let go.
-        let given_back = entrance.options().redirect.is_some()
-            || entrance.options().take_over
-                && takeover::give_back(&listener)
-                    .map_err(|fault| {
-                        tracing::error!(%fault, "port not given back before closing it");
-                    })
-                    .is_ok();
+        let given_back = give_back(&entrance, &mut sockets, take).await;
         // A port of our own gets new connections until it is closed: take those that are there.
         let quiet = if given_back { HANDSHAKES } else { Duration::ZERO };
         let rest = async {
-            while let Ok(accepted) = tokio::time::timeout(quiet, listener.accept()).await {
+            while let Ok((_, accepted)) = tokio::time::timeout(quiet, sockets.accept()).await {
                 take(accepted);
             }
         };
         let _ = tokio::time::timeout(HANDSHAKES_MAX, rest).await;
+        let address = sockets.any().and_then(|socket| socket.local_addr());
+        drop(sockets);
+        if let (true, Ok(address)) = (entrance.options().join, address)
+            && !join::clear(address)
+        {
+            tracing::info!(
+                %address,
+                "without the right to trace the server its port is shared out as it was now: \
+                 sockets that it adds get connections once it is started anew"
+            );
+        }
+    }
+}
+
+/// Has new connections go to the live server of a port; says whether they do.
+async fn give_back(entrance: &Entrance, sockets: &mut Several, take: impl FnMut(Accepted)) -> bool {
+    let PortOptions { listen, take_over, redirect, join, .. } = entrance.options();
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::error!(%error, %listen, "port not given back before closing it");
+    };
+    if *join {
+        leave(sockets, *listen, take).await.map_err(|e| failed(&e)).is_ok()
+    } else if *take_over {
+        let given = sockets.any().map_err(|e| failed(&e)).ok();
+        given.is_some_and(|one| takeover::give_back(one).map_err(|e| failed(&e)).is_ok())
+    } else {
+        // The keeper saw to it before it let go.
+        redirect.is_some()
     }
 }
 

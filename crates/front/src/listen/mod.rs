@@ -2,11 +2,13 @@
 
 mod accept;
 mod http2;
+mod leave;
 mod serve;
+mod several;
 mod sockets;
 
 pub(crate) use accept::Port;
-pub(crate) use sockets::{Opened, in_order, open_all};
+pub(crate) use sockets::{Opened, in_order, open_all, shares};
 
 use crate::front::Front;
 use crate::keeper::Kept;
@@ -81,7 +83,7 @@ impl Door {
 ///
 /// # Errors
 /// `SG0121` if an address cannot be listened at or no egress address is named for a takeover;
-/// those of [`segue_doors::takeover::take_over`]; `SG0126` if the keeper has other ports.
+/// those of [`segue_doors::takeover::take_over`] and of [`segue_doors::join::join`]; `SG0126` if the keeper has other ports.
 pub(crate) async fn open(
     front: &Arc<Front>,
     door: &Door,
@@ -114,23 +116,28 @@ pub(crate) async fn open(
 /// Makes ports of sockets in the order of [`in_order`]; `all` if every port must have one.
 fn adopt(front: &Front, sockets: Vec<TcpListener>, all: bool) -> Result<Vec<Port>, Fault> {
     let mut entrances: Vec<_> = front.entrances().iter().collect();
-    entrances.sort_by_key(|entrance| entrance.options().take_over);
+    entrances.sort_by_key(|entrance| entrance.options().is_shared());
     let others = |cause: &dyn std::fmt::Display| {
         let op = format!("take the sockets of front `{}`", front.options().name);
         Fault::new("SG0126", FaultKind::Conflict, op, cause)
             .hint("a front has its ports from start to end: end it, and start it with the others")
     };
-    if all && entrances.len() != sockets.len() {
+    let options: Vec<_> = entrances.iter().map(|entrance| entrance.options()).collect();
+    let shares = shares(&options, &sockets);
+    let taken: usize = shares.iter().sum();
+    if taken != sockets.len() || all && entrances.len() != shares.len() {
         let (ports, there) = (entrances.len(), sockets.len());
         return Err(others(&format!("its keeper has {there} sockets for {ports} ports")));
     }
-    let mut ports = Vec::new();
-    for (entrance, socket) in entrances.into_iter().zip(sockets) {
-        let (listen, there) = (entrance.options().bound(), socket.local_addr());
-        if !there.as_ref().is_ok_and(|there| there.port() == listen.port()) {
+    let (mut ports, mut sockets) = (Vec::new(), sockets.into_iter());
+    for (entrance, share) in entrances.into_iter().zip(shares) {
+        let own: Vec<_> = sockets.by_ref().take(share).collect();
+        let listen = entrance.options().bound();
+        let there = own.first().and_then(|socket| socket.local_addr().ok());
+        if there.is_none_or(|there| there.port() != listen.port()) {
             return Err(others(&format!("its keeper has none for `{listen}`")));
         }
-        ports.push(Port::of(entrance, socket).map_err(|e| others(&e))?);
+        ports.push(Port::of(entrance, own).map_err(|e| others(&e))?);
     }
     Ok(ports)
 }

@@ -1,6 +1,7 @@
 //! Opening the listening sockets: all of them or none, alone or beside a live server.
 
 use crate::options::{FrontOptions, PortOptions};
+use segue_doors::join::{self, Joined};
 use segue_doors::takeover;
 use segue_model::{Fault, FaultKind};
 use std::io;
@@ -23,8 +24,24 @@ pub(crate) struct Opened {
 /// fails, no live server was touched.
 pub(crate) fn in_order(ports: &[PortOptions]) -> Vec<&PortOptions> {
     let mut ports: Vec<_> = ports.iter().collect();
-    ports.sort_by_key(|port| port.take_over);
+    ports.sort_by_key(|port| port.is_shared());
     ports
+}
+
+/// Returns how many of the sockets each port has, both in the order of [`in_order`]: one, or all
+/// at one address where a server was joined. Ports for which there are none are left out.
+pub(crate) fn shares(ports: &[&PortOptions], sockets: &[TcpListener]) -> Vec<usize> {
+    let mut left = sockets;
+    let mut shares = Vec::new();
+    for port in ports {
+        let Some(first) = left.first() else { break };
+        let address = first.local_addr().ok();
+        let same = left.iter().take_while(|socket| socket.local_addr().ok() == address).count();
+        let share = if port.join { same } else { 1 };
+        shares.push(share);
+        left = &left[share..];
+    }
+    shares
 }
 
 /// Opens the sockets, up to the first that cannot be had. Of those that were handed in, each
@@ -33,13 +50,13 @@ pub(crate) fn open_all(options: &FrontOptions, mut handed: Vec<TcpListener>) -> 
     let mut opened = Opened { sockets: Vec::new(), fault: None };
     let wanted = |socket: &TcpListener| {
         let address = socket.local_addr().ok();
-        options.ports.iter().any(|port| Some(port.bound()) == address && !port.take_over)
+        options.ports.iter().any(|port| Some(port.bound()) == address && !port.is_shared())
     };
     if let Some(other) = handed.iter().find(|socket| !wanted(socket)) {
         let at = other.local_addr().map_or_else(|e| e.to_string(), |address| address.to_string());
         let cause = format!("a socket at `{at}` was handed in, which no port of the front wants");
         let fault = Fault::new("SG0121", FaultKind::Invalid, "open the front's ports", cause)
-            .hint("hand in sockets at the addresses of ports that are not taken over");
+            .hint("hand in sockets at the addresses of ports that are not taken over or joined");
         opened.fault = Some(fault);
         return opened;
     }
@@ -49,6 +66,15 @@ pub(crate) fn open_all(options: &FrontOptions, mut handed: Vec<TcpListener>) -> 
             Some(at) => {
                 let socket = handed.swap_remove(at);
                 socket.set_nonblocking(true).map(|()| socket).map_err(|e| refused(port, &e, BUSY))
+            }
+            None if port.join => {
+                let Joined { sockets, fault } = join::join(port.listen);
+                opened.sockets.extend(sockets);
+                opened.fault = fault;
+                if opened.fault.is_some() {
+                    break;
+                }
+                continue;
             }
             None => open(port, options.egress),
         };

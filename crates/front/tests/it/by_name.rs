@@ -66,6 +66,7 @@ impl Mail {
             listen,
             take_over: false,
             redirect: None,
+            join: false,
             proxy_out: false,
             default_backend: backends.source,
             tls: None,

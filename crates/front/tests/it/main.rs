@@ -19,6 +19,7 @@ mod headers;
 mod hold;
 mod http2;
 mod introduction;
+mod join;
 mod keeper;
 mod leaving;
 mod many;

@@ -190,7 +190,7 @@ pub(crate) async fn send(
     address: SocketAddr,
     request: Request<Full<Bytes>>,
 ) -> Result<Answer, String> {
-    send_from("127.0.0.1", address, request).await
+    send_from(if address.is_ipv4() { "127.0.0.1" } else { "::1" }, address, request).await
 }
 
 /// Sends one request from an address of the loopback network.
@@ -200,7 +200,9 @@ pub(crate) async fn send_from(
     request: Request<Full<Bytes>>,
 ) -> Result<Answer, String> {
     let began = Instant::now();
-    let socket = TcpSocket::new_v4().map_err(|e| e.to_string())?;
+    let v4 = address.is_ipv4();
+    let socket = if v4 { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|e| e.to_string())?;
     socket.bind(SocketAddr::new(client.parse().unwrap(), 0)).map_err(|e| e.to_string())?;
     let stream = socket.connect(address).await.map_err(|e| e.to_string())?;
     let (mut sender, connection) =
@@ -277,6 +279,7 @@ pub(crate) fn options(
             listen,
             take_over: false,
             redirect: None,
+            join: false,
             default_backend,
             tls: None,
             proxy_in: false,

@@ -123,7 +123,7 @@ pub(crate) async fn open_loop(address: SocketAddr, tally: Arc<Tally>, stop: Arc<
 }
 
 /// Sends over one connection as long as the answers allow it, then over the next.
-async fn persistent(address: SocketAddr, tally: Arc<Tally>, stop: Arc<AtomicBool>) {
+pub(crate) async fn persistent(address: SocketAddr, tally: Arc<Tally>, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
         let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await.unwrap();

@@ -52,6 +52,7 @@ impl Mail {
             listen: free_address(),
             take_over: false,
             redirect: None,
+            join: false,
             default_backend: backends.source,
             tls: None,
             proxy_in: false,

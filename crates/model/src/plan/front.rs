@@ -77,6 +77,9 @@ pub struct PortPlan {
     /// the packet filter leads new connections there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<u16>,
+    /// Whether a live server listens there that shares the port, and is reached elsewhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub join: bool,
     /// What a port for TLS needs, and no other has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsPlan>,
@@ -157,13 +160,15 @@ impl PortPlan {
             listen,
             take_over,
             redirect: None,
+            join: false,
             tls: None,
             proxy_in: false,
             tcp: None,
         }
     }
 
-    /// Returns whether a live server listens there, in whose place the front gets connections.
+    /// Returns whether a live server listens there, in whose place the front gets connections, and
+    /// which the front reaches at that very address.
     pub fn is_live(&self) -> bool {
         self.take_over || self.redirect.is_some()
     }
@@ -274,6 +279,7 @@ impl From<FrontPlan> for Form {
                     listen,
                     take_over,
                     redirect: None,
+                    join: false,
                     tls: None,
                     proxy_in: false,
                     tcp: None,
@@ -353,6 +359,17 @@ mod tests {
         assert_eq!((port.is_live(), port.bound()), (true, "192.0.2.10:8080".parse().unwrap()));
         let front = front(vec![port]);
         assert!(front.takes_over() && front.redirects());
+        let text = serde_json::to_string(&front).unwrap();
+        assert_eq!(serde_json::from_str::<FrontPlan>(&text).unwrap(), front);
+    }
+
+    #[test]
+    fn a_port_that_is_joined_comes_back_as_it_was() {
+        let plain = PortPlan::http("192.0.2.10:80".parse().unwrap(), false);
+        let text = serde_json::to_string(&plain).unwrap();
+        assert!(!text.contains("join"), "the hash of others is as it was: {text}");
+        let front = front(vec![PortPlan { join: true, ..plain }]);
+        assert!(!front.takes_over(), "the server is reached elsewhere");
         let text = serde_json::to_string(&front).unwrap();
         assert_eq!(serde_json::from_str::<FrontPlan>(&text).unwrap(), front);
     }

@@ -24,6 +24,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
             }
             nameless(found, &place, port, unit);
             redirect(found, place.replace(".listen", ".redirect"), port);
+            join(found, place.replace(".listen", ".join"), port);
             listen(found, place, front.side, port, unit);
         }
         certificates(found, front, unit);
@@ -74,7 +75,7 @@ fn introduced(found: &mut Found, unit: &UnitPlan) {
 /// Returns where the address of a port stands in the plan.
 fn place(at: &str, front: &FrontPlan, index: usize) -> String {
     match front.ports.as_slice() {
-        [PortPlan { kind: PortKind::Http, proxy_in: false, redirect: None, .. }] => {
+        [PortPlan { kind: PortKind::Http, proxy_in: false, redirect: None, join: false, .. }] => {
             format!("{at}.listen")
         }
         _ => format!("{at}.port[#{}].listen", index + 1),
@@ -206,6 +207,17 @@ fn listen(found: &mut Found, at: String, side: Side, port: &PortPlan, unit: &Uni
             format!("{listen} is the web server of the {}", side.other()),
             format!("correct `side`, or write an address of the {side}"),
         );
+    } else if stands_at(side) && port.join {
+        found.add(
+            "SG0756",
+            at,
+            format!(
+                "{listen} is to be joined, and is also where the front would reach the {side}'s \
+                 web server"
+            ),
+            "add a line to the server that has it listen at a second address, reload it, and name \
+             that one as its `address`; or write `take_over` in place of `join`",
+        );
     } else if stands_at(side) && !port.is_live() {
         found.add(
             "SG0709",
@@ -233,6 +245,18 @@ fn redirect(found: &mut Found, at: String, port: &PortPlan) {
             at,
             format!("a front cannot listen at port {to} while a server has {}", port.listen),
             "write another port of that address, one that nothing listens at",
+        );
+    }
+}
+
+/// A port is taken from its live server in one way.
+fn join(found: &mut Found, at: String, port: &PortPlan) {
+    if port.join && port.is_live() {
+        found.add(
+            "SG0755",
+            at,
+            format!("{} is to be joined, and taken over or redirected", port.listen),
+            "write one of `take_over`, `redirect` and `join`: `join` where the server shares the port",
         );
     }
 }

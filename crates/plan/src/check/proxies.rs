@@ -37,7 +37,7 @@ fn ports(found: &mut Found, at: &str, front: &FrontPlan, proxy: &ProxyPlan) {
             "take it out of the plan, and set the proxy up so",
         );
     };
-    if front.takes_over() {
+    if front.takes_over() || front.ports.iter().any(|port| port.join) {
         refuse("", "to take a port over");
     }
     if front.ports.iter().any(|port| port.kind != PortKind::Http) {

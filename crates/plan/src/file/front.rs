@@ -127,6 +127,13 @@ pub struct PortFile {
     /// not be taken over: the front listens here, and a packet filter (nftables, as root) leads new
     /// connections of `listen` here. In place of `take_over`. Default: none.
     pub redirect: Option<u16>,
+    /// Whether a live server listens there that shares the port (`SO_REUSEPORT`: nginx with
+    /// `listen ... reuseport`, HAProxy by itself) and is reached at another address, which is the
+    /// source's or target's web server in this plan. The front joins it and gets all new
+    /// connections; the server may be reloaded and started anew meanwhile. In place of `take_over`.
+    /// Default: false.
+    #[serde(default)]
+    pub join: bool,
     /// Files and folders with certificates and their keys, at a port for `tls` and only there:
     /// folders as certbot's `live`, pairs `NAME.crt` and `NAME.key`, or `NAME.pem` with both.
     /// The front reads them itself, and again when they change. Needed unless TLS for every site

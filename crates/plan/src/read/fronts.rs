@@ -135,7 +135,7 @@ fn of_list(file: PortFile) -> PortPlan {
         PortKindFile::Tls => PortKind::Tls,
         PortKindFile::Tcp => PortKind::Tcp,
     };
-    let PortFile { listen, take_over, redirect, proxy_in, http2, .. } = file;
+    let PortFile { listen, take_over, redirect, join, proxy_in, http2, .. } = file;
     let PortFile { certificates, default_certificate, .. } = file;
     let servers = file.source.zip(file.target).filter(|_| kind == PortKind::Tcp);
     let tcp = servers.map(|(source, target)| TcpPlan {
@@ -146,5 +146,5 @@ fn of_list(file: PortFile) -> PortPlan {
     let http2 = http2.unwrap_or(true);
     let tls = TlsPlan { certificates, default_certificate, http2 };
     let tls = (kind == PortKind::Tls).then_some(tls);
-    PortPlan { kind, listen, take_over, redirect, tls, proxy_in, tcp }
+    PortPlan { kind, listen, take_over, redirect, join, tls, proxy_in, tcp }
 }

@@ -75,6 +75,12 @@ fn a_front_has_one_port_in_short_or_a_list_of_ports() {
     let front = &parse(&at_source(two), "two").unwrap().unit.fronts[0];
     let second = PortPlan::http("192.0.2.10:8080".parse().unwrap(), false);
     assert_eq!(front.ports, [example().unit.fronts[0].ports[0].clone(), second]);
+    let joined = "port = [{ listen = \"192.0.2.10:80\", join = true }]\n";
+    let text = at_source(joined)
+        .replace("egress = \"192.0.2.11\"\n", "")
+        .replace("\"192.0.2.10:80\"\n", "\"192.0.2.10:8080\"\n");
+    let port = &parse(&text, "joined").unwrap().unit.fronts[0].ports[0];
+    assert!(port.join && !port.is_live());
     let tls = "port = [{ listen = \"192.0.2.10:80\", take_over = true }, \
                { kind = \"tls\", listen = \"192.0.2.10:443\", take_over = true, \
                certificates = [\"/etc/letsencrypt/live\"] }]\n";

@@ -108,6 +108,11 @@ fn substitutes(room: &mut ForRoom) {
             room.not_rehearsed
                 .push(format!("redirect of {} to port {to}: it is taken over", port.listen));
         }
+        if std::mem::take(&mut port.join) {
+            let listen = port.listen;
+            room.not_rehearsed
+                .push(format!("joining the server at {listen}: it is elsewhere only"));
+        }
     }
     for cdn in std::mem::take(&mut unit.cdns) {
         room.not_rehearsed.push(format!("origin of CDN `{}`: its API is outside", cdn.name));

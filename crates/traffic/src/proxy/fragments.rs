@@ -44,6 +44,11 @@ pub fn fragments(units: &[&UnitPlan]) -> Vec<Fragment> {
             None => {}
         }
     }
+    for front in fronts().filter(|front| front.ports.iter().any(|port| port.join)) {
+        if done.insert(&front.name) {
+            all.push(shared(front, units));
+        }
+    }
     for side in [Side::Source, Side::Target] {
         let addresses: BTreeSet<IpAddr> = fronts()
             .flat_map(|front| match front.egress {
@@ -160,6 +165,38 @@ fn for_nginx(front: &FrontPlan, plan: &NginxPlan, sites: &[SiteRoute]) -> Fragme
         text,
         files: Vec::new(),
         once: vec![(file, nginx::empty())],
+    }
+}
+
+/// What a server needs whose ports a front joins.
+fn shared(front: &FrontPlan, units: &[&UnitPlan]) -> Fragment {
+    let ports: BTreeSet<_> = front.ports.iter().filter(|p| p.join).map(|p| p.listen).collect();
+    let sites = units.iter().flat_map(|unit| &unit.sites);
+    let behind: BTreeSet<_> = sites
+        .map(|site| site.backends.get(front.side).address)
+        .chain(front.tcp().map(|(_, tcp)| *tcp.backends.get(front.side)))
+        .collect();
+    let mut text = String::from(
+        "# nginx, in every server block of these ports (`reuseport` once for each address):\n",
+    );
+    for port in &ports {
+        let _ = writeln!(text, "listen {port} reuseport;");
+    }
+    for address in &behind {
+        let _ = writeln!(text, "listen {address};");
+    }
+    text.push_str(
+        "\n# A first `reuseport` is in force once nginx was started anew; a reload is enough for the rest.\n\n\
+         # HAProxy, in the frontend (it shares its ports unless `noreuseport` is set):\n",
+    );
+    for address in ports.iter().chain(&behind) {
+        let _ = writeln!(text, "bind {address}");
+    }
+    Fragment {
+        title: format!("the server that front `{}` joins", front.name),
+        text,
+        files: Vec::new(),
+        once: Vec::new(),
     }
 }
 

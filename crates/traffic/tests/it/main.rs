@@ -10,6 +10,7 @@
 )]
 
 mod cdn;
+mod join;
 mod proxies;
 mod redirect;
 mod shared;

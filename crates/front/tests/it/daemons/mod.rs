@@ -104,6 +104,7 @@ async fn front(
             listen: at,
             take_over: false,
             redirect: None,
+            join: false,
             proxy_out: false,
             default_backend: backends.source,
             tls: None,

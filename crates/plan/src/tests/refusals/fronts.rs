@@ -324,6 +324,41 @@ fn refuses_ports_that_cannot_be_redirected() {
 }
 
 #[test]
+fn refuses_ports_that_cannot_be_joined() {
+    refused(&[
+        (
+            "two ways at once",
+            |p| p.unit.fronts[0].ports[0].join = true,
+            &["SG0755 front[source].port[#1].join", "SG0756 front[source].port[#1].listen"],
+        ),
+        (
+            "at the address where the front would reach the server",
+            |p| {
+                p.unit.fronts[0].ports[0].take_over = false;
+                p.unit.fronts[0].ports[0].join = true;
+                p.unit.fronts[0].egress = None;
+            },
+            &["SG0756 front[source].port[#1].listen"],
+        ),
+        (
+            "with an egress address that has no use",
+            |p| {
+                p.unit.fronts[0].ports[0].take_over = false;
+                p.unit.fronts[0].ports[0].join = true;
+                p.unit.sites[0].backends.source.address = "192.0.2.10:8080".parse().unwrap();
+            },
+            &["SG0707 front[source].egress"],
+        ),
+    ]);
+    let mut plan = example();
+    plan.unit.sites[0].backends.source.address = "192.0.2.10:8080".parse().unwrap();
+    let front = &mut plan.unit.fronts[0];
+    front.egress = None;
+    (front.ports[0].take_over, front.ports[0].join) = (false, true);
+    assert!(crate::check(&plan).is_empty());
+}
+
+#[test]
 fn refuses_cdns_that_switch_nothing() {
     let cdn = || CdnPlan {
         name: "edge".into(),

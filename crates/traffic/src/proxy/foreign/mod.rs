@@ -155,6 +155,7 @@ impl<D: Driver> Foreign<D> {
             listen: port.listen,
             taken_over: port.take_over,
             redirect: None,
+            joined: false,
             tls: port.tls.clone(),
             proxy_in: port.proxy_in,
             tcp: port.tcp.clone(),
