@@ -38,8 +38,15 @@ const TIME: Duration = Duration::from_secs(10);
 /// How long new connections are led to a front that is not heard of.
 pub const LAPSES: Duration = Duration::from_secs(2);
 
-/// How long a renewal may take: the time is over by then.
+/// How long a renewal may take: with the pause before it three quarters of the time are over.
 const RENEWAL: Duration = Duration::from_secs(1);
+
+/// How long making a table again may take: nothing is led anywhere meanwhile, and whoever wants
+/// something else of the filter waits.
+const AGAIN: Duration = Duration::from_millis(1_500);
+
+/// How long opening it may take; it is tried again.
+const OPENING: Duration = Duration::from_secs(3);
 
 /// Bytes that a listing of all rules may have.
 const LISTED_MAX: usize = 16 * 1024 * 1024;
@@ -111,8 +118,21 @@ impl Table {
     /// # Errors
     /// `SG0190` if the filter cannot be changed; it is then as it was.
     pub async fn insert(&self, lasts: Lasts) -> Result<(), Fault> {
-        self.change("lead new connections to the front", &self.redirecting(lasts), &["-f", "-"])
-            .await
+        self.inserted(lasts, TIME).await
+    }
+
+    /// The same in place of a renewal that failed: it gives up sooner.
+    ///
+    /// # Errors
+    /// `SG0190` if the filter cannot be changed; it is then as it was. `SG0883` if that took too
+    /// long.
+    pub async fn insert_again(&self, lasts: Lasts) -> Result<(), Fault> {
+        self.inserted(lasts, AGAIN).await
+    }
+
+    async fn inserted(&self, lasts: Lasts, time: Duration) -> Result<(), Fault> {
+        let rules = self.redirecting(lasts);
+        self.change("lead new connections to the front", &rules, &["-f", "-"], time).await
     }
 
     /// Looks whether [`Table::insert`] would be done, and changes nothing: the kernel reads the
@@ -122,7 +142,8 @@ impl Table {
     /// `SG0190` if it would not.
     pub async fn try_insert(&self) -> Result<(), Fault> {
         let rules = self.redirecting(Lasts::Renewed);
-        self.change("try to lead new connections to a front", &rules, &["-c", "-f", "-"]).await
+        self.change("try to lead new connections to a front", &rules, &["-c", "-f", "-"], TIME)
+            .await
     }
 
     /// Goes on with a table that leads new connections to the front, or has led them.
@@ -146,7 +167,7 @@ impl Table {
     /// `SG0190` if the filter cannot be changed; it is then as it was.
     pub async fn open(&self) -> Result<(), Fault> {
         let rules = self.replacing("open", "ct state new accept\n", "");
-        self.change("let new connections through", &rules, &["-f", "-"]).await
+        self.change("let new connections through", &rules, &["-f", "-"], OPENING).await
     }
 
     /// Takes the table away, if it is there. Connections that were led to the front break.
@@ -156,7 +177,7 @@ impl Table {
     pub async fn delete(&self) -> Result<(), Fault> {
         let name = self.name();
         let rules = format!("table {name} {{}}\ndelete table {name}\n");
-        self.change("take the table away", &rules, &["-f", "-"]).await
+        self.change("take the table away", &rules, &["-f", "-"], TIME).await
     }
 
     /// Looks at what stands in the filter.
@@ -194,8 +215,14 @@ impl Table {
         Ok(if leads { Standing::Redirects } else { Standing::Lapsed })
     }
 
-    async fn change(&self, what: &str, rules: &str, args: &[&str]) -> Result<(), Fault> {
-        let done = nft(args, rules, TIME).await?;
+    async fn change(
+        &self,
+        what: &str,
+        rules: &str,
+        args: &[&str],
+        time: Duration,
+    ) -> Result<(), Fault> {
+        let done = nft(args, rules, time).await?;
         if done.status.success() {
             return Ok(());
         }

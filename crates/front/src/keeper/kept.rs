@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 /// How long the keeper may take to close its sockets, and before that to lead nobody here.
 const CLOSES: Duration = Duration::from_secs(15);
 
-/// How long it may take to change until when connections are led here.
-const GUARDS: Duration = Duration::from_secs(3);
+/// How long it may take to change until when connections are led here: a renewal that is under
+/// way ends before.
+const GUARDS: Duration = Duration::from_secs(4);
 
 /// What a keeper wants of the worker that serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

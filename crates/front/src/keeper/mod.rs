@@ -37,7 +37,7 @@ use crate::options::FrontOptions;
 use crate::store;
 use lock::Lock;
 use record::{Next, Record};
-use redirect::{RENEWED_EVERY, Redirects, Turn};
+use redirect::Redirects;
 use segue_doors::handover::{self, Line, Worker};
 use segue_doors::takeover;
 use segue_model::{EffectLeft, Fault, FaultKind};
@@ -50,7 +50,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 use word::Word;
 
 /// News of workers that may wait to be read; each says few words.
@@ -85,16 +84,15 @@ pub async fn keep(options: FrontOptions, program: Program) -> Result<(), Fault> 
         Fault::new("SG0121", FaultKind::Invalid, "take the sockets that were handed in", e)
             .hint("hand in listening TCP sockets, or none")
     })?;
-    let redirects = Redirects::of(&options)?;
-    let mut renewals = tokio::time::interval(RENEWED_EVERY);
-    renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (tell, mut news) = mpsc::channel(NEWS_MAX);
+    let redirects = Redirects::of(&options, tell.clone())?;
     let mut keeper = Keeper {
         options,
         program,
         tell,
         sockets: Sockets::Unopened(handed),
         redirects,
+        led: true,
         workers: BTreeMap::new(),
         last: 0,
         current: None,
@@ -115,11 +113,15 @@ pub async fn keep(options: FrontOptions, program: Program) -> Result<(), Fault> 
             Some((number, event)) = news.recv() => match event {
                 Event::Said(byte) => keeper.heard(number, byte).await,
                 Event::Ended(how) => keeper.ended(number, &how).await,
+                Event::Led(led) => keeper.turned(led).await,
+                Event::Guarded(guarded) => keeper.guarded(number, guarded).await,
+                Event::Opened => keeper.opened(number).await,
             },
             () = at(due) => keeper.restart().await,
-            _ = renewals.tick(), if keeper.redirects.is_some() => keeper.renew().await,
         }
     }
+    // Whoever waits for the packet filter need not be heard any more.
+    drop(news);
     if let Some(redirects) = keeper.redirects.take() {
         redirects.remove().await;
     }
@@ -140,8 +142,16 @@ async fn at(due: Option<Instant>) {
 }
 
 enum Event {
+    /// A worker said a word.
     Said(u8),
+    /// A worker ended.
     Ended(String),
+    /// Whether it is sure that new connections come here; about no worker.
+    Led(bool),
+    /// Whether visitors do not reach the live servers, to the worker that asked.
+    Guarded(bool),
+    /// New connections go to the live servers, as the worker asked.
+    Opened,
 }
 
 enum Sockets {
@@ -164,6 +174,8 @@ struct Keeper {
     tell: mpsc::Sender<(u32, Event)>,
     sockets: Sockets,
     redirects: Option<Redirects>,
+    /// Whether it is sure that new connections come here.
+    led: bool,
     workers: BTreeMap<u32, Staff>,
     last: u32,
     /// The one that serves, or is about to.
@@ -242,16 +254,20 @@ impl Keeper {
             Some(Word::Prepared) => self.hand_over(number).await,
             Some(Word::Ready) => self.ready(number).await,
             Some(Word::Leaving) => {
-                if let Some(redirects) = &mut self.redirects {
-                    redirects.open().await;
+                // Until the live servers have their ports back connections still come here.
+                (self.ending, self.due) = (true, None);
+                if !self.redirects.as_ref().is_some_and(|redirects| redirects.open(number)) {
+                    self.opened(number).await;
                 }
-                self.sockets = Sockets::Closed;
-                self.ending = true;
-                self.say(Some(number), Word::Closed).await;
             }
             Some(word @ (Word::Guard | Word::Unguard)) => {
-                let guarded = self.guard(word == Word::Guard).await;
-                self.say(Some(number), if guarded { Word::Guarded } else { Word::Unguarded }).await;
+                let guarded = word == Word::Guard;
+                match &self.redirects {
+                    Some(redirects) if redirects.guard(guarded, Some(number)) => {}
+                    // Too many wait already: it is not done.
+                    Some(_) => self.guarded(number, !guarded).await,
+                    None => self.guarded(number, guarded).await,
+                }
             }
             Some(Word::May) if self.next.is_none() => match self.start() {
                 Ok(next) => self.next = Some(next),
@@ -269,11 +285,14 @@ impl Keeper {
 
     /// Gives a worker the sockets; the first one has them opened.
     async fn hand_over(&mut self, number: u32) {
+        if self.ending {
+            return self.say(Some(number), Word::GiveUp).await;
+        }
         let mut last = Word::Open;
         if let Sockets::Unopened(handed) = &mut self.sockets {
             let Opened { sockets, mut fault } = open_all(&self.options, std::mem::take(handed));
             self.sockets = Sockets::Open(sockets);
-            if let (None, Some(redirects)) = (&fault, &mut self.redirects) {
+            if let (None, Some(redirects)) = (&fault, &self.redirects) {
                 fault = redirects.begin(store::guards(&self.options.state)).await.err();
             }
             if fault.is_some() {
@@ -305,33 +324,31 @@ impl Keeper {
         }
         self.tell_if_alone().await;
         // What the former one wrote last it may not have come to say.
-        if self.redirects.is_some() {
-            self.guard(store::guards(&self.options.state)).await;
+        if let Some(redirects) = &self.redirects
+            && !redirects.guard(store::guards(&self.options.state), None)
+        {
+            tracing::error!("too much is asked of the packet filter: it is as it was");
         }
-        if self.redirects.as_ref().is_some_and(|redirects| !redirects.led) {
+        if !self.led {
             self.say(Some(number), Word::Lost).await;
         }
     }
 
-    async fn renew(&mut self) {
-        let Some(redirects) = &mut self.redirects else { return };
-        match redirects.renew().await {
-            Some(Turn::Led) => self.say(self.current, Word::Led).await,
-            Some(Turn::Lost) => self.say(self.current, Word::Lost).await,
-            None => {}
-        }
+    /// It is sure, or not any more, that new connections come here.
+    async fn turned(&mut self, led: bool) {
+        self.led = led;
+        self.say(self.current, if led { Word::Led } else { Word::Lost }).await;
     }
 
-    /// Says until when connections are led here; returns whether the live servers are guarded.
-    async fn guard(&mut self, guarded: bool) -> bool {
-        let Some(redirects) = &mut self.redirects else { return guarded };
-        match redirects.guard(guarded).await {
-            Ok(()) => guarded,
-            Err(fault) => {
-                tracing::error!(%fault, guarded, "the packet filter is as it was");
-                !guarded
-            }
-        }
+    /// What came of asking whether visitors reach the live servers.
+    async fn guarded(&self, number: u32, guarded: bool) {
+        self.say(Some(number), if guarded { Word::Guarded } else { Word::Unguarded }).await;
+    }
+
+    /// New connections go to the live servers.
+    async fn opened(&mut self, number: u32) {
+        self.sockets = Sockets::Closed;
+        self.say(Some(number), Word::Closed).await;
     }
 
     /// Tells the worker that serves when no other one has requests any more.
@@ -397,8 +414,8 @@ impl Keeper {
 
     /// Lets the live servers have their ports at once.
     async fn give_back(&mut self) {
-        if let Some(redirects) = &mut self.redirects {
-            redirects.open().await;
+        if let Some(redirects) = &self.redirects {
+            redirects.opened().await;
         }
         let Sockets::Open(sockets) = &self.sockets else { return };
         let ports = crate::listen::in_order(&self.options.ports);

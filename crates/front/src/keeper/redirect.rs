@@ -1,44 +1,62 @@
 //! The packet filter that leads new connections of live ports to this front: made, renewed and
 //! taken away by the keeper alone, so that nobody else's renewal can come late.
+//!
+//! The filter's tool is another process and may be slow. So a task of its own waits for it, one
+//! change after another; the keeper goes on meanwhile and hears what became of it.
 
+use super::Event;
 use crate::options::FrontOptions;
 use segue_doors::nft::{LAPSES, Lasts, Redirect, Table};
 use segue_model::{Fault, FaultKind};
 use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// Pause between two renewals: three may fail before the time is over.
-pub(super) const RENEWED_EVERY: Duration = Duration::from_millis(500);
+const RENEWED_EVERY: Duration = Duration::from_millis(500);
+
+/// A renewal that is not done so long after the last good one began may come too late.
+const DOUBTED: Duration = LAPSES.saturating_sub(Duration::from_millis(500));
 
 /// How often live servers are given their ports back where that fails.
 const OPEN_TRIES: usize = 3;
 
-/// What became of a renewal, if it is another one than before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// New connections come again.
-    Led,
-    /// It is not sure that they come.
-    Lost,
+/// Orders that may wait for the one before; a worker asks for one thing at a time.
+const ORDERS_MAX: usize = 16;
+
+enum Order {
+    Begin {
+        guarded: bool,
+        done: oneshot::Sender<Result<(), Fault>>,
+    },
+    /// Who asks, if an answer is wanted.
+    Guard {
+        guarded: bool,
+        asks: Option<u32>,
+    },
+    Open {
+        asks: Option<u32>,
+        done: Option<oneshot::Sender<()>>,
+    },
 }
 
-/// The table of this front.
+/// The table of this front, as the keeper has it changed.
 pub(super) struct Redirects {
-    table: Table,
-    lasts: Lasts,
-    /// Between [`Self::begin`] and [`Self::open`].
-    leads: bool,
-    /// Whether there was a [`Self::begin`]: what stood before that is not this process's.
-    begun: bool,
-    /// Whether the last renewal was done.
-    pub(super) led: bool,
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<()>,
 }
 
 impl Redirects {
-    /// Returns the table of a front with ports that are redirected; touches nothing.
+    /// Returns the table of a front with ports that are redirected; touches nothing. `tell` hears
+    /// what becomes of it.
     ///
     /// # Errors
     /// `SG0121` if nothing says how the table is named, or from where the front itself connects.
-    pub(super) fn of(options: &FrontOptions) -> Result<Option<Self>, Fault> {
+    pub(super) fn of(
+        options: &FrontOptions,
+        tell: mpsc::Sender<(u32, Event)>,
+    ) -> Result<Option<Self>, Fault> {
         let one = |port: &crate::options::PortOptions| {
             port.redirect.map(|to| Redirect { from: port.listen, to })
         };
@@ -52,53 +70,186 @@ impl Redirects {
             return Err(Fault::new("SG0121", FaultKind::Invalid, op, cause)
                 .hint("name `egress` in the plan, and let the controller start the front"));
         };
-        let table = Table::new(run, &options.name, all, egress);
-        Ok(Some(Self { table, lasts: Lasts::Renewed, leads: false, begun: false, led: false }))
+        let filter = Filter {
+            table: Table::new(run, &options.name, all, egress),
+            lasts: Lasts::Renewed,
+            leads: false,
+            begun: false,
+            led: false,
+            renewed: Instant::now(),
+            tell,
+        };
+        let (orders, taken) = mpsc::channel(ORDERS_MAX);
+        Ok(Some(Self { orders, task: tokio::spawn(filter.serve(taken)) }))
     }
 
-    /// Leads new connections here. `guarded` if visitors must not reach the live server.
-    pub(super) async fn begin(&mut self, guarded: bool) -> Result<(), Fault> {
+    /// Leads new connections here. `guarded` if visitors must not reach the live server. Waited
+    /// for: before that there is nobody to serve.
+    pub(super) async fn begin(&self, guarded: bool) -> Result<(), Fault> {
+        let (done, begun) = oneshot::channel();
+        let sent = self.orders.send(Order::Begin { guarded, done }).await;
+        match sent {
+            Ok(()) => begun.await.unwrap_or_else(|_| Err(gone())),
+            Err(_) => Err(gone()),
+        }
+    }
+
+    /// Says whether visitors must not reach the live server, whoever dies. Whoever asks hears by
+    /// [`Event::Guarded`] how it is then; returns whether that will be said.
+    pub(super) fn guard(&self, guarded: bool, asks: Option<u32>) -> bool {
+        self.orders.try_send(Order::Guard { guarded, asks }).is_ok()
+    }
+
+    /// Lets new connections through to the live server; those that are here go on. Whoever asks
+    /// hears of it by [`Event::Opened`]; returns whether that will be said.
+    pub(super) fn open(&self, asks: u32) -> bool {
+        self.orders.try_send(Order::Open { asks: Some(asks), done: None }).is_ok()
+    }
+
+    /// The same, waited for.
+    pub(super) async fn opened(&self) {
+        let (done, opened) = oneshot::channel();
+        if self.orders.send(Order::Open { asks: None, done: Some(done) }).await.is_ok() {
+            let _ = opened.await;
+        }
+    }
+
+    /// Takes the table away: no connection is here any more.
+    pub(super) async fn remove(self) {
+        drop(self.orders);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the packet filter may still lead connections here");
+        }
+    }
+}
+
+fn gone() -> Fault {
+    let op = "lead connections to the front";
+    Fault::new("SG0190", FaultKind::Bug, op, "what changes the packet filter has ended")
+        .hint("its last words stand in the keeper's log")
+}
+
+/// Whoever waits for the filter's tool.
+struct Filter {
+    table: Table,
+    lasts: Lasts,
+    /// Between the first order and the one to open.
+    leads: bool,
+    /// Whether there was a beginning: what stood before that is not this process's.
+    begun: bool,
+    /// Whether it is sure that new connections come.
+    led: bool,
+    /// When the last good renewal began.
+    renewed: Instant,
+    tell: mpsc::Sender<(u32, Event)>,
+}
+
+impl Filter {
+    /// Carries out orders and renews in between, until nobody gives any more.
+    async fn serve(mut self, mut orders: mpsc::Receiver<Order>) {
+        let mut renewals = interval(RENEWED_EVERY);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let order = tokio::select! {
+                biased;
+                order = orders.recv() => order,
+                _ = renewals.tick(), if self.leads => {
+                    self.renew().await;
+                    continue;
+                }
+            };
+            match order {
+                Some(Order::Begin { guarded, done }) => {
+                    let _ = done.send(self.begin(guarded).await);
+                }
+                Some(Order::Guard { guarded, asks }) => {
+                    let guarded = self.guard(guarded).await;
+                    self.answer(asks, Event::Guarded(guarded)).await;
+                }
+                Some(Order::Open { asks, done }) => {
+                    self.open().await;
+                    self.answer(asks, Event::Opened).await;
+                    done.map(|done| done.send(()));
+                }
+                None => return self.remove().await,
+            }
+        }
+    }
+
+    async fn answer(&self, asks: Option<u32>, event: Event) {
+        if let Some(number) = asks {
+            // A keeper that ends asks nobody any more.
+            let _ = self.tell.send((number, event)).await;
+        }
+    }
+
+    async fn begin(&mut self, guarded: bool) -> Result<(), Fault> {
+        let began = Instant::now();
         self.lasts = lasts(guarded);
         self.table.insert(self.lasts).await?;
-        (self.leads, self.begun, self.led) = (true, true, true);
+        (self.leads, self.begun, self.led, self.renewed) = (true, true, true, began);
         Ok(())
     }
 
     /// Goes on leading them. A table that somebody else removed is made again.
-    pub(super) async fn renew(&mut self) -> Option<Turn> {
-        if !self.leads {
-            return None;
-        }
-        let done = match self.table.renew(self.lasts).await {
-            Ok(()) => Ok(()),
-            Err(fault) => {
-                tracing::warn!(%fault, table = self.table.name(), "made again");
-                self.table.insert(self.lasts).await
+    async fn renew(&mut self) {
+        let (table, lasts) = (self.table.clone(), self.lasts);
+        let doubted = self.renewed + DOUBTED;
+        let renewal = async move {
+            let began = Instant::now();
+            let fault = match table.renew(lasts).await {
+                Ok(()) => return Ok(began),
+                Err(fault) => fault,
+            };
+            tracing::warn!(%fault, table = table.name(), "made again");
+            let began = Instant::now();
+            table.insert_again(lasts).await.map(|()| began)
+        };
+        let mut renewal = std::pin::pin!(renewal);
+        let done = tokio::select! {
+            biased;
+            done = &mut renewal => done,
+            // Said while it may still be so: a gate that passes on it would be wrong a moment later.
+            () = sleep_until(doubted), if self.led => {
+                self.turn(false).await;
+                renewal.await
             }
         };
-        let led = done.is_ok();
-        if let Err(fault) = done {
-            tracing::error!(%fault, "new connections may go to the live server");
+        match done {
+            Ok(began) => self.renewed = began,
+            Err(fault) => tracing::error!(%fault, "new connections may go to the live server"),
         }
-        let former = std::mem::replace(&mut self.led, led);
-        (former != led).then_some(if led { Turn::Led } else { Turn::Lost })
+        // What came too late is followed by a renewal that does not.
+        self.turn(self.renewed.elapsed() < DOUBTED).await;
     }
 
-    /// Says whether visitors must not reach the live server, whoever dies.
-    ///
-    /// # Errors
-    /// `SG0190` if that cannot be brought about; it is then as it was.
-    pub(super) async fn guard(&mut self, guarded: bool) -> Result<(), Fault> {
-        if !self.leads || self.lasts == lasts(guarded) {
-            return Ok(());
+    /// Says so, if it is another way than before.
+    async fn turn(&mut self, led: bool) {
+        if std::mem::replace(&mut self.led, led) != led {
+            let _ = self.tell.send((0, Event::Led(led))).await;
         }
-        self.table.renew(lasts(guarded)).await?;
-        self.lasts = lasts(guarded);
-        Ok(())
+    }
+
+    /// Says whether visitors must not reach the live server, whoever dies; returns how it is.
+    async fn guard(&mut self, guarded: bool) -> bool {
+        if !self.leads || self.lasts == lasts(guarded) {
+            return guarded;
+        }
+        let began = Instant::now();
+        match self.table.renew(lasts(guarded)).await {
+            Ok(()) => {
+                (self.lasts, self.renewed) = (lasts(guarded), began);
+                guarded
+            }
+            Err(fault) => {
+                tracing::error!(%fault, guarded, "the packet filter is as it was");
+                !guarded
+            }
+        }
     }
 
     /// Lets new connections through to the live server; those that are here go on.
-    pub(super) async fn open(&mut self) {
+    async fn open(&mut self) {
         if !std::mem::take(&mut self.leads) {
             return;
         }
@@ -108,12 +259,11 @@ impl Redirects {
                 Ok(()) => return,
                 Err(fault) => tracing::error!(%fault, "live servers do not have their ports back"),
             }
-            tokio::time::sleep(LAPSES).await;
+            sleep(LAPSES).await;
         }
     }
 
-    /// Takes the table away: no connection is here any more.
-    pub(super) async fn remove(mut self) {
+    async fn remove(mut self) {
         if !self.begun {
             return;
         }

@@ -5,7 +5,7 @@ use crate::takeover::{EGRESS, Nginx};
 use rustix::process::{Pid, Signal, kill_process};
 use segue_front::control::{Client, HoldStatus, Reply, Request as Ask};
 use segue_front::{FrontOptions, Program};
-use segue_model::{Side, Sides};
+use segue_model::{Fault, Side, Sides};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,9 +67,19 @@ impl Drop for Keeper {
 
 impl Keeper {
     pub(crate) async fn start(options: FrontOptions, folder: Arc<TempDir>) -> Self {
+        Self::start_with(options, folder, |_| {}).await
+    }
+
+    /// One whose command `change` has changed.
+    pub(crate) async fn start_with(
+        options: FrontOptions,
+        folder: Arc<TempDir>,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let command = |program: &Program| {
             let mut command = Command::new(&program.path);
             command.args(&program.args).stdin(Stdio::null());
+            change(&mut command);
             command
         };
         Self::started(options, folder, command).await
@@ -153,8 +163,12 @@ impl Keeper {
     }
 
     pub(crate) async fn ask(&self, ask: Ask) -> Reply {
+        self.try_ask(ask).await.unwrap()
+    }
+
+    pub(crate) async fn try_ask(&self, ask: Ask) -> Result<Reply, Fault> {
         let client = self.client().await.expect("a front that answers");
-        within("an answer", client.call(&ask)).await.unwrap()
+        within("an answer", client.call(&ask)).await
     }
 
     pub(crate) async fn hello(&self) -> Option<segue_front::control::Hello> {

@@ -4,12 +4,15 @@
 use crate::keeper::Keeper;
 use crate::support::*;
 use crate::takeover::{Nginx, Tally, open_loop};
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use segue_doors::nft::{LAPSES, Redirect, Standing, Table};
+use segue_doors::process::find_program;
 use segue_front::FrontOptions;
 use segue_front::control::{Reply, Request as Ask};
 use segue_model::{Side, Sides};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -201,6 +204,90 @@ async fn a_front_that_is_killed_gives_its_port_back_unless_it_guards_it() {
     let mut keeper = started(&folder).await;
     rustix::process::kill_process(keeper.worker().await, Signal::KILL).unwrap();
     until("another worker serves", async || who().await == "front").await;
+    keeper.signal(Signal::TERM);
+    assert!(keeper.ended().await);
+    assert_eq!((who().await, table().standing().await.unwrap()), ("server", Standing::None));
+}
+
+/// A tool for the packet filter that takes its time as long as the file that is returned is there.
+fn slow_nft(folder: &Path) -> (PathBuf, String) {
+    let (tools, slow) = (folder.join("tools"), folder.join("slow"));
+    std::fs::create_dir(&tools).unwrap();
+    let real = find_program("nft").unwrap_or_else(|| "/usr/sbin/nft".into());
+    let script = format!(
+        "#!/bin/sh\nif [ -e '{}' ]; then sleep 30; fi\nexec '{}' \"$@\"\n",
+        slow.display(),
+        real.display()
+    );
+    std::fs::write(tools.join("nft"), script).unwrap();
+    std::fs::set_permissions(tools.join("nft"), PermissionsExt::from_mode(0o755)).unwrap();
+    (slow, format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_packet_filter_that_takes_its_time_keeps_no_worker_waiting() {
+    if !inside("redirect::a_packet_filter_that_takes_its_time_keeps_no_worker_waiting") {
+        return;
+    }
+    let folder = Arc::new(TempDir::new().unwrap());
+    let nginx = Nginx::start_at(folder.path(), live()).await;
+    let (slow, path) = slow_nft(folder.path());
+    let options = front_options(&folder);
+    let with_tool = |front: &mut Command| {
+        front.env("PATH", path);
+    };
+    let mut keeper = Keeper::start_with(options, folder.clone(), with_tool).await;
+    keeper.generation = keeper.hello().await.unwrap().generation;
+    keeper.route_to(Sides { source: nginx.address, target: nginx.address }).await;
+    assert_eq!(who().await, "front");
+
+    std::fs::write(&slow, "").unwrap();
+    let began = Instant::now();
+    // By then a renewal is under way.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let former = keeper.worker().await;
+    kill_process(former, Signal::KILL).unwrap();
+    let killed = Instant::now();
+    until("another worker answers", async || {
+        keeper.hello().await.is_some_and(|hello| hello.pid as i32 != former.as_raw_nonzero().get())
+    })
+    .await;
+    let restarted = killed.elapsed();
+    assert!(restarted < Duration::from_secs(1), "restarted after {restarted:?}");
+    // It is doubted before the live server can have its port back.
+    until("it is not sure that connections come", async || {
+        keeper.hello().await.is_some_and(|hello| !hello.listening)
+    })
+    .await;
+    let doubted = began.elapsed();
+    assert!(doubted < LAPSES + Duration::from_millis(200), "doubted after {doubted:?}");
+    println!("restarted after {restarted:?}, doubted after {doubted:?}");
+    until("the live server has its port back", async || who().await == "server").await;
+
+    // What cannot be guarded is not sealed.
+    let hold = keeper.hold("h1");
+    assert!(matches!(keeper.ask(hold).await, Reply::Done { .. }));
+    let seal = |keeper: &mut Keeper| {
+        let mark = keeper.mark();
+        Ask::SealHold { mark, unit: unit(), hold_id: "h1".into() }
+    };
+    let ask = seal(&mut keeper);
+    let asked = Instant::now();
+    assert_eq!(code(keeper.try_ask(ask).await), "SG0190");
+    let refused = asked.elapsed();
+    assert!(refused < Duration::from_millis(4_500), "refused after {refused:?}");
+
+    std::fs::remove_file(&slow).unwrap();
+    until("connections come again", async || {
+        keeper.hello().await.is_some_and(|hello| hello.listening)
+    })
+    .await;
+    let ask = seal(&mut keeper);
+    assert!(matches!(keeper.ask(ask).await, Reply::Done { .. }));
+    let mark = keeper.mark();
+    let back = Ask::Release { mark, unit: unit(), hold_id: "h1".into(), to: Side::Source };
+    assert!(matches!(keeper.ask(back).await, Reply::Done { .. }));
+    assert_eq!(who().await, "front");
     keeper.signal(Signal::TERM);
     assert!(keeper.ended().await);
     assert_eq!((who().await, table().standing().await.unwrap()), ("server", Standing::None));
