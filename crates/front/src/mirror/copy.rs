@@ -1,7 +1,7 @@
 //! A copy: asked at the target and, where it has to be, at the source.
 
-use super::Mirror;
 use super::sample::fields;
+use super::{Mirror, Room};
 use crate::client::ToldOf;
 use crate::clock;
 use crate::routes::Site;
@@ -28,16 +28,14 @@ pub(super) struct Copy {
     pub(super) bodiless: bool,
     /// Whom it is asked for, where servers are told.
     pub(super) caller: ToldOf,
+    /// What it stands in until it is over.
+    pub(super) _room: Room,
 }
 
 impl Copy {
     /// Asks and notes what is found. `first` is what the user got and how long its head took,
     /// microseconds; none if that says nothing about a copy.
     pub(super) async fn compare(self, mirror: Arc<Mirror>, first: Option<(Answer, u64)>) {
-        let Ok(_room) = mirror.room.clone().try_acquire_owned() else {
-            mirror.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
         // In this order: a hold that begins later ends it, one that began before lets none begin.
         let held = mirror.until_hold();
         if !Mirror::may(&self.site.gate) {

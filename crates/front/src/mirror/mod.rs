@@ -4,8 +4,11 @@
 //! stand for its lines are kept ([`sample`]); once it is over, the same request is asked at the
 //! target and, if that differs, at the source again, whose own changes are noise ([`copy`]). Where
 //! the user's answer says nothing about what the copy will get (compressed, a part, made for a
-//! cookie that copies do not carry), the source is asked in its place. A copy that finds no room is
-//! dropped and counted; none waits.
+//! cookie that copies do not carry), the source is asked in its place.
+//!
+//! Room for a copy ([`Room`]) is taken when the request is chosen, for what is kept of its answer
+//! takes memory until that has passed, and given back when the copy has been compared or anything
+//! else became of the request. A request that finds none is not copied and is counted; none waits.
 //!
 //! Only GET and HEAD without a body are copied, on paths that the plan says change nothing, while
 //! the source has the unit and nothing is held. Copies are no visitors: they pass no gate and stand
@@ -25,8 +28,11 @@ use segue_model::Side;
 use segue_model::compare::Tally;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+
+/// Room for one request and its copy; given back by whoever has it last.
+pub(crate) type Room = OwnedSemaphorePermit;
 
 /// The copies of one unit.
 pub(crate) struct Mirror {
@@ -58,26 +64,33 @@ impl Mirror {
         })
     }
 
-    /// Chooses whether a request without a body is copied.
+    /// Chooses whether a request without a body is copied, and takes room for it.
     pub(crate) fn chooses(
         &self,
         gate: &Gate,
         method: &Method,
         path: &str,
         headers: &HeaderMap,
-    ) -> bool {
+    ) -> Option<Room> {
         let plan = &self.route.plan;
         let fits = !self.over.load(Ordering::Relaxed)
             && matches!(*method, Method::GET | Method::HEAD)
             && below(&plan.paths, path)
             && (plan.authorization || !headers.contains_key(AUTHORIZATION));
         if !fits {
-            return false;
+            return None;
         }
         let percent = u64::from(plan.percent);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % 100;
         // Evenly spread: of any hundred in a row so many.
-        (turn * percent) % 100 < percent && Self::may(gate)
+        if (turn * percent) % 100 >= percent || !Self::may(gate) {
+            return None;
+        }
+        let room = self.room.clone().try_acquire_owned().ok();
+        if room.is_none() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        room
     }
 
     /// Returns whether the source has the unit and nothing is held.

@@ -1,7 +1,7 @@
 //! A user's request that is copied once it is answered.
 
-use super::Mirror;
 use super::copy::Copy;
+use super::{Mirror, Room};
 use crate::client::ToldOf;
 use crate::routes::Site;
 use bytes::Bytes;
@@ -39,16 +39,16 @@ struct First {
 }
 
 impl Sample {
-    /// Begins with the heads of a copy for each side; `tells` if what the user gets will say what
+    /// Begins with the heads of a copy for each side, and the room taken for it; `tells` if what the user gets will say what
     /// the copy would.
     pub(crate) fn new(
-        mirror: Arc<Mirror>,
+        (mirror, room): (Arc<Mirror>, Room),
         site: Arc<Site>,
         heads: Sides<Vec<u8>>,
         (url, bodiless, caller): (String, bool, ToldOf),
         tells: bool,
     ) -> Self {
-        let copy = Copy { site, heads, url, bodiless, caller };
+        let copy = Copy { site, heads, url, bodiless, caller, _room: room };
         Self { mirror, copy, tells, first: None }
     }
 
@@ -73,7 +73,7 @@ impl Sample {
         }
     }
 
-    /// The answer has passed: the copy is asked, if there is room for it.
+    /// The answer has passed: the copy is asked.
     pub(crate) fn passed(self: Box<Self>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let Self { mirror, copy, first, .. } = *self;

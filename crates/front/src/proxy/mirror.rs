@@ -3,7 +3,7 @@
 use super::Conn;
 use super::headers::{self, Added, MIRROR};
 use crate::client::ToldOf;
-use crate::mirror::{Mirror, PARTIAL, Sample};
+use crate::mirror::{Mirror, PARTIAL, Room, Sample};
 use crate::routes::Site;
 use http::header::{ACCEPT_ENCODING, COOKIE};
 use http::{HeaderValue, Method, Request};
@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub(super) struct Chosen {
     pub(super) mirror: Arc<Mirror>,
     pub(super) site: Arc<Site>,
+    room: Room,
 }
 
 impl Chosen {
@@ -25,7 +26,7 @@ impl Chosen {
         added: &Added,
         caller: ToldOf,
     ) -> Box<Sample> {
-        let Self { mirror, site } = self;
+        let Self { mirror, site, room } = self;
         let mut copy = Request::new(());
         *copy.method_mut() = request.method().clone();
         *copy.uri_mut() = request.uri().clone();
@@ -54,7 +55,7 @@ impl Chosen {
         let url = request.uri().path_and_query().map_or("/", |url| url.as_str());
         let url = url.chars().take(URL_MAX).collect();
         let what = (url, *request.method() == Method::HEAD, caller);
-        Box::new(Sample::new(mirror, site, heads, what, tells))
+        Box::new(Sample::new((mirror, room), site, heads, what, tells))
     }
 }
 
@@ -66,6 +67,6 @@ pub(super) fn choose<B>(site: &Arc<Site>, request: &Request<B>) -> Option<Box<Ch
     let mirror = site.mirror.load();
     let mirror = mirror.as_ref()?;
     let (method, path) = (request.method(), request.uri().path());
-    let chosen = mirror.chooses(&site.gate, method, path, request.headers());
-    chosen.then(|| Box::new(Chosen { mirror: mirror.clone(), site: site.clone() }))
+    let room = mirror.chooses(&site.gate, method, path, request.headers())?;
+    Some(Box::new(Chosen { mirror: mirror.clone(), site: site.clone(), room }))
 }

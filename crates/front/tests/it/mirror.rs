@@ -17,7 +17,9 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 type Seen = Arc<Mutex<Vec<(String, HeaderMap)>>>;
 
@@ -277,5 +279,83 @@ async fn so_many_of_a_hundred_are_copied() {
     }
     until("all are compared", async || mirrored(&front).await.compared.asked == 10).await;
     assert_eq!(target.paths().len(), 10);
+    front.stop().await;
+}
+
+/// Reads until what was read ends so; false at the end.
+async fn read_to(stream: &mut TcpStream, end: &str) -> bool {
+    let mut read = Vec::new();
+    while !read.ends_with(end.as_bytes()) {
+        match stream.read_u8().await {
+            Ok(byte) => read.push(byte),
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// A site whose answers stop half way, each until it may go on.
+async fn halting() -> (SocketAddr, Arc<Semaphore>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let more = Arc::new(Semaphore::new(0));
+    let may = more.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let may = may.clone();
+            tokio::spawn(async move {
+                while read_to(&mut stream, "\r\n\r\n").await {
+                    let half = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab";
+                    stream.write_all(half.as_bytes()).await.unwrap();
+                    may.acquire().await.unwrap().forget();
+                    let _ = stream.write_all(b"cd").await;
+                }
+            });
+        }
+    });
+    (address, more)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_answers_are_kept_than_copies_may_be_under_way() {
+    let (source, more) = halting().await;
+    let target = Site::start(|_, _, _| Some((200, "abcd".into()))).await;
+    let front = front(source, target.address, plan()).await;
+    let user = async || {
+        let mut user = TcpStream::connect(front.address).await.unwrap();
+        let ask = format!("GET /a/half HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+        user.write_all(ask.as_bytes()).await.unwrap();
+        assert!(within("half an answer", read_to(&mut user, "ab")).await);
+        user
+    };
+    let mut users = Vec::new();
+    for _ in 0..10 {
+        users.push(user().await);
+    }
+    let found = mirrored(&front).await;
+    assert_eq!((found.dropped, found.compared.asked), (8, 0), "none has passed, two are kept");
+
+    // Those who go away leave their room to others.
+    users.drain(..2);
+    let (mut dropped, mut later) = (8, Vec::new());
+    until("another one is kept", async || {
+        later.push(user().await);
+        let former = std::mem::replace(&mut dropped, mirrored(&front).await.dropped);
+        former == dropped
+    })
+    .await;
+    assert_eq!(target.paths().len(), 0);
+    more.add_permits(100);
+    for user in users.iter_mut().chain(&mut later) {
+        assert!(within("the rest", read_to(user, "cd")).await);
+    }
+    until("its copy is compared", async || mirrored(&front).await.compared.same == 1).await;
+    assert_eq!(target.paths(), ["/a/half"]);
+    // What was compared leaves its room as well.
+    for number in 2..6 {
+        asked(&front, "/a/whole", None).await;
+        until("its copy", async || mirrored(&front).await.compared.asked == number).await;
+    }
+    assert_eq!(mirrored(&front).await.dropped, dropped);
     front.stop().await;
 }

@@ -10,7 +10,7 @@ pub struct MirrorPlan {
     pub paths: Vec<String>,
     /// Of so many of a hundred.
     pub percent: u8,
-    /// Most copies at once.
+    /// Most requests that are copied at once.
     pub at_once: usize,
     /// Longest body that is compared, bytes.
     pub body_bytes_max: usize,

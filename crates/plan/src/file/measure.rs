@@ -67,7 +67,8 @@ pub struct MirrorFile {
     /// part, or a user has cookies that the copy does not carry, it is asked once more for each.
     /// Default: 5.
     pub percent: Option<u8>,
-    /// Most copies at once, at each front, 1 to 64; others are dropped and counted. Default: 4.
+    /// Most requests that are copied at once, at each front, 1 to 64: from when one is chosen, while
+    /// its own answer passes, until its copy is compared. Others are dropped and counted. Default: 4.
     pub at_once: Option<usize>,
     /// Longest body that is compared, bytes, up to 4194304; of longer ones it is compared that they
     /// are longer. Default: 262144.
