@@ -77,38 +77,47 @@ impl Desk {
         loop {
             tokio::time::sleep(rest).await;
             let began = Instant::now();
-            let figures = self.figures().await;
-            if figures.run.is_some() && figures != written && !self.books.lock().await.handed_on {
-                written = figures.clone();
-                self.write_figures(counts::file(&self.front.options().state), figures).await;
-            }
+            let path = counts::file(&self.front.options().state);
+            self.write_figures(path, self.changed(&mut written)).await;
             rest = Duration::from_secs(1).max(began.elapsed() * REST);
         }
     }
 
+    /// Returns the figures if they are others than those written last, and this process's to write.
+    async fn changed(&self, written: &mut SavedFigures) -> Option<SavedFigures> {
+        let figures = self.figures().await;
+        let fresh = figures.run.is_some() && figures != *written;
+        if !fresh || self.books.lock().await.handed_on {
+            return None;
+        }
+        written.clone_from(&figures);
+        Some(figures)
+    }
+
     /// Writes them for the process that goes on with them; remembers what was written.
     pub(super) async fn hand_figures_on(&self) {
-        let figures = self.figures().await;
-        self.write_figures(counts::file(&self.front.options().state), figures.clone()).await;
-        *self.handed.lock().await = Some(figures);
+        let path = counts::file(&self.front.options().state);
+        let mut handed = self.handed.lock().await;
+        let figures = async { Some(handed.insert(self.figures().await).clone()) };
+        self.write_figures(path, figures).await;
     }
 
     /// Writes what was counted since they were handed on.
     pub(crate) async fn leave_figures(&self) {
         let Some(handed) = self.handed.lock().await.take() else { return };
-        let rest = self.figures().await.since(&handed);
         let path = counts::rest_file(&self.front.options().state, std::process::id());
-        self.write_figures(path, rest).await;
+        self.write_figures(path, async { Some(self.figures().await.since(&handed)) }).await;
     }
 
-    async fn write_figures(&self, path: PathBuf, figures: SavedFigures) {
-        let written = tokio::task::spawn_blocking(move || counts::write(&path, &figures)).await;
-        let error = match written {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
-            Err(error) => std::io::Error::other(error),
-        };
-        if self.front.may_warn() {
+    async fn write_figures(
+        &self,
+        path: PathBuf,
+        figures: impl Future<Output = Option<SavedFigures>>,
+    ) {
+        let written = self.pen.write(path, figures).await;
+        if let Err(error) = written
+            && self.front.may_warn()
+        {
             tracing::warn!(%error, "figures not written: the next process counts without them");
         }
     }

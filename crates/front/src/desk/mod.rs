@@ -20,7 +20,7 @@ use crate::policy::Policy;
 use crate::routes::{Only, Site};
 use crate::split::Split;
 use crate::stats::Counts;
-use crate::store::counts::SavedFigures;
+use crate::store::counts::{Pen, SavedFigures};
 use crate::store::{Change as Next, Haste, Journal, Saved, SavedHold};
 use arc_swap::ArcSwapOption;
 use rules::{conflict, next, refused};
@@ -37,6 +37,8 @@ pub(crate) struct Desk {
     books: Mutex<Books>,
     /// What was counted when another process was let go on; none before.
     handed: Mutex<Option<SavedFigures>>,
+    /// Writes it.
+    pen: Pen,
     /// Cancelled once another process answers controllers.
     superseded: CancellationToken,
 }
@@ -84,7 +86,8 @@ impl Desk {
         let guarded = Some(saved.guards());
         let books = Mutex::new(Books { journal, saved, units, guarded, handed_on: false });
         let handed = Mutex::new(None);
-        Ok(Self { front, door, books, handed, superseded: CancellationToken::new() })
+        let (pen, superseded) = (Pen::default(), CancellationToken::new());
+        Ok(Self { front, door, books, handed, pen, superseded })
     }
 
     /// Puts the restored routes in force.

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// Everything that was counted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -133,9 +135,103 @@ pub(crate) fn read(path: &Path) -> Option<SavedFigures> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
+/// Whoever writes figures in this process: one file at a time, and what was read first is written
+/// first.
+#[derive(Debug, Default)]
+pub(crate) struct Pen {
+    turn: Arc<Mutex<()>>,
+}
+
+impl Pen {
+    /// Writes what `figures` gives once it is its turn, if that is anything, in place of what the
+    /// file held. One whose caller goes away meanwhile is still written before the next.
+    ///
+    /// # Errors
+    /// If the file cannot be written; what it held stays.
+    pub(crate) async fn write(
+        &self,
+        path: PathBuf,
+        figures: impl Future<Output = Option<SavedFigures>>,
+    ) -> io::Result<()> {
+        let turn = self.turn.clone().lock_owned().await;
+        let Some(figures) = figures.await else { return Ok(()) };
+        let written = tokio::task::spawn_blocking(move || {
+            let written = write(&path, &figures);
+            drop(turn);
+            written
+        });
+        written.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+}
+
 /// Writes figures in place of what the file held. Blocks.
-pub(crate) fn write(path: &Path, figures: &SavedFigures) -> io::Result<()> {
+fn write(path: &Path, figures: &SavedFigures) -> io::Result<()> {
     let next = named(path, ".next");
     fs::write(&next, serde_json::to_vec(figures)?)?;
     fs::rename(next, path)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+    use tokio::task::yield_now;
+
+    fn figures(units: usize) -> SavedFigures {
+        let unit = |n: usize| (format!("acc{n}").as_str().into(), SavedCounts::default());
+        SavedFigures { units: (0..units).map(unit).collect(), ..SavedFigures::default() }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_who_write_do_not_disturb_each_other() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = file(&folder.path().join("state.json"));
+        let pen = Arc::new(Pen::default());
+        let writers = [1, 40].map(|units| {
+            let (pen, path) = (pen.clone(), path.clone());
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    pen.write(path.clone(), async { Some(figures(units)) }).await.unwrap();
+                }
+            })
+        });
+        while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+            if path.exists() {
+                assert!(matches!(read(&path).unwrap().units.len(), 1 | 40), "whole");
+            }
+            yield_now().await;
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_later_is_written_later() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = file(&folder.path().join("state.json"));
+        let pen = Arc::new(Pen::default());
+        let write = |figures: oneshot::Receiver<SavedFigures>| {
+            let (pen, path) = (pen.clone(), path.clone());
+            tokio::spawn(async move { pen.write(path, async { figures.await.ok() }).await })
+        };
+        let (first, of_first) = oneshot::channel();
+        let (second, of_second) = oneshot::channel();
+        let (first_done, second_done) = (write(of_first), write(of_second));
+        second.send(figures(2)).unwrap();
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        assert!(!path.exists(), "the first one has its turn and nothing yet");
+        first.send(figures(1)).unwrap();
+        first_done.await.unwrap().unwrap();
+        second_done.await.unwrap().unwrap();
+        assert_eq!(read(&path).unwrap().units.len(), 2);
+        // Whoever has nothing to write leaves what is there.
+        let (none, of_none) = oneshot::channel::<SavedFigures>();
+        drop(none);
+        write(of_none).await.unwrap().unwrap();
+        assert_eq!(read(&path).unwrap().units.len(), 2);
+    }
 }
