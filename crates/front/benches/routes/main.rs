@@ -1,12 +1,13 @@
-//! What ten thousand sites cost a front: their routes swapped in memory, one unit changed on
-//! disk, all of them brought in.
+//! What ten thousand sites cost a front: those of one unit, whose route is swapped or sent to the other
+//! side in memory and released on disk; and those of as many units, which a front finds on disk when it
+//! starts, and of which it changes one.
 //!
 //! Each measurement is printed as a line of JSON, `{"name", "value"}`; `cargo xtask bench
 //! front` reads them and compares them with the goals. Nothing here is linked into `segue`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
-use segue_front::control::{Client, Mark, Reply, Request, SiteRoute, UnitRoute};
-use segue_front::testing::Table;
+use segue_front::control::{Client, Mark, Reply, Request, SiteRoute};
+use segue_front::testing::{Table, many_units, name_of};
 use segue_front::{FrontOptions, Limits, PortOptions, run_until};
 use segue_model::plan::{FrontLimits, PortKind};
 use segue_model::{Epoch, Side, Sides};
@@ -15,9 +16,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const SITES: usize = 10_000;
-
-/// Units that come in with one request.
-const BATCH: usize = 2_500;
 
 fn main() {
     // `cargo bench` adds a word of its own.
@@ -28,6 +26,8 @@ fn main() {
     let table = Table::new(SITES, options(&folder)).unwrap();
     let all: Vec<_> = (1..40).map(|to| table.swap(to)).collect();
     told("10,000 sites swapped, ms", ms(median(all)));
+    let switched: Vec<_> = (0..40).map(|_| table.switch()).collect();
+    told("unit of 10,000 sites switched, ms", ms(median(switched)));
     let one: Vec<_> = (0..SITES).map(|number| table.swap_one(number)).collect();
     told("one of 10,000 sites swapped, ms", ms(median(one)));
     let found: Vec<_> = (0..9).map(|_| table.find_all()).collect();
@@ -81,24 +81,21 @@ fn options(folder: &Path) -> FrontOptions {
     }
 }
 
-fn route(number: usize) -> UnitRoute {
+fn backends() -> Sides<SocketAddr> {
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    UnitRoute {
-        unit: format!("acc{number:06}").as_str().into(),
-        sites: vec![SiteRoute {
-            hosts: vec![format!("acc{number:06}.example.test")],
-            backends: Sides { source: address(80), target: address(8080) },
-            reach: None,
-        }],
-        write_side: Side::Source,
-        concurrency: Sides { source: 64, target: 64 },
-    }
+    Sides { source: address(80), target: address(8080) }
+}
+
+fn site(number: usize) -> SiteRoute {
+    SiteRoute { hosts: vec![name_of(number).1], backends: backends(), reach: None }
 }
 
 /// What a controller waits for.
 async fn protocol(folder: &Path) {
     let options = options(folder);
+    many_units(&options.state, &"bench".into(), SITES, &backends()).unwrap();
     let control = options.control.clone();
+    let began = Instant::now();
     tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
     let client = loop {
         match Client::connect(&control).await {
@@ -107,21 +104,22 @@ async fn protocol(folder: &Path) {
         }
     };
     client.call(&Request::Claim { run: "bench".into(), epoch: Epoch(1) }).await.unwrap();
+    told("started with 10,000 units, s", began.elapsed().as_secs_f64());
     let mut generation = 0;
     let mut mark = || {
         generation += 1;
         Mark { run: "bench".into(), epoch: Epoch(1), generation }
     };
-    let began = Instant::now();
-    for first in (0..SITES).step_by(BATCH) {
-        let routes = (first..first + BATCH).map(route).collect();
-        client.call(&Request::SetRoutes { mark: mark(), routes }).await.unwrap();
-    }
-    told("10,000 units brought in, s", began.elapsed().as_secs_f64());
+    let set = |mark, number: usize, sites| Request::SetRoute {
+        mark,
+        unit: name_of(number).0,
+        sites,
+        write_side: Side::Source,
+        concurrency: Sides { source: 32, target: 32 },
+    };
     let mut times = Vec::new();
-    for number in 0..200 {
-        let UnitRoute { unit, sites, write_side, concurrency } = route(number * 31);
-        let ask = Request::SetRoute { mark: mark(), unit, sites, write_side, concurrency };
+    for number in (0..200).map(|number| number * 31) {
+        let ask = set(mark(), number, vec![site(number)]);
         let began = Instant::now();
         client.call(&ask).await.unwrap();
         times.push(began.elapsed());

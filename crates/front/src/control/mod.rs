@@ -93,19 +93,6 @@ pub struct HoldPolicy {
     pub page: Option<PathBuf>,
 }
 
-/// A unit's route.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnitRoute {
-    /// The unit.
-    pub unit: UnitName,
-    /// Its sites: all of them are held and released together.
-    pub sites: Vec<SiteRoute>,
-    /// The side that takes the unit's requests.
-    pub write_side: Side,
-    /// How many released requests may be at each side at once.
-    pub concurrency: Sides<usize>,
-}
-
 /// What a controller asks a front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
@@ -154,14 +141,6 @@ pub enum Request {
         write_side: Side,
         /// How many released requests may be at each side at once.
         concurrency: Sides<usize>,
-    },
-    /// Does what [`Request::SetRoute`] does for several units: all of them or, if one is
-    /// refused, none. A line of the protocol has room for some thousands.
-    SetRoutes {
-        /// Who asks; the generation is above the last one of each of the units.
-        mark: Mark,
-        /// The routes, one a unit.
-        routes: Vec<UnitRoute>,
     },
     /// Gives the target a share of the unit's requests that read, while the source is the write
     /// side; with 0 percent and no testers it ends. Nothing else of the route changes. Not
@@ -296,7 +275,6 @@ impl Request {
         match self {
             Self::Unclaim { mark }
             | Self::SetRoute { mark, .. }
-            | Self::SetRoutes { mark, .. }
             | Self::SetSplit { mark, .. }
             | Self::SetHoldPolicy { mark, .. }
             | Self::SetMirror { mark, .. }
@@ -316,8 +294,7 @@ impl Request {
         }
     }
 
-    /// Returns the unit that a changing request is about; none if it is about the front or
-    /// several units.
+    /// Returns the unit that a changing request is about; none if it is about the front.
     pub fn changed_unit(&self) -> Option<&UnitName> {
         match self {
             Self::SetRoute { unit, .. }
@@ -346,7 +323,6 @@ impl Request {
             Self::Claim { run, .. } => format!("claim front for run `{run}`"),
             Self::Unclaim { mark } => format!("give front free from run `{}`", mark.run),
             Self::SetRoute { unit, .. } => format!("set route of unit `{unit}`"),
-            Self::SetRoutes { routes, .. } => format!("set routes of {} units", routes.len()),
             Self::SetSplit { unit, split, .. } => {
                 format!("give the target {} % of unit `{unit}`", split.percent)
             }

@@ -11,7 +11,7 @@ mod told;
 pub(crate) use serve::{ControlSocket, serve};
 
 use crate::clock;
-use crate::control::{HoldId, Reply, Request, UnitRoute};
+use crate::control::{HoldId, Reply, Request};
 use crate::front::Front;
 use crate::gate::{Begin, Change, Gate, Hold};
 use crate::listen::Door;
@@ -138,13 +138,10 @@ impl Desk {
         let mut next = next(&books.saved, request)?;
         books.may_change(&request.what())?;
         match request {
-            Request::SetRoute { unit, sites, write_side, concurrency, .. } => {
-                let (unit, sites, write_side) = (unit.clone(), sites.clone(), *write_side);
-                let route = UnitRoute { unit, sites, write_side, concurrency: concurrency.clone() };
-                self.set_routes(&mut books, next, request, &[route]).await
-            }
-            Request::SetRoutes { routes, .. } => {
-                self.set_routes(&mut books, next, request, routes).await
+            Request::SetRoute { mark, unit, sites, write_side, concurrency } => {
+                let route = (sites.as_slice(), *write_side, concurrency);
+                let route = routing::saved(unit, route, mark.generation, &books);
+                self.set_route(&mut books, next, unit, route).await
             }
             Request::SetSplit { unit, split, .. } => {
                 self.set_split(&mut books, next, unit, split).await

@@ -1,11 +1,9 @@
 //! Units come to a front, change their routes, and leave it; the last one takes it along.
 
-use super::rules::{self, conflict, refused};
+use super::rules::{self, conflict};
 use super::{Books, Desk, Unit};
 use crate::clock;
-use crate::control::{
-    HoldPolicy, MirrorRoute, Reply, Request, Servers, SiteRoute, SplitRoute, UnitRoute,
-};
+use crate::control::{HoldPolicy, MirrorRoute, Reply, Servers, SiteRoute, SplitRoute};
 use crate::front::Front;
 use crate::gate::Gate;
 use crate::mirror::Mirror;
@@ -17,7 +15,7 @@ use crate::store::{Change, Haste, SavedUnit};
 use crate::upstream::{Group, Tls};
 use arc_swap::ArcSwapOption;
 use segue_model::{EffectLeft, Fault, FaultKind, Side, Sides, UnitName};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,27 +131,28 @@ pub(super) fn end_split(saved: &mut SavedUnit) -> Option<SplitRoute> {
     Some(split.clone())
 }
 
-/// Returns a route as it is kept; a hold that was stays with it.
-fn saved(route: &UnitRoute, generation: u64, books: &Books) -> SavedUnit {
+/// Returns a route as it is kept; what else was said of the unit stays with it.
+pub(super) fn saved(
+    name: &UnitName,
+    (sites, write_side, concurrency): (&[SiteRoute], Side, &Sides<usize>),
+    generation: u64,
+    books: &Books,
+) -> SavedUnit {
     let canonical = |site: &SiteRoute| SiteRoute {
         hosts: site.hosts.iter().map(|host| canonical(host)).collect(),
         backends: site.backends.clone(),
         reach: site.reach.clone(),
     };
+    let known = books.saved.units.get(name);
     SavedUnit {
         generation,
-        sites: route.sites.iter().map(canonical).collect(),
-        write_side: route.write_side,
-        concurrency: route.concurrency.clone(),
-        hold: books.saved.units.get(&route.unit).and_then(|unit| unit.hold.clone()),
-        split: books.saved.units.get(&route.unit).and_then(|unit| unit.split.clone()),
-        mirror: books.saved.units.get(&route.unit).and_then(|unit| unit.mirror.clone()),
-        policy: books
-            .saved
-            .units
-            .get(&route.unit)
-            .map(|unit| unit.policy.clone())
-            .unwrap_or_default(),
+        sites: sites.iter().map(canonical).collect(),
+        write_side,
+        concurrency: concurrency.clone(),
+        hold: known.and_then(|unit| unit.hold.clone()),
+        split: known.and_then(|unit| unit.split.clone()),
+        mirror: known.and_then(|unit| unit.mirror.clone()),
+        policy: known.map(|unit| unit.policy.clone()).unwrap_or_default(),
     }
 }
 
@@ -183,48 +182,30 @@ impl Books {
 }
 
 impl Desk {
-    /// Sets the routes of some units: all of them, written at once, or none.
-    pub(super) async fn set_routes(
+    /// Sets a unit's route: all of its sites, written at once, or none.
+    pub(super) async fn set_route(
         &self,
         books: &mut Books,
         mut next: Change,
-        request: &Request,
-        routes: &[UnitRoute],
+        name: &UnitName,
+        route: SavedUnit,
     ) -> Result<Reply, Fault> {
-        let op = request.what();
-        let Some(mark) = request.mark() else { return Err(refused(&op, "not a route")) };
+        let op = format!("set route of unit `{name}`");
         let mut tcp = self.front.options().ports.iter().filter_map(|port| port.tcp.as_ref());
         let tcp = tcp.any(|tcp| !tcp.by_name);
-        let mut units: BTreeSet<_> = books.units.keys().collect();
-        units.extend(routes.iter().map(|route| &route.unit));
-        if tcp && units.len() > 1 {
+        if tcp && books.units.keys().any(|other| other != name) {
             let cause =
                 "it has a port for TCP without names, whose connections belong to its only unit";
             return Err(conflict(&op, cause, "give the other unit a front of its own"));
         }
-        let mut hosts = HashMap::new();
-        for route in routes {
-            let saved = saved(route, mark.generation, books);
-            rules::check_route(self.front.routes(), &route.unit, &saved, tcp, &op)?;
-            books.may_be_set(&route.unit, &saved, &op)?;
-            for host in saved.hosts() {
-                if let Some(other) = hosts.insert(host.clone(), &route.unit)
-                    && *other != route.unit
-                {
-                    return Err(rules::two_owners(host, other, &op));
-                }
-            }
-            if next.units.insert(route.unit.clone(), saved).is_some() && routes.len() > 1 {
-                let cause = format!("unit `{}` stands there twice", route.unit);
-                return Err(rules::invalid(&op, &cause, "name every unit once"));
-            }
-        }
-        let gone = routes.iter().filter_map(|route| books.saved.units.get(&route.unit));
-        let gone = gone.flat_map(SavedUnit::hosts).filter(|host| !hosts.contains_key(*host));
-        let gone: Vec<String> = gone.cloned().collect();
+        rules::check_route(self.front.routes(), name, &route, tcp, &op)?;
+        books.may_be_set(name, &route, &op)?;
+        let stays: HashSet<&String> = route.hosts().collect();
+        let gone = books.saved.units.get(name).into_iter().flat_map(SavedUnit::hosts);
+        let gone: Vec<String> = gone.filter(|host| !stays.contains(host)).cloned().collect();
+        next.units.insert(name.clone(), route);
         let done = self.keep(books, next, EffectLeft::None, Haste::None).await?;
-        for UnitRoute { unit: name, .. } in routes {
-            let Some(route) = books.saved.units.get(name) else { continue };
+        if let Some(route) = books.saved.units.get(name) {
             let known = books.units.get(name);
             let (side, concurrency) = (route.write_side, route.concurrency.clone());
             let gate = match known {
@@ -235,8 +216,7 @@ impl Desk {
             let unit = unit(&self.front, route, gate, known);
             books.units.insert(name.clone(), unit);
         }
-        let come = books.sites(routes.iter().map(|route| &route.unit));
-        self.front.routes().change(gone.iter().map(String::as_str), come);
+        self.front.routes().change(gone.iter().map(String::as_str), books.sites([name]));
         self.front.routes().set_only(books.only());
         Ok(done)
     }

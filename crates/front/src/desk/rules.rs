@@ -54,13 +54,7 @@ pub(super) fn next(saved: &Saved, request: &Request) -> Result<Change, Fault> {
     let Some(mark) = request.mark() else { return Err(refused(&op, "it changes nothing")) };
     may_act(saved, &mark.run, mark.epoch, &op)?;
     let unit = request.changed_unit();
-    let last = match request {
-        Request::SetRoutes { routes, .. } => {
-            let each = routes.iter().map(|route| saved.last_generation(Some(&route.unit)));
-            each.max().unwrap_or(0)
-        }
-        _ => saved.last_generation(unit),
-    };
+    let last = saved.last_generation(unit);
     if mark.generation <= last {
         let cause = format!("generation {} came after {last}", mark.generation);
         return Err(Fault::new("SG0112", FaultKind::Conflict, op, cause)
@@ -142,7 +136,8 @@ pub(super) fn check_route(
     }
     for host in route.hosts() {
         if let Some(other) = routes.owner(host).filter(|other| other != name) {
-            return Err(two_owners(host, &other, op));
+            let cause = format!("host `{host}` belongs to unit `{other}`");
+            return Err(invalid(op, &cause, "give every host to one unit"));
         }
     }
     Ok(())
@@ -176,12 +171,6 @@ fn check_reach((site, reach): (&SiteRoute, &Reach), op: &str) -> Result<(), Faul
         }
     }
     Ok(())
-}
-
-/// Refuses a host that another unit has.
-pub(super) fn two_owners(host: &str, other: &UnitName, op: &str) -> Fault {
-    let cause = format!("host `{host}` belongs to unit `{other}`");
-    invalid(op, &cause, "give every host to one unit")
 }
 
 /// Returns the condition under which a hold begins; none for other requests.

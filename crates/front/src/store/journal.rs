@@ -213,6 +213,12 @@ fn anew(path: &Path, saved: Saved) -> io::Result<(Arc<File>, Known)> {
     Ok((Arc::new(file), known))
 }
 
+/// Writes a state in place of whatever the file held. Blocks.
+#[cfg(any(feature = "testing", debug_assertions))]
+pub(crate) fn put(path: &Path, saved: Saved) -> io::Result<()> {
+    anew(path, saved).map(drop)
+}
+
 /// Returns a change as it stands in the file.
 fn line(change: &Change) -> io::Result<Vec<u8>> {
     let mut line = vec![b' '; BEFORE];

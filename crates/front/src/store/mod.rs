@@ -8,6 +8,8 @@ mod journal;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(feature = "testing", debug_assertions))]
+pub(crate) use journal::put;
 pub(crate) use journal::{Haste, Journal};
 
 use crate::control::{HoldId, HoldPolicy, HoldRecord, MirrorRoute, SiteRoute, SplitRoute};

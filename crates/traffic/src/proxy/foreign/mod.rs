@@ -45,8 +45,7 @@ impl<D: Driver> Foreign<D> {
                 self.renew(run, *epoch, unit, hold_id, &op).await
             }
             Request::Claim { run, epoch } => self.claim(run, *epoch, &op).await,
-            Request::SetRoutes { .. }
-            | Request::SetSplit { .. }
+            Request::SetSplit { .. }
             | Request::SetHoldPolicy { .. }
             | Request::SetMirror { .. }
             | Request::Bypass { .. } => Err(self.cannot(&op)),
