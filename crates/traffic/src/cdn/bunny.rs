@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use http::Method;
 use http::header::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
+use segue_model::RunId;
 use segue_port::Outcome;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -51,7 +52,7 @@ impl Vendor for Bunny {
         Ok(zone.origin_url.unwrap_or_default())
     }
 
-    async fn set_origin(&self, origin: &str, until: Instant) -> Outcome<()> {
+    async fn set_origin(&self, origin: &str, _run: &RunId, until: Instant) -> Outcome<()> {
         let body = Body::Json(json!({ "OriginUrl": origin }));
         self.ask::<Value>(Method::POST, body, until).await.map(drop)
     }

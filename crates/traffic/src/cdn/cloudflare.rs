@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use http::Method;
 use http::header::AUTHORIZATION;
 use secrecy::{ExposeSecret, SecretString};
-use segue_model::{EffectLeft, Fault, FaultKind};
+use segue_model::{EffectLeft, Fault, FaultKind, RunId};
 use segue_port::Outcome;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ impl Vendor for Cloudflare {
         Ok(self.record(&self.op("read"), until).await?.content)
     }
 
-    async fn set_origin(&self, origin: &str, until: Instant) -> Outcome<()> {
+    async fn set_origin(&self, origin: &str, _run: &RunId, until: Instant) -> Outcome<()> {
         let op = self.op("change");
         let id = self.record(&op, until).await?.id;
         let body = Body::Json(json!({ "content": origin }));

@@ -1,5 +1,11 @@
 //! Fastly (its API reference, "Version" and "Backend"). A version that was activated is locked:
 //! a change is a clone of the active version, which is validated and then activated as a whole.
+//!
+//! A clone that is not activated stays as a draft, and nothing takes it away: the API has no request
+//! for that. So each says in its comment which run made it, of which version and for which backend,
+//! and a further try takes the draft of the one before. Not if another version was activated
+//! meanwhile: the draft lacks what that one changed. Nor one whose comment could not be written, as
+//! it may be anybody's.
 
 use super::vendor::{Body, Client, Vendor, escaped};
 use crate::turns::turn;
@@ -7,7 +13,7 @@ use async_trait::async_trait;
 use http::Method;
 use http::header::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
-use segue_model::{EffectLeft, Fault, FaultKind};
+use segue_model::{EffectLeft, Fault, FaultKind, RunId};
 use segue_port::Outcome;
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,6 +32,10 @@ struct Version {
     number: u64,
     #[serde(default)]
     active: bool,
+    #[serde(default)]
+    locked: bool,
+    #[serde(default)]
+    comment: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -61,9 +71,40 @@ impl Fastly {
         format!("{}/{version}/backend/{}", self.versions(), escaped(&self.backend))
     }
 
+    async fn all(&self, op: &str, until: Instant) -> Outcome<Vec<Version>> {
+        self.client.ask(op, Method::GET, &self.versions(), Body::None, until).await
+    }
+
+    /// Returns the draft of this run that is like the active version: the one that a former try
+    /// left, or a new one.
+    async fn draft(
+        &self,
+        op: &str,
+        all: &[Version],
+        active: u64,
+        run: &RunId,
+        until: Instant,
+    ) -> Outcome<u64> {
+        let mark = format!("Segue, run {run}: draft of version {active}, backend {}", self.backend);
+        let left = all.iter().filter(|one| !one.active && !one.locked);
+        let left = left.filter(|one| one.comment.as_deref() == Some(&mark));
+        if let Some(draft) = left.map(|one| one.number).max() {
+            return Ok(draft);
+        }
+        let path = format!("{}/{active}/clone", self.versions());
+        let clone = self.client.ask::<Version>(op, Method::PUT, &path, Body::None, until);
+        let clone = clone.await?.number;
+        let comment = Body::Form(format!("comment={}", escaped(&mark)));
+        let path = format!("{}/{clone}", self.versions());
+        self.client.ask::<Value>(op, Method::PUT, &path, comment, until).await?;
+        Ok(clone)
+    }
+
     async fn active(&self, op: &str, until: Instant) -> Outcome<u64> {
-        let all: Vec<Version> =
-            self.client.ask(op, Method::GET, &self.versions(), Body::None, until).await?;
+        Self::active_of(&self.all(op, until).await?, op)
+    }
+
+    fn active_of(all: &[Version], op: &str) -> Outcome<u64> {
         all.iter().find(|version| version.active).map(|version| version.number).ok_or_else(|| {
             Fault::new("SG0173", FaultKind::NotFound, op, "no version of the service is active")
                 .leaving(EffectLeft::None)
@@ -86,16 +127,15 @@ impl Vendor for Fastly {
         Ok(backend.address)
     }
 
-    async fn set_origin(&self, origin: &str, until: Instant) -> Outcome<()> {
+    async fn set_origin(&self, origin: &str, run: &RunId, until: Instant) -> Outcome<()> {
         let op = self.op("change");
         // Two clones of one version would undo each other's changes.
         let _turn = turn(Path::new(&format!("fastly/{}", self.service))).await;
-        let active = self.active(&op, until).await?;
+        let all = self.all(&op, until).await?;
+        let active = Self::active_of(&all, &op)?;
         // A clone that is left behind by a fault is a draft: it is in force nowhere.
         let draft = |fault: Fault| fault.leaving(EffectLeft::None);
-        let path = format!("{}/{active}/clone", self.versions());
-        let clone = self.client.ask::<Version>(&op, Method::PUT, &path, Body::None, until);
-        let clone = clone.await.map_err(draft)?.number;
+        let clone = self.draft(&op, &all, active, run, until).await.map_err(draft)?;
         let address = Body::Form(format!("address={}", escaped(origin)));
         let path = self.backend(clone);
         let written = self.client.ask::<Backend>(&op, Method::PUT, &path, address, until);

@@ -100,7 +100,8 @@ impl Cdn {
     }
 
     /// Sets the origin to that of a side, if it has that of the other one.
-    async fn set(&self, side: Side, until: Instant) -> Outcome<bool> {
+    async fn set(&self, side: Side, call: &Call) -> Outcome<bool> {
+        let (run, until) = (&call.authority.run, until(call));
         let wanted = self.plan.origins.get(side);
         match self.present(until).await? {
             (_, Some(now)) if now == side => return Ok(false),
@@ -108,7 +109,7 @@ impl Cdn {
             (origin, None) => return Err(self.others(&origin)),
         }
         let vendor = self.vendor()?;
-        if let Err(fault) = vendor.set_origin(wanted, until).await {
+        if let Err(fault) = vendor.set_origin(wanted, run, until).await {
             if fault.effect == EffectLeft::None {
                 return Err(fault);
             }
@@ -187,7 +188,7 @@ impl Effect for Publish {
 
     async fn run(&self, call: &Call) -> Outcome<Value> {
         let to = call.authority.way().to();
-        let changed = self.cdn.set(to, until(call)).await?;
+        let changed = self.cdn.set(to, call).await?;
         Ok(json!({ "origin": self.cdn.plan.origins.get(to), "changed": changed }))
     }
 
@@ -209,7 +210,7 @@ impl Effect for Publish {
         let sides = [Side::Source, Side::Target];
         let side = sides.into_iter().find(|side| Some(origins.get(*side).as_str()) == former);
         match side {
-            Some(side) => self.cdn.set(side, until(call)).await.map(drop),
+            Some(side) => self.cdn.set(side, call).await.map(drop),
             None => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use segue_doors::api::{Answered, Api, Asked, secret_header};
-use segue_model::{EffectLeft, Fault, FaultKind};
+use segue_model::{EffectLeft, Fault, FaultKind, RunId};
 use segue_port::Outcome;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -19,8 +19,8 @@ pub(super) trait Vendor: Send + Sync {
     /// Reads the origin in force.
     async fn origin(&self, until: Instant) -> Outcome<String>;
 
-    /// Writes the origin and puts it in force. A fault says what may be left behind.
-    async fn set_origin(&self, origin: &str, until: Instant) -> Outcome<()>;
+    /// Writes the origin and puts it in force, for a run. A fault says what may be left behind.
+    async fn set_origin(&self, origin: &str, run: &RunId, until: Instant) -> Outcome<()>;
 }
 
 /// An API with its token.

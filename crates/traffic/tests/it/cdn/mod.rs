@@ -220,11 +220,61 @@ async fn a_version_of_fastly_is_activated_whole_or_not_at_all() {
         written,
         [
             &version(&format!("{deployed}/clone")),
+            &version(&next.to_string()),
             &version(&format!("{next}/backend/origin")),
             &version(&format!("{next}/activate")),
         ]
     );
     assert!(state.asked.contains(&format!("GET /service/S1/version/{next}/validate")));
+}
+
+#[tokio::test]
+async fn tries_of_one_run_share_a_draft_of_fastly() {
+    let place = Place::fastly(versions()).await;
+    let call = place.prepared().await;
+    let drafts = || {
+        let state = place.vendor.lock().unwrap();
+        let open = state.versions.keys().filter(|n| !state.once_active.contains(n)).copied();
+        open.collect::<Vec<_>>()
+    };
+    place.vendor.lock().unwrap().invalid = Some("Syntax error".into());
+    for _ in 0..3 {
+        assert_eq!(place.effect.run(&call).await.unwrap_err().code, "SG0176");
+        assert_eq!(drafts(), [8]);
+    }
+    // Another run's stays what it is; so does one that says nothing.
+    let mut other = place.prepared().await;
+    other.authority.run = RunId::from("run-2");
+    assert_eq!(place.effect.run(&other).await.unwrap_err().code, "SG0176");
+    assert_eq!(drafts(), [8, 9]);
+    let refused = Fault::Status(400, json!({ "msg": "no" }));
+    let mut third = place.prepared().await;
+    third.authority.run = RunId::from("run-3");
+    {
+        // The clone is made, and its comment is refused.
+        let mut state = place.vendor.lock().unwrap();
+        state.invalid = None;
+        state.faults.extend([Fault::None, refused]);
+    }
+    assert_eq!(place.effect.run(&third).await.unwrap_err().code, "SG0173");
+    assert_eq!(drafts(), [8, 9, 10]);
+    {
+        let mut state = place.vendor.lock().unwrap();
+        state.versions.insert(10, "198.51.100.9".into());
+        state.asked.clear();
+    }
+    place.effect.run(&call).await.unwrap();
+    {
+        let state = place.vendor.lock().unwrap();
+        assert_eq!((state.active, in_force(&state)), (8, TARGET.into()));
+        assert!(!state.asked.iter().any(|one| one.ends_with("/clone")), "{:?}", state.asked);
+        assert_eq!(state.comments[&8], "Segue, run run-1: draft of version 7, backend origin");
+    }
+    // The way back begins with what is in force now, whose comment its clone may have.
+    place.effect.undo(&call).await.unwrap();
+    let state = place.vendor.lock().unwrap();
+    assert_eq!((state.active, in_force(&state)), (11, SOURCE.into()));
+    assert_eq!(state.comments[&11], "Segue, run run-1: draft of version 8, backend origin");
 }
 
 #[tokio::test]

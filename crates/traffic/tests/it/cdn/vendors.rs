@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub(crate) active: u64,
     /// Fastly: versions that were active are locked.
     pub(crate) once_active: BTreeSet<u64>,
+    /// Fastly: what stands beside a version; a clone has it from the version that it is of.
+    pub(crate) comments: BTreeMap<u64, String>,
     /// Fastly: what a validation finds wrong.
     pub(crate) invalid: Option<String>,
     /// bunny.net: the origin URL, beside a setting of somebody else's.
@@ -28,11 +30,13 @@ pub(crate) struct State {
     pub(crate) asked: Vec<String>,
     /// Answers in place of the right ones, to requests that write.
     pub(crate) faults: VecDeque<Fault>,
-    /// Done when a version is cloned, before it is answered: somebody else deploys.
+    /// Done when a backend is written, before it is answered: somebody else deploys.
     pub(crate) deployed_meanwhile: Option<String>,
 }
 
 pub(crate) enum Fault {
+    /// Does as it is asked.
+    None,
     /// Refuses.
     Status(u16, Value),
     /// Does it and answers nothing.
@@ -115,7 +119,7 @@ fn answer(
             act(&mut state, method, path, body);
             return None;
         }
-        None => {}
+        Some(Fault::None) | None => {}
     }
     Some(act(&mut state, method, path, body))
 }
@@ -153,11 +157,19 @@ fn act(state: &mut State, method: &str, path: &str, body: &[u8]) -> (u16, Value)
 }
 
 fn fastly(state: &mut State, method: &str, path: &[&str], body: &[u8]) -> (u16, Value) {
-    let shown = |number: u64, active: u64| json!({ "number": number, "active": number == active });
+    let shown = |state: &State, number: u64| {
+        json!({
+            "number": number,
+            "active": number == state.active,
+            "locked": state.once_active.contains(&number),
+            "comment": state.comments.get(&number).map_or("", String::as_str),
+        })
+    };
     let Some(number) = path.first().map(|number| number.parse::<u64>().unwrap()) else {
-        let all: Vec<_> = state.versions.keys().map(|n| shown(*n, state.active)).collect();
+        let all: Vec<_> = state.versions.keys().map(|n| shown(state, *n)).collect();
         return (200, json!(all));
     };
+    let locked = (422, json!({ "msg": "Bad request", "detail": "Version is locked" }));
     let Some(address) = state.versions.get(&number).cloned() else {
         return (404, json!({ "msg": "Record not found", "detail": "Couldn't find version" }));
     };
@@ -165,21 +177,31 @@ fn fastly(state: &mut State, method: &str, path: &[&str], body: &[u8]) -> (u16, 
         ("PUT", ["clone"]) => {
             let next = state.versions.keys().max().unwrap() + 1;
             state.versions.insert(next, address);
-            if let Some(other) = state.deployed_meanwhile.take() {
-                state.versions.insert(next + 1, other);
-                state.active = next + 1;
-                state.once_active.insert(next + 1);
+            if let Some(comment) = state.comments.get(&number).cloned() {
+                state.comments.insert(next, comment);
             }
-            (200, shown(next, state.active))
+            (200, shown(state, next))
+        }
+        ("PUT", []) if state.once_active.contains(&number) => locked,
+        ("PUT", []) => {
+            let text = std::str::from_utf8(body).unwrap();
+            let sent = text.strip_prefix("comment=").unwrap().replace("%20", " ");
+            let comment = sent.replace("%2C", ",").replace("%3A", ":");
+            state.comments.insert(number, comment);
+            (200, shown(state, number))
         }
         ("GET", ["backend", "origin"]) => (200, json!({ "name": "origin", "address": address })),
-        ("PUT", ["backend", "origin"]) if state.once_active.contains(&number) => {
-            (422, json!({ "msg": "Bad request", "detail": "Version is locked" }))
-        }
+        ("PUT", ["backend", "origin"]) if state.once_active.contains(&number) => locked,
         ("PUT", ["backend", "origin"]) => {
             let text = std::str::from_utf8(body).unwrap();
             let address = text.strip_prefix("address=").unwrap().replace("%3A", ":");
             state.versions.insert(number, address.clone());
+            if let Some(other) = state.deployed_meanwhile.take() {
+                let next = state.versions.keys().max().unwrap() + 1;
+                state.versions.insert(next, other);
+                state.active = next;
+                state.once_active.insert(next);
+            }
             (200, json!({ "name": "origin", "address": address }))
         }
         ("GET", ["validate"]) => match &state.invalid {
@@ -189,7 +211,7 @@ fn fastly(state: &mut State, method: &str, path: &[&str], body: &[u8]) -> (u16, 
         ("PUT", ["activate"]) => {
             state.active = number;
             state.once_active.insert(number);
-            (200, shown(number, number))
+            (200, shown(state, number))
         }
         _ => (404, json!({ "msg": "Record not found" })),
     }
