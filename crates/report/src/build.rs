@@ -81,6 +81,7 @@ fn empty(record: &Record, run: &str, unit: &str, plan_hash: &str) -> Report {
         spread: Vec::new(),
         sessions: Vec::new(),
         stragglers: Vec::new(),
+        mirror: Vec::new(),
         timeline: Vec::new(),
         series: Vec::new(),
     }
@@ -116,6 +117,9 @@ fn take(report: &mut Report, record: &Record) {
             let mut look = detail.clone();
             look["unit"] = report.unit.as_str().into();
             report.stragglers = vec![look];
+        }
+        Event::Measured { what, detail } if what == "mirror" => {
+            crate::mirror::take(&mut report.mirror, &report.unit, detail);
         }
         event => {
             if let Some(attempt) = report.attempts.last_mut() {
@@ -276,6 +280,7 @@ fn not_provable(report: &Report) -> Vec<String> {
     lines.extend(crate::spread::not_provable(report));
     lines.extend(crate::visitors::not_provable(report));
     lines.extend(crate::visitors::unasked(report));
+    lines.extend(crate::mirror::not_provable(report));
     lines.push("resolvers that keep an answer beyond its TTL: their number has no bound".into());
     lines.dedup();
     let mut seen = std::collections::BTreeSet::new();

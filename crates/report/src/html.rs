@@ -56,6 +56,7 @@ pub fn html(report: &Report, time: &dyn Fn(u64) -> String) -> String {
     attempts(&mut page, report, time);
     crate::spread::page(&mut page, report, time);
     crate::visitors::page(&mut page, report, time);
+    crate::mirror::page(&mut page, report, time);
     verified(&mut page, report, time);
     crate::forecast::page(&mut page, report, time);
     list(&mut page, "What could not be proven", &report.not_provable);

@@ -6,6 +6,7 @@
 mod build;
 mod forecast;
 mod html;
+mod mirror;
 mod spread;
 mod svg;
 #[cfg(test)]
@@ -236,6 +237,11 @@ pub struct Report {
     /// clients of each front, and how many there were.
     #[serde(default)]
     pub stragglers: Vec<Value>,
+    /// What copies of users' requests showed, for each unit whose plan asks for them: by front, how
+    /// many were compared, were the same and were left out, and what differed, with examples. No
+    /// front means that nothing was measured.
+    #[serde(default)]
+    pub mirror: Vec<Value>,
     /// Who did what, and what happened.
     pub timeline: Vec<Moment>,
     /// Measured values over time.

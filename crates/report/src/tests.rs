@@ -303,3 +303,45 @@ fn stragglers_are_those_of_the_last_look() {
         none.stragglers.is_empty() && !html(&none, &|_| String::new()).contains("former address<")
     );
 }
+
+#[test]
+fn copies_are_told_with_what_differs_and_unknown_where_none_was_compared() {
+    let look = |at_ms: u64, fronts: serde_json::Value| Event::Measured {
+        what: "mirror".into(),
+        detail: json!({ "at_ms": at_ms, "fronts": fronts }),
+    };
+    let front = |asked: u64, same: u64| {
+        json!([{
+            "front": "source", "dropped": 31, "ended": 2,
+            "compared": {
+                "asked": asked, "same": same, "noisy": 17, "time_ratio": 1.25,
+                "differences": [{
+                    "kind": "status", "text": "200 at the source, 404 at the <target>", "count": 5,
+                    "examples": ["/a/1", "/a/2", "/a/3", "/a/4"],
+                }],
+            },
+        }])
+    };
+    let unproven = "no copy was compared";
+    let told = |report: &crate::Report| report.not_provable.iter().any(|l| l.contains(unproven));
+    let events = vec![look(1, json!([])), look(2, front(120, 115)), look(3, front(3, 3))];
+    let report = build(&journal(events), Vec::new()).unwrap();
+    assert_eq!(report.mirror.len(), 1);
+    let kept = &report.mirror[0];
+    assert_eq!((&kept["at_ms"], &kept["unit"]), (&json!(2), &json!("<shop>")), "the fullest");
+    assert!(!told(&report));
+    let page = html(&report, &|ms| format!("at {ms}"));
+    for wanted in [
+        "seen last at 2<",
+        "<td class=\"n\">120<td class=\"n\">115<td class=\"n bad\">5<td class=\"n\">17<td class=\"n\">31<td class=\"n\">2<td class=\"n\">1.25</tr>",
+        "404 at the &lt;target&gt;<td class=\"n\">5<td>/a/1<br>/a/2<br>/a/3</tr>",
+    ] {
+        assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+    let report = build(&journal(vec![look(1, json!([]))]), Vec::new()).unwrap();
+    let page = html(&report, &|ms| ms.to_string());
+    assert!(told(&report) && page.contains("unknown</span>, none was compared"), "{page}");
+    let none = build(&journal(Vec::new()), Vec::new()).unwrap();
+    assert!(none.mirror.is_empty() && !told(&none), "nobody asked for copies");
+    assert!(!html(&none, &|_| String::new()).contains("Copies of users"));
+}

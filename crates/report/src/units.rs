@@ -28,6 +28,7 @@ pub(crate) fn together(reports: Vec<(&UnitEntry, Report)>) -> Option<Report> {
         all.spread.extend(report.spread);
         all.sessions.extend(report.sessions);
         all.stragglers.extend(report.stragglers);
+        all.mirror.extend(report.mirror);
         all.comparisons.extend(report.comparisons.into_iter().filter(|c| c.differences > 0));
         for line in report.not_provable {
             if !all.not_provable.contains(&line) {

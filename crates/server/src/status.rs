@@ -5,6 +5,7 @@ use crate::conductor::Run;
 use segue_migration::fleet::standing;
 use segue_model::event::WriteSide;
 use segue_model::gate::Standing;
+use segue_model::plan::Plan;
 use segue_model::state::{RunState, UnitState};
 use segue_model::{Side, UnitName, What};
 use segue_port::Clock;
@@ -55,11 +56,14 @@ pub(crate) async fn status(state: &RunState, run: Option<&Run>, clock: &dyn Cloc
         for (key, value) in told.as_object().into_iter().flatten() {
             all[key] = value.clone();
         }
-        if let Some(active) = &at_work {
-            let mirrored = active.mirrored().await;
-            if !mirrored.is_empty() {
-                all["mirror"] = json!(mirrored);
-            }
+        let own = |plan: &&Arc<Plan>| plan.unit.name == *name;
+        let plan = run.fleet.units.iter().find(own);
+        if plan.is_some_and(|plan| plan.unit.measures.mirror.is_some()) {
+            // Nothing where nothing was measured.
+            all["mirror"] = match &at_work {
+                Some(active) => json!(active.mirrored().await),
+                None => json!([]),
+            };
         }
         if let Some(active) = at_work.filter(|_| unit.write_side != WriteSide::At(Side::Source)) {
             all["stragglers"] = json!(active.stragglers().await);
@@ -213,6 +217,41 @@ fn triggers(text: &mut String, verdicts: &Value) {
     }
 }
 
+/// So many kinds of differences are named, each with so many examples.
+const DIFFERENCES_SHOWN: usize = 5;
+const EXAMPLES_SHOWN: usize = 2;
+
+/// Adds what copies of users' requests showed, where the plan asks for them.
+fn copies(text: &mut String, fronts: &Value) {
+    let Some(fronts) = fronts.as_array() else { return };
+    let compared = |front: &&Value| front["compared"]["asked"].as_u64().is_some_and(|n| n > 0);
+    if !fronts.iter().any(|front| compared(&front)) {
+        text.push_str("  copies of users' requests: unknown, none was compared\n");
+    }
+    for front in fronts.iter().filter(compared) {
+        let (all, count) = (&front["compared"], |value: &Value| value.as_u64().unwrap_or_default());
+        let (asked, same) = (count(&all["asked"]), count(&all["same"]));
+        let _ = writeln!(
+            text,
+            "  copies at front {}: {asked} compared, {same} the same, {} different, {} noisy; left \
+             out: {} without room, {} at a hold",
+            front["front"].as_str().unwrap_or("?"),
+            asked.saturating_sub(same),
+            count(&all["noisy"]),
+            count(&front["dropped"]),
+            count(&front["ended"]),
+        );
+        for one in all["differences"].as_array().into_iter().flatten().take(DIFFERENCES_SHOWN) {
+            let examples = one["examples"].as_array().into_iter().flatten();
+            let examples: Vec<_> =
+                examples.filter_map(Value::as_str).take(EXAMPLES_SHOWN).collect();
+            let what = one["text"].as_str().unwrap_or("?");
+            let _ =
+                writeln!(text, "    {} x {what}: {}", count(&one["count"]), examples.join(", "));
+        }
+    }
+}
+
 /// Adds how many items of the timeline are overdue.
 fn overdue(text: &mut String, status: &Value) {
     if let Some(late @ 1..) = status["overdue"].as_u64() {
@@ -268,6 +307,7 @@ pub(crate) fn text(status: &Value) -> String {
         }
     }
     text.push_str(&crate::spread::text(&status["spread"]));
+    copies(&mut text, &status["mirror"]);
     triggers(&mut text, &status["triggers"]);
     overdue(&mut text, status);
     let _ = write!(text, "next: {}", next(status["stage"].as_str()));
@@ -329,4 +369,36 @@ fn fleet_text(status: &Value) -> String {
     overdue(&mut text, status);
     text.push_str("next: segue cutover HASH for the next wave, segue report");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_told_by_front_and_as_unknown_where_none_was_compared() {
+        let told = |fronts: Value| {
+            let mut text = String::new();
+            copies(&mut text, &fronts);
+            text
+        };
+        assert_eq!(told(Value::Null), "", "nobody asked for any");
+        let unknown = "  copies of users' requests: unknown, none was compared\n";
+        assert_eq!(told(json!([])), unknown);
+        let front = |asked: u64, same: u64| {
+            json!([{
+                "front": "source", "dropped": 31, "ended": 2,
+                "compared": { "asked": asked, "same": same, "noisy": 17, "differences": [
+                    { "text": "200 at the source, 404 at the target", "count": 5,
+                      "examples": ["/a/1", "/a/2", "/a/3"] },
+                ] },
+            }])
+        };
+        assert_eq!(told(front(0, 0)), unknown);
+        assert_eq!(
+            told(front(120, 115)),
+            "  copies at front source: 120 compared, 115 the same, 5 different, 17 noisy; left out: \
+             31 without room, 2 at a hold\n    5 x 200 at the source, 404 at the target: /a/1, /a/2\n"
+        );
+    }
 }

@@ -1,5 +1,5 @@
-//! What the journal keeps of visitors besides counts: who stays logged in, and who still comes to
-//! the address that the unit has left.
+//! What the journal keeps of visitors besides counts: who stays logged in, what copies of their
+//! requests showed, and who still comes to the address that the unit has left.
 
 use super::Unit;
 use crate::active::Active;
@@ -7,14 +7,17 @@ use segue_model::Side;
 use segue_model::event::WriteSide;
 use segue_model::state::Stage;
 use segue_probe::LoginsOf;
-use segue_traffic::FrontStragglers;
+use segue_traffic::{FrontMirrored, FrontStragglers};
 use serde_json::{Value, json};
 
 /// So many clients of each front are written down, the latest; all of them are counted.
 const LATEST_MAX: usize = 20;
 
+/// So many kinds of differences between answers are written down, the most frequent.
+const DIFFERENCES_MAX: usize = 10;
+
 impl Unit {
-    /// Puts what is known of logins and stragglers into the journal.
+    /// Puts what is known of logins, copies and stragglers into the journal.
     pub(super) async fn note_visitors(&self, active: &Active) {
         if self.plan.unit.sites.is_empty() || self.state().stage < Stage::Prepared {
             return;
@@ -23,6 +26,10 @@ impl Unit {
         match tokio::task::spawn_blocking(move || segue_probe::logins(&unit)).await {
             Ok(verdicts) => self.note_measured("sessions", sessions(&verdicts, active)).await,
             Err(error) => tracing::warn!(%error, "what becomes of logins is unknown"),
+        }
+        if self.plan.unit.measures.mirror.is_some() {
+            let found = mirror(&active.mirrored().await, self.clock.wall_ms());
+            self.note_measured("mirror", found).await;
         }
         if self.state().write_side != WriteSide::At(Side::Source) {
             let fronts = active.late_comers().await;
@@ -46,6 +53,18 @@ fn sessions(verdicts: &[LoginsOf], active: &Active) -> Value {
         "since": active.since_ms(),
         "sites": verdicts.iter().map(site).collect::<Vec<_>>(),
     })
+}
+
+/// What copies showed by front; without a front nothing was measured.
+fn mirror(fronts: &[FrontMirrored], at_ms: u64) -> Value {
+    let front = |one: &FrontMirrored| {
+        let mut told = json!(one);
+        if let Some(all) = told["compared"]["differences"].as_array_mut() {
+            all.truncate(DIFFERENCES_MAX);
+        }
+        told
+    };
+    json!({ "at_ms": at_ms, "fronts": fronts.iter().map(front).collect::<Vec<_>>() })
 }
 
 /// Who came, with the boot clock turned into the time of day. Of a front that does not answer it is
@@ -75,6 +94,27 @@ mod tests {
     use super::*;
     use segue_front::control::Straggler;
     use segue_model::Sides;
+
+    #[test]
+    fn what_differs_most_often_is_written_down() {
+        use segue_model::compare::{Compared, Difference, Kind};
+        let difference = |count: usize| Difference {
+            kind: Kind::Body,
+            text: format!("body {count}"),
+            count,
+            examples: vec!["/a".into()],
+        };
+        let differences = (1..=64).rev().map(difference).collect();
+        let compared = Compared { asked: 90, same: 7, differences, ..Compared::default() };
+        let mirrored = segue_front::control::Mirrored { dropped: 3, ended: 1, compared };
+        let told = mirror(&[FrontMirrored { front: "source".into(), mirrored }], 77);
+        assert_eq!(told["at_ms"], 77);
+        let front = &told["fronts"][0];
+        assert_eq!((&front["front"], &front["dropped"]), (&json!("source"), &json!(3)));
+        let differences = front["compared"]["differences"].as_array().unwrap();
+        assert_eq!((differences.len(), &differences[0]["count"]), (10, &json!(64)));
+        assert_eq!(mirror(&[], 1), json!({ "at_ms": 1, "fronts": [] }), "nothing was measured");
+    }
 
     #[test]
     fn few_of_many_are_written_down_with_the_time_of_day() {
