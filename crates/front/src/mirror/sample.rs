@@ -39,8 +39,8 @@ struct First {
 }
 
 impl Sample {
-    /// Begins with the heads of a copy for each side, and the room taken for it; `tells` if what the user gets will say what
-    /// the copy would.
+    /// Begins with the heads of a copy for each side, and the room taken for it; `tells` if what the
+    /// user gets will say what the copy would.
     pub(crate) fn new(
         (mirror, room): (Arc<Mirror>, Room),
         site: Arc<Site>,
