@@ -480,6 +480,13 @@ pub struct Policy {
     pub commit_timer_s: u64,
     /// How long the unit must be stable after confirm before settle, seconds.
     pub stable_for_s: u64,
+    /// How long nobody may have come to the address that the unit has left before the source may go,
+    /// days.
+    #[serde(
+        default = "Policy::usual_straggler_days",
+        skip_serializing_if = "Policy::is_usual_straggler_days"
+    )]
+    pub straggler_days: u64,
     /// Longest pause of a maintenance window, milliseconds; only a run with that strategy has
     /// one, and its cutovers then go the way of a maintenance window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -505,6 +512,17 @@ impl Policy {
     // The form is serde's.
     fn is_usual_hold_bytes_max(bytes: &u64) -> bool {
         *bytes == Self::usual_hold_bytes_max()
+    }
+
+    /// Days without a straggler where the plan says nothing: a week, so that whoever comes once a week
+    /// is seen.
+    pub fn usual_straggler_days() -> u64 {
+        7
+    }
+
+    // The form is serde's.
+    fn is_usual_straggler_days(days: &u64) -> bool {
+        *days == Self::usual_straggler_days()
     }
 
     /// Longest pause of a table of this way, milliseconds.

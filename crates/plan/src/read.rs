@@ -303,6 +303,7 @@ fn policy(file: PolicyFile) -> Policy {
         gate_wait_s: file.gate_wait_s.unwrap_or(silent.gate_wait_s),
         commit_timer_s: file.commit_timer_s.unwrap_or(silent.commit_timer_s),
         stable_for_s: file.stable_for_s.unwrap_or(silent.stable_for_s),
+        straggler_days: file.straggler_days.unwrap_or(silent.straggler_days),
         maintenance_budget_ms: file.maintenance_budget_s.map(|s| s.saturating_mul(1_000)),
         triggers: silent.triggers,
         gates: silent.gates,

@@ -22,7 +22,7 @@ pub use cdn::Cdn;
 pub use fronts::{FrontSettings, Fronts};
 pub use proxy::{Fragment, fragments};
 pub use split::{Met, Trials};
-pub use totals::{FrontMirrored, FrontStragglers, TrafficTotals};
+pub use totals::{FrontMirrored, FrontStragglers, TrafficTotals, late_at};
 
 /// What tests of this crate ask around the effects.
 #[cfg(debug_assertions)]

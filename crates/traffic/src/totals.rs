@@ -4,6 +4,7 @@ use crate::fronts::Fronts;
 use crate::link::Link;
 use futures_util::future::join_all;
 use segue_front::control::{HoldRecord, Mirrored, Reply, Request, Stats, Straggler, Totals};
+use segue_model::plan::UnitPlan;
 use segue_model::{Fault, Side, Sides};
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +46,36 @@ pub struct FrontStragglers {
     pub count: usize,
     /// When it was asked, by the boot clock.
     pub boot_ms: u64,
+    /// Since when it counts them, by the boot clock: its process began. None if it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
     /// Those that came last, the latest first.
     pub latest: Vec<Straggler>,
+}
+
+/// Asks the fronts at one side of a unit who still comes, whoever drives them; changes nothing.
+pub async fn late_at(unit: &UnitPlan, side: Side) -> Vec<(String, Option<FrontStragglers>)> {
+    let fronts = unit.fronts.iter().filter(|front| front.side == side);
+    let links: Vec<_> = fronts.map(|front| Link::new(front.clone(), unit.name.clone())).collect();
+    join_all(links.iter().map(late_comers)).await
+}
+
+async fn late_comers(link: &Link) -> (String, Option<FrontStragglers>) {
+    let front = link.plan.name.clone();
+    let known = async {
+        let stats = link.stats().await.ok()?;
+        // The operator's own proxy counts nobody.
+        let hello = if link.is_ours() { link.hello().await.ok() } else { None };
+        Some(FrontStragglers {
+            front: front.clone(),
+            count: stats.straggler_count,
+            boot_ms: stats.boot_ms,
+            since_ms: hello.map(|hello| hello.started_ms),
+            latest: stats.stragglers,
+        })
+    };
+    let known = known.await;
+    (front, known)
 }
 
 impl Fronts {
@@ -59,17 +88,7 @@ impl Fronts {
 
     /// Returns the same by front, also of one that knows of nobody; none if it does not answer.
     pub async fn late_comers(&self) -> Vec<(String, Option<FrontStragglers>)> {
-        let all = self.links.iter().map(|link| async move {
-            let front = link.plan.name.clone();
-            let known = link.stats().await.ok().map(|stats| FrontStragglers {
-                front: front.clone(),
-                count: stats.straggler_count,
-                boot_ms: stats.boot_ms,
-                latest: stats.stragglers,
-            });
-            (front, known)
-        });
-        join_all(all).await
+        join_all(self.links.iter().map(|link| late_comers(link))).await
     }
 
     /// Returns what copies of requests showed; nothing of a front that does not answer.

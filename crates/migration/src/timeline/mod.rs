@@ -7,6 +7,7 @@
 
 mod before;
 mod moves;
+mod retire;
 mod spread;
 mod stand;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod stand;
 mod tests;
 mod text;
 
+pub use retire::LateAt;
 pub use text::{overdue, text};
 
 use segue_model::event::Actor;
@@ -122,6 +124,8 @@ pub struct Item {
 pub struct Facts {
     /// The last verdicts of the triggers of each unit at work.
     pub judged: BTreeMap<UnitName, Vec<Judged>>,
+    /// Who still comes to the fronts at the source of each unit that is settled.
+    pub late: BTreeMap<UnitName, Vec<LateAt>>,
 }
 
 /// What is known of an item, before times are looked at.

@@ -1,4 +1,4 @@
-//! Items from the beginning on: waves, what arrives, confirm, settle, retire.
+//! Items from the beginning on: waves, what arrives, confirm, settle.
 
 use super::before::step;
 use super::spread::{Stretch, stretches};
@@ -27,16 +27,7 @@ pub(super) fn items(view: &View<'_>) -> Vec<Draft> {
         items.extend(of_wave(view, number, wave, *stretch));
     }
     let last_s = stretches.last().map_or(0, |stretch| stretch.to_s);
-    let mut retire = step(
-        view,
-        "retire",
-        last_s + 14 * DAY,
-        "the source may go: no straggler for days, and no record, glue or name server names it",
-    );
-    retire.lead_s = 3 * DAY;
-    items.push(
-        retire.how("look at the stragglers and the zones, then segue ack retire --note TEXT"),
-    );
+    items.extend(super::retire::items(view, last_s));
     items
 }
 

@@ -71,7 +71,7 @@ pub(super) fn item(view: &View<'_>, draft: Draft) -> Item {
 }
 
 /// Returns the last waiver of a rule for the whole run.
-fn waiver<'a>(view: &View<'a>, rule: &str) -> Option<&'a Waived> {
+pub(super) fn waiver<'a>(view: &View<'a>, rule: &str) -> Option<&'a Waived> {
     view.state.waived.iter().rev().find(|waived| waived.rule == rule && waived.unit.is_none())
 }
 

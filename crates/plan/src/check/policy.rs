@@ -26,6 +26,7 @@ pub(super) fn check(found: &mut Found, policy: &Policy) {
     within(found, "gate_wait_s", policy.gate_wait_s, 1, 86_400);
     within(found, "commit_timer_s", policy.commit_timer_s, 0, 30 * 86_400);
     within(found, "stable_for_s", policy.stable_for_s, 1, 365 * 86_400);
+    within(found, "straggler_days", policy.straggler_days, 1, 90);
     if let Some(ms) = policy.maintenance_budget_ms {
         within(found, "maintenance_budget_s", ms / 1_000, 10, 86_400);
     }

@@ -26,6 +26,7 @@ pub fn policy() -> Policy {
         gate_wait_s: 600,
         commit_timer_s: 0,
         stable_for_s: 72 * 3600,
+        straggler_days: Policy::usual_straggler_days(),
         maintenance_budget_ms: None,
         triggers: Vec::new(),
         gates: Vec::new(),

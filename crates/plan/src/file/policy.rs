@@ -64,6 +64,9 @@ pub struct PolicyFile {
     /// How long the unit must be stable after confirm before settle, seconds.
     /// Default: 259200, which is 72 hours.
     pub stable_for_s: Option<u64>,
+    /// How long nobody may have come to the address that the unit has left before the source may go,
+    /// days, 1 to 90: the timeline's gate `no-stragglers`. Default: 7.
+    pub straggler_days: Option<u64>,
     /// Longest pause of a plan with `strategy = "maintenance_window"`, seconds, 10 to 86400;
     /// others have none. Default: 1800.
     pub maintenance_budget_s: Option<u64>,

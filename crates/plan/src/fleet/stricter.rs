@@ -67,6 +67,7 @@ pub(super) fn policy(one: &Policy, other: &Policy) -> Result<Policy, Vec<String>
             (one, other) => one.min(other),
         },
         stable_for_s: one.stable_for_s.max(other.stable_for_s),
+        straggler_days: one.straggler_days.max(other.straggler_days),
         triggers,
         gates,
     })

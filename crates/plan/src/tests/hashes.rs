@@ -14,6 +14,21 @@ fn hash_changes_with_every_value() {
 }
 
 #[test]
+fn the_days_without_stragglers_are_in_the_hash_only_where_they_are_others() {
+    let with = |lines: &str| {
+        let text = crate::template().replace("[policy]\n", &format!("[policy]\n{lines}"));
+        crate::parse(&text, "shop.toml").unwrap()
+    };
+    let silent = with("");
+    assert_eq!(silent.policy.straggler_days, 7);
+    assert!(!canonical(&silent).to_string().contains("straggler_days"));
+    assert_eq!(hash(&with("straggler_days = 7\n")), hash(&silent));
+    assert_ne!(hash(&with("straggler_days = 8\n")), hash(&silent));
+    let wrong = crate::template().replace("[policy]\n", "[policy]\nstraggler_days = 0\n");
+    assert!(crate::parse(&wrong, "shop.toml").is_err());
+}
+
+#[test]
 fn a_lock_that_is_switched_off_is_part_of_what_is_approved() {
     let fleet = |lines: &str| {
         let text = crate::template().replace("[rehearsal]\n", &format!("[rehearsal]\n{lines}"));

@@ -133,14 +133,13 @@ fn a_common_login_joins_and_stays_with_both_schemas() {
 #[test]
 fn of_two_policies_the_stricter_one_holds() {
     let says = |name, policy: &str| format!("{}\n[policy]\n{policy}\n", unit(name));
-    let one =
-        "pause_budget_ms = 900\nstable_for_s = 10\nslow_paths = [\"/a\"]\nseal_reserve_ms = 100";
-    let other =
-        "pause_budget_ms = 1500\nstable_for_s = 20\nslow_paths = [\"/b\"]\ncommit_timer_s = 60";
+    let one = "pause_budget_ms = 900\nstable_for_s = 10\nstraggler_days = 3\nslow_paths = [\"/a\"]\nseal_reserve_ms = 100";
+    let other = "pause_budget_ms = 1500\nstable_for_s = 20\nstraggler_days = 9\nslow_paths = [\"/b\"]\ncommit_timer_s = 60";
     let both = joined(&[says("a", one), says("bb", other)]);
     let turned = joined(&[says("bb", other), says("a", one)]);
     for policy in [&both.policy, &turned.policy] {
         assert_eq!((policy.pause_budget_ms, policy.stable_for_s), (900, 20));
+        assert_eq!(policy.straggler_days, 9);
         assert_eq!(policy.commit_timer_s, 60, "no timer is not the stricter one");
         assert!(["/a", "/b"].iter().all(|path| policy.slow_paths.iter().any(|p| p == path)));
     }

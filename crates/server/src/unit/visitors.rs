@@ -125,7 +125,13 @@ mod tests {
             last_ms: 5_000 - number,
         };
         let latest: Vec<_> = (0..100).map(late).collect();
-        let front = FrontStragglers { front: "source".into(), count: 321, boot_ms: 6_000, latest };
+        let front = FrontStragglers {
+            front: "source".into(),
+            count: 321,
+            boot_ms: 6_000,
+            since_ms: None,
+            latest,
+        };
         let fronts = [("source".to_owned(), Some(front)), ("target".to_owned(), None)];
         let told = stragglers(&fronts, 1_000_000);
         assert_eq!(told["fronts"][1], json!({ "front": "target", "clients": null }));

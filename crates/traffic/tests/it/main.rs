@@ -16,7 +16,9 @@ mod redirect;
 mod shared;
 mod support;
 
+use segue_model::Side;
 use segue_port::Observed;
+use segue_traffic::late_at;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use support::{Site, ask};
@@ -191,4 +193,33 @@ async fn seal_is_refused_once_the_lease_ran_out() {
     let fault = seal.run(&call).await.unwrap_err();
     assert_eq!(fault.code.as_str(), "SG0154", "{fault}");
     assert_eq!(ask(site.source_front, "/", "").await, 200, "the source answers again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_still_comes_is_asked_at_the_address_that_was_left() {
+    let site = Site::start().await;
+    assert_eq!(ask(site.source_front, "/", "").await, 200);
+    site.cut_over().await;
+    let came = async |side| {
+        let known = late_at(&site.unit, side).await;
+        let [(_, Some(front))] = known.as_slice() else { panic!("{known:?}") };
+        front.clone()
+    };
+    assert_eq!(came(Side::Source).await.count, 0, "nobody since");
+    for _ in 0..3 {
+        assert_eq!(ask(site.source_front, "/", "").await, 200);
+        assert_eq!(ask(site.target_front, "/", "").await, 200);
+    }
+    let front = came(Side::Source).await;
+    assert_eq!((front.count, front.latest.len()), (1, 1));
+    let late = &front.latest[0];
+    assert_eq!((late.client.to_string().as_str(), late.sides.target), ("127.0.0.1", 3));
+    let since_ms = front.since_ms.unwrap();
+    assert!(since_ms <= late.last_ms && late.last_ms <= front.boot_ms, "{front:?}");
+    assert_eq!(came(Side::Target).await.count, 0, "that is where they belong");
+    // One that does not answer says nothing.
+    let mut unit = site.unit.clone();
+    unit.fronts.iter_mut().for_each(|front| front.control = "/nowhere/control.sock".into());
+    let known = late_at(&unit, Side::Source).await;
+    assert!(matches!(known.as_slice(), [(_, None)]), "{known:?}");
 }

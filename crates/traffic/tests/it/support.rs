@@ -24,6 +24,7 @@ pub(crate) const LEASE_MS: u64 = 800;
 
 pub(crate) struct Site {
     pub(crate) fronts: Arc<Fronts>,
+    pub(crate) unit: UnitPlan,
     pub(crate) source_front: SocketAddr,
     pub(crate) target_front: SocketAddr,
     /// Tells visitors to end.
@@ -48,12 +49,16 @@ impl Site {
         {
             start_front(plan, backends).await;
         }
-        let settings =
-            FrontSettings { unit, policy: Arc::new(policy()), run: run(), program: "none".into() };
+        let settings = FrontSettings {
+            unit: unit.clone(),
+            policy: Arc::new(policy()),
+            run: run(),
+            program: "none".into(),
+        };
         let fronts = Fronts::new(settings);
         fronts.take_epoch(Epoch(1)).await.unwrap();
         let over = Arc::new(AtomicBool::new(false));
-        Self { fronts, source_front, target_front, over, slow, _folder: folder }
+        Self { fronts, unit, source_front, target_front, over, slow, _folder: folder }
     }
 
     /// Returns what a step of cutover `number` is told.
@@ -119,6 +124,7 @@ pub(crate) fn policy() -> Policy {
         gate_wait_s: 10,
         commit_timer_s: 0,
         stable_for_s: 1,
+        straggler_days: 7,
         maintenance_budget_ms: None,
         triggers: Vec::new(),
         gates: Vec::new(),
