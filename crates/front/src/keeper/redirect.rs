@@ -216,11 +216,16 @@ impl Filter {
             }
         };
         match done {
-            Ok(began) => self.renewed = began,
-            Err(fault) => tracing::error!(%fault, "new connections may go to the live server"),
+            Ok(began) => {
+                self.renewed = began;
+                // What came too late is followed by one that may not.
+                self.turn(began.elapsed() < DOUBTED).await;
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "new connections may go to the live server");
+                self.turn(false).await;
+            }
         }
-        // What came too late is followed by a renewal that does not.
-        self.turn(self.renewed.elapsed() < DOUBTED).await;
     }
 
     /// Says so, if it is another way than before.

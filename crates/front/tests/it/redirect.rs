@@ -209,14 +209,17 @@ async fn a_front_that_is_killed_gives_its_port_back_unless_it_guards_it() {
     assert_eq!((who().await, table().standing().await.unwrap()), ("server", Standing::None));
 }
 
-/// A tool for the packet filter that takes its time as long as the file that is returned is there.
+/// A tool for the packet filter that takes its time as long as the file that is returned is there,
+/// and refuses as long as one beside it is, `refuse`.
 fn slow_nft(folder: &Path) -> (PathBuf, String) {
     let (tools, slow) = (folder.join("tools"), folder.join("slow"));
     std::fs::create_dir(&tools).unwrap();
     let real = find_program("nft").unwrap_or_else(|| "/usr/sbin/nft".into());
     let script = format!(
-        "#!/bin/sh\nif [ -e '{}' ]; then sleep 30; fi\nexec '{}' \"$@\"\n",
+        "#!/bin/sh\nif [ -e '{}' ]; then sleep 30; fi\nif [ -e '{}' ]; then exit 1; fi\n\
+         exec '{}' \"$@\"\n",
         slow.display(),
+        slow.with_file_name("refuse").display(),
         real.display()
     );
     std::fs::write(tools.join("nft"), script).unwrap();
@@ -288,6 +291,21 @@ async fn a_packet_filter_that_takes_its_time_keeps_no_worker_waiting() {
     let back = Ask::Release { mark, unit: unit(), hold_id: "h1".into(), to: Side::Source };
     assert!(matches!(keeper.ask(back).await, Reply::Done { .. }));
     assert_eq!(who().await, "front");
+
+    // One that refuses need not be waited for: the table may be gone already.
+    let (refuse, began) = (slow.with_file_name("refuse"), Instant::now());
+    std::fs::write(&refuse, "").unwrap();
+    until("it is not sure that connections come", async || {
+        keeper.hello().await.is_some_and(|hello| !hello.listening)
+    })
+    .await;
+    let doubted = began.elapsed();
+    assert!(doubted < Duration::from_millis(1_200), "doubted after {doubted:?}");
+    std::fs::remove_file(&refuse).unwrap();
+    until("connections come again", async || {
+        keeper.hello().await.is_some_and(|hello| hello.listening)
+    })
+    .await;
     keeper.signal(Signal::TERM);
     assert!(keeper.ended().await);
     assert_eq!((who().await, table().standing().await.unwrap()), ("server", Standing::None));
