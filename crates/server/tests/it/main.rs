@@ -1,6 +1,8 @@
-//! What is planted is found: samplers, board and triggers together.
+//! Families put together as the controller has them: what is planted is found by samplers, board
+//! and triggers; what is said of logins is what happens to one.
 #![allow(clippy::unwrap_used)]
 
 mod anomalies;
+mod logins;
 mod site;
 mod stubs;

@@ -63,7 +63,7 @@ impl Drop for Site {
     }
 }
 
-fn mark(generation: u64) -> Mark {
+pub(crate) fn mark(generation: u64) -> Mark {
     Mark { run: run(), epoch: Epoch(1), generation }
 }
 
@@ -189,7 +189,7 @@ pub(crate) fn free() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-async fn start_front(plan: &FrontPlan, backends: &Sides<SocketAddr>) -> Client {
+pub(crate) async fn start_front(plan: &FrontPlan, backends: &Sides<SocketAddr>) -> Client {
     let options = FrontOptions::of(plan, backends.source.into(), &[]);
     tokio::spawn(run_until(options, Limits::default(), std::future::pending()));
     let began = Instant::now();
