@@ -90,6 +90,11 @@ impl Waiting {
         Self::ask(dir, &command, patience)
     }
 
+    /// Asks for the end of a split.
+    pub fn split_back(dir: &Path, hash: &str, patience: Duration) -> Result<Self> {
+        Self::ask(dir, &json!({ "command": "split", "hash": hash, "back": true }), patience)
+    }
+
     /// Asks for the controller's end.
     pub fn stop(dir: &Path, patience: Duration) -> Result<Self> {
         Self::ask(dir, &json!({ "command": "stop" }), patience)

@@ -20,6 +20,12 @@ const WENT_BACK: i32 = 5;
 /// The last append before the first of a table: the lease, and that the attempt begins.
 const BEGINNING: usize = 2;
 
+/// A controller that sleeps at a point, and the commands that wait for it.
+struct Asleep {
+    controller: Controller,
+    commands: Vec<Child>,
+}
+
 impl Stage {
     /// Starts the command of a phase with one order to its controller.
     fn begin(&self, phase: &str, hash: &str, order: Option<(&str, String)>) -> Result<Child> {
@@ -89,13 +95,8 @@ impl Stage {
         self.begin("unsplit", hash, None)
     }
 
-    /// SIGSTOP at the point; another controller takes over; the first one must be gone.
-    pub(crate) fn take_over_at(
-        &self,
-        point: &Point,
-        hash: &str,
-        found: &mut Found,
-    ) -> Result<bool> {
+    /// Brings a controller to sleep at the point; none if its table ends before it comes there.
+    fn asleep_at(&self, point: &Point, hash: &str) -> Result<Option<Asleep>> {
         self.fresh_controller(&point.phase, hash)?;
         let mut child = self.begin(&point.phase, hash, Some(("SEGUE_STOP_AT", point.order())))?;
         let back = match point.is_undo() {
@@ -103,37 +104,84 @@ impl Stage {
             false => None,
         };
         let asleep = wait_asleep(&self.segue, PATIENCE, || Ok(child.try_wait()?.is_some()))?;
-        let Some(first) = asleep else { return Ok(false) };
+        let Some(controller) = asleep else {
+            // Its way back was refused, or found nothing to take back.
+            back.map(|back| self.finish(back, "asked for the way back")).transpose()?;
+            return Ok(None);
+        };
+        Ok(Some(Asleep {
+            controller,
+            commands: [Some(child), back].into_iter().flatten().collect(),
+        }))
+    }
+
+    /// Waits for the commands whose controller slept.
+    fn finish_all(&self, commands: Vec<Child>, what: &str) -> Result<()> {
+        commands.into_iter().try_for_each(|child| self.finish(child, what).map(drop))
+    }
+
+    /// SIGSTOP at the point; another controller takes over; the first one must be gone.
+    pub(crate) fn take_over_at(
+        &self,
+        point: &Point,
+        hash: &str,
+        found: &mut Found,
+    ) -> Result<bool> {
+        let Some(Asleep { controller: first, commands }) = self.asleep_at(point, hash)? else {
+            return Ok(false);
+        };
         self.resume(&["resume", "--take-over"], &point.phase, found)?;
         if first.lives() {
             let _ = first.wake();
             found.violations.push(format!("{}: the former controller lives", point.order()));
         }
-        self.finish(child, "its view after a takeover")?;
-        if let Some(back) = back {
-            self.finish(back, "asked for the way back before a takeover")?;
+        self.finish_all(commands, "its view after a takeover")?;
+        Ok(true)
+    }
+
+    /// SIGSTOP at the point; a way back is asked for, also of what is on it already; SIGCONT.
+    pub(crate) fn abort_at(&self, point: &Point, hash: &str, found: &mut Found) -> Result<bool> {
+        let Some(Asleep { controller, commands }) = self.asleep_at(point, hash)? else {
+            return Ok(false);
+        };
+        let waiting = match &*point.phase {
+            "split" => Waiting::split_back(self.segue.dir(), hash, PATIENCE),
+            _ => Waiting::rollback(self.segue.dir(), PATIENCE),
+        };
+        controller.wake()?;
+        let exit = waiting?.answer()?;
+        self.finish_all(commands, "turned back")?;
+        self.closed()?;
+        if exit != 0 {
+            found.violations.push(format!("{}: the way back ended with {exit}", point.order()));
+        }
+        let left = self.segue.status()?["share"].as_u64();
+        if point.phase == "split" && left.is_some_and(|share| share > 0) {
+            found.violations.push(format!("{}: a share of {left:?} % stays", point.order()));
         }
         Ok(true)
     }
 
-    /// SIGSTOP at the point; a way back is asked for; SIGCONT.
-    pub(crate) fn abort_at(&self, point: &Point, hash: &str, found: &mut Found) -> Result<bool> {
-        if point.is_undo() {
-            // It is on its way back already.
-            return Ok(true);
-        }
-        self.fresh_controller(&point.phase, hash)?;
-        let mut child = self.begin(&point.phase, hash, Some(("SEGUE_STOP_AT", point.order())))?;
-        let asleep = wait_asleep(&self.segue, PATIENCE, || Ok(child.try_wait()?.is_some()))?;
-        let Some(controller) = asleep else { return Ok(false) };
-        let waiting = Waiting::rollback(self.segue.dir(), PATIENCE);
+    /// SIGSTOP at the point; the controller's end is asked for; SIGCONT. The next one goes on.
+    pub(crate) fn stop_at(&self, point: &Point, hash: &str, found: &mut Found) -> Result<bool> {
+        let Some(Asleep { controller, commands }) = self.asleep_at(point, hash)? else {
+            return Ok(false);
+        };
+        let waiting = Waiting::stop(self.segue.dir(), PATIENCE);
         controller.wake()?;
         let exit = waiting?.answer()?;
-        self.finish(child, "turned back")?;
-        self.closed()?;
         if exit != 0 {
-            found.violations.push(format!("{}: `rollback` ended with {exit}", point.order()));
+            found.violations.push(format!("{}: `stop` ended with {exit}", point.order()));
         }
+        let began = Instant::now();
+        while controller.lives() {
+            if began.elapsed() > PATIENCE {
+                bail!("{}: the controller was stopped and lives", point.order());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.finish_all(commands, "its controller was stopped")?;
+        self.resume(&["resume"], &point.phase, found)?;
         Ok(true)
     }
 

@@ -43,6 +43,9 @@ struct Args {
     /// Take over from a controller that sleeps at points
     #[arg(long)]
     takeover: bool,
+    /// End the controller at points, as `segue stop` does
+    #[arg(long)]
+    stop: bool,
     /// Let the journal's disk be full for some seconds at points
     #[arg(long)]
     full: bool,
@@ -69,10 +72,11 @@ struct Args {
 impl Args {
     /// Without any kind it is the kills.
     fn settle(mut self) -> Self {
-        let none = !(self.abort || self.takeover || self.full || self.restart_source);
+        let none = !(self.abort || self.takeover || self.stop || self.full || self.restart_source);
         self.kill |= self.all || none && self.random == 0;
         self.abort |= self.all;
         self.takeover |= self.all;
+        self.stop |= self.all;
         self.full |= self.all;
         self.restart_source |= self.all;
         if self.all && self.random == 0 {

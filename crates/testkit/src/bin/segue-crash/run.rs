@@ -96,10 +96,11 @@ impl Stage {
         hash: &str,
         found: &mut Found,
     ) -> Result<()> {
-        let at_points: [(&'static str, bool, AtPoint); 3] = [
+        let at_points: [(&'static str, bool, AtPoint); 4] = [
             ("kill", args.kill, Self::kill_at),
             ("takeover", args.takeover, Self::take_over_at),
             ("abort", args.abort, Self::abort_at),
+            ("stop", args.stop, Self::stop_at),
         ];
         for (kind, _, fault) in at_points.into_iter().filter(|(_, wanted, _)| *wanted) {
             found.kind(kind).total = points.len();
