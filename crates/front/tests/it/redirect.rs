@@ -8,7 +8,7 @@ use rustix::process::{Signal, kill_process};
 use segue_doors::nft::{LAPSES, Redirect, Standing, Table};
 use segue_doors::process::find_program;
 use segue_front::FrontOptions;
-use segue_front::control::{Reply, Request as Ask};
+use segue_front::control::{HoldStatus, Reply, Request as Ask};
 use segue_model::{Side, Sides};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -31,6 +31,11 @@ const FOREIGN: &str = "table ip nat {\n\tchain post {\n\t\ttype nat hook postrou
 
 /// Runs a test of this module in a namespace of its own; says whether this process is in it.
 fn inside(test: &str) -> bool {
+    inside_with(test, |_| {})
+}
+
+/// The same, in surroundings that `prepare` makes.
+fn inside_with(test: &str, prepare: impl FnOnce(&mut Command)) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
@@ -40,6 +45,7 @@ fn inside(test: &str) -> bool {
     );
     let mut room = Command::new("unshare");
     room.args(["--map-root-user", "--net", "sh", "-c", &script]);
+    prepare(&mut room);
     let status = room.arg(std::env::current_exe().unwrap()).env(INSIDE, "1").status();
     let status = status.expect("unshare: apt-get install util-linux");
     assert!(status.success(), "in a namespace (needs user namespaces or root, and nftables)");
@@ -79,6 +85,14 @@ async fn started(folder: &Arc<TempDir>) -> Keeper {
     let mut keeper = Keeper::start(front_options(folder), folder.clone()).await;
     keeper.generation = keeper.hello().await.unwrap().generation;
     keeper
+}
+
+/// A live server and a front before it, with the unit's route.
+async fn routed(folder: &Arc<TempDir>) -> (Nginx, Keeper) {
+    let nginx = Nginx::start_at(folder.path(), live()).await;
+    let mut keeper = started(folder).await;
+    keeper.route_to(Sides { source: nginx.address, target: nginx.address }).await;
+    (nginx, keeper)
 }
 
 /// Who answers a new connection: the front, the live server, or nobody.
@@ -167,9 +181,7 @@ async fn a_front_that_is_killed_gives_its_port_back_unless_it_guards_it() {
         return;
     }
     let folder = Arc::new(TempDir::new().unwrap());
-    let nginx = Nginx::start_at(folder.path(), live()).await;
-    let mut keeper = started(&folder).await;
-    keeper.route_to(Sides { source: nginx.address, target: nginx.address }).await;
+    let (_nginx, keeper) = routed(&folder).await;
     assert_eq!(who().await, "front");
     let killed = kill_all(keeper).await;
     until("the live server has its port back", async || who().await == "server").await;
@@ -190,6 +202,7 @@ async fn a_front_that_is_killed_gives_its_port_back_unless_it_guards_it() {
     let began = Instant::now();
     while began.elapsed() < LAPSES + Duration::from_millis(500) {
         assert_eq!(who().await, "nobody", "sealed: the live server gets no request");
+        // Between two looks: the time in which nothing may open is what is looked at.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let mut keeper = started(&folder).await;
@@ -309,4 +322,82 @@ async fn a_packet_filter_that_takes_its_time_keeps_no_worker_waiting() {
     keeper.signal(Signal::TERM);
     assert!(keeper.ended().await);
     assert_eq!((who().await, table().standing().await.unwrap()), ("server", Standing::None));
+}
+
+/// Names the folder of a tool that can be told to refuse.
+const UNWILLING: &str = "SEGUE_TEST_NFT";
+
+/// Puts a tool before the packet filter's own: it refuses everything while a file `all` stands
+/// beside it, and once to let new connections through if a file `open` does, which it removes.
+fn unwilling(folder: &TempDir, room: &mut Command) {
+    let (tool, at) = (folder.path().join("nft"), folder.path().display());
+    let path = std::env::var("PATH").unwrap();
+    let script = format!(
+        "#!/bin/sh\nrules=$(cat)\n\
+         case \"$rules\" in *'chain open'*) rm '{at}/open' 2>/dev/null && exit 1 ;; esac\n\
+         [ ! -e '{at}/all' ] || exit 1\n\
+         printf '%s\\n' \"$rules\" | PATH='{path}:/usr/sbin:/sbin' exec nft \"$@\"\n"
+    );
+    std::fs::write(&tool, script).unwrap();
+    let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&tool, may_run).unwrap();
+    room.env("PATH", format!("{at}:{path}")).env(UNWILLING, folder.path());
+}
+
+/// Returns a file beside the unwilling tool.
+fn beside_the_tool(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(&std::env::var_os(UNWILLING).unwrap()).join(name)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seal_is_refused_while_the_packet_filter_cannot_be_changed() {
+    let (tool, test) = (
+        TempDir::new().unwrap(),
+        "redirect::a_seal_is_refused_while_the_packet_filter_cannot_be_changed",
+    );
+    if !inside_with(test, |room| unwilling(&tool, room)) {
+        return;
+    }
+    let folder = Arc::new(TempDir::new().unwrap());
+    let (_nginx, mut keeper) = routed(&folder).await;
+    let hold = keeper.hold("h1");
+    assert!(matches!(keeper.ask(hold).await, Reply::Done { .. }));
+    std::fs::write(beside_the_tool("all"), "").unwrap();
+    let seal = Ask::SealHold { mark: keeper.mark(), unit: unit(), hold_id: "h1".into() };
+    // Sealed it would not be: a front that dies then would open the port.
+    assert_eq!(keeper.try_ask(seal).await.unwrap_err().code, "SG0190");
+    let held = keeper.hello().await.unwrap().units.remove(0).hold;
+    assert!(matches!(held, HoldStatus::Leased { .. }), "as it was: {held:?}");
+    std::fs::remove_file(beside_the_tool("all")).unwrap();
+    let seal = Ask::SealHold { mark: keeper.mark(), unit: unit(), hold_id: "h1".into() };
+    let sealed = keeper.ask(seal).await;
+    assert!(matches!(sealed, Reply::Done { .. }), "{sealed:?}");
+    kill_all(keeper).await;
+    tokio::time::sleep(LAPSES + Duration::from_millis(200)).await;
+    assert_eq!(table().standing().await.unwrap(), Standing::Redirects, "it does not lapse");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_packet_filter_that_does_not_open_is_asked_again() {
+    let (tool, test) =
+        (TempDir::new().unwrap(), "redirect::a_packet_filter_that_does_not_open_is_asked_again");
+    if !inside_with(test, |room| unwilling(&tool, room)) {
+        return;
+    }
+    let folder = Arc::new(TempDir::new().unwrap());
+    let (_nginx, mut keeper) = routed(&folder).await;
+    let mut led = TcpStream::connect(live()).await.unwrap();
+    assert!(over(&mut led).await.contains("x-segue-front"));
+    std::fs::write(beside_the_tool("open"), "").unwrap();
+    let mark = keeper.mark();
+    keeper.ask(Ask::Bypass { mark }).await;
+    until("it was refused once", async || !beside_the_tool("open").exists()).await;
+    // The connection that is open keeps the table there; a table that merely lapsed leads those
+    // that come now nowhere either, but could be one of a guarded port, which does not lapse.
+    until("it is open", async || table().standing().await.unwrap() == Standing::Open).await;
+    assert_eq!(who().await, "server");
+    assert!(over(&mut led).await.contains("x-segue-front"), "it goes on");
+    drop(led);
+    assert!(keeper.ended().await, "{}", keeper.log());
+    assert_eq!(table().standing().await.unwrap(), Standing::None);
 }
