@@ -139,6 +139,7 @@ async fn each_unit_waits_and_switches_by_the_name_that_its_clients_ask_for() {
     mail.front.held(1).await;
     let mut later = mail.open(MAIL[1]).await;
     assert_eq!(line(&mut later).await, "* OK source");
+    // Longer than a handshake that passes takes: that nothing comes is what is looked at.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waits.is_finished(), "not even its handshake");
     assert!(done(&mail.front.release("h1", Side::Target).await));

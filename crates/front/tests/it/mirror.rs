@@ -252,6 +252,7 @@ async fn none_is_copied_during_a_hold_or_once_the_unit_has_left() {
     assert!(done(&front.hold("h3").await));
     assert!(done(&front.release("h3", Side::Source).await));
     assert_eq!(asked(&front, "/a/failback", None).await.side(), "source");
+    // Longer than a copy takes to come: that none does is what is looked at.
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(target.paths(), ["/a/hang", "/a/back", "/a/there"], "nor after a failback");
     let wrong = [

@@ -90,8 +90,7 @@ async fn a_hold_tries_again_where_one_front_is_busy_at_first() {
     hold.run(&call).await.unwrap();
     assert!(began.elapsed() > Duration::from_millis(100), "it waited for the slow page");
     let waiting = tokio::spawn(async move { ask(front, "/", "").await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!waiting.is_finished(), "held");
+    site.until_held(Side::Source).await;
     hold.undo(&call).await.unwrap();
     assert_eq!((slow.await.unwrap(), waiting.await.unwrap()), (200, 200));
 }
@@ -126,6 +125,7 @@ async fn a_failback_begins_its_hold_while_slow_pages_run_and_waits_for_them() {
         let mut pages = Vec::new();
         while !over.load(Ordering::Relaxed) {
             pages.push(tokio::spawn(async move { ask(front, "/slow", "").await }));
+            // More often than one ends.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         pages
@@ -153,6 +153,7 @@ async fn a_failback_holds_nobody_while_a_slow_page_may_still_end() {
     site.until_slow().await;
     let (hold, call) = (site.fronts.hold(), site.call_back(1));
     let running = tokio::spawn(async move { hold.run(&call).await });
+    // That a hold does not begin meanwhile is what is looked at.
     tokio::time::sleep(Duration::from_millis(250)).await;
     let visitor = tokio::time::timeout(Duration::from_millis(200), ask(front, "/", ""));
     assert_eq!(visitor.await.expect("not held"), 200);
@@ -176,8 +177,7 @@ async fn a_failback_leaves_a_page_running_that_never_ends() {
     assert!(began.elapsed() < budget, "{:?}", began.elapsed());
     assert!(output["left_running"][0].as_str().unwrap().contains("/stuck"), "{output}");
     let waiting = tokio::spawn(async move { ask(front, "/", "").await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!waiting.is_finished(), "held");
+    site.until_held(Side::Target).await;
     hold.undo(&call).await.unwrap();
     assert_eq!(waiting.await.unwrap(), 200);
     stuck.abort();
@@ -189,6 +189,7 @@ async fn seal_is_refused_once_the_lease_ran_out() {
     let (hold, seal, call) = (site.fronts.hold(), site.fronts.seal(), site.call(1));
     hold.run(&call).await.unwrap();
     site.fronts.close();
+    // That nobody renews for so long is the subject.
     tokio::time::sleep(Duration::from_millis(support::LEASE_MS + 200)).await;
     let fault = seal.run(&call).await.unwrap_err();
     assert_eq!(fault.code.as_str(), "SG0154", "{fault}");

@@ -1,6 +1,6 @@
 //! An application, the two fronts before it, and a plain client.
 
-use segue_front::control::{Client, Mark, Request, SiteRoute};
+use segue_front::control::{Client, Mark, Reply, Request, SiteRoute};
 use segue_front::{FrontOptions, Limits, run_until};
 use segue_model::event::{Attempt, Phase};
 use segue_model::plan::{Backend, FrontLimits, FrontPlan, Policy, PortPlan, SitePlan, UnitPlan};
@@ -30,6 +30,7 @@ pub(crate) struct Site {
     /// Tells visitors to end.
     pub(crate) over: Arc<AtomicBool>,
     slow: Arc<AtomicUsize>,
+    controls: Sides<Client>,
     _folder: TempDir,
 }
 
@@ -44,11 +45,11 @@ impl Site {
         // see it, the source is reached where the source's front stands.
         let reached = Sides { source: source_front, target: live };
         let unit = unit(folder.path(), source_front, target_front, &reached);
-        for (plan, backends) in
-            unit.fronts.iter().zip([Sides { source: live, target: live }, reached])
-        {
-            start_front(plan, backends).await;
-        }
+        let [source, target] = &unit.fronts[..] else { panic!("a front a side") };
+        let controls = Sides {
+            source: start_front(source, Sides { source: live, target: live }).await,
+            target: start_front(target, reached).await,
+        };
         let settings = FrontSettings {
             unit: unit.clone(),
             policy: Arc::new(policy()),
@@ -58,7 +59,7 @@ impl Site {
         let fronts = Fronts::new(settings);
         fronts.take_epoch(Epoch(1)).await.unwrap();
         let over = Arc::new(AtomicBool::new(false));
-        Self { fronts, unit, source_front, target_front, over, slow, _folder: folder }
+        Self { fronts, unit, source_front, target_front, over, slow, controls, _folder: folder }
     }
 
     /// Returns what a step of cutover `number` is told.
@@ -98,8 +99,22 @@ impl Site {
             assert!(began.elapsed() < DEADLINE, "no slow page ever ran");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // Long enough to be no quick request any more.
+        // Its age is the subject: long enough to be no quick request any more.
         tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+
+    /// Waits until a request waits at the front of a side.
+    pub(crate) async fn until_held(&self, side: Side) {
+        let began = Instant::now();
+        let greet = Request::Greet { unit: UnitName("shop".into()) };
+        loop {
+            match self.controls.get(side).call(&greet).await.unwrap() {
+                Reply::Hello(hello) if hello.units[0].held == 1 => return,
+                Reply::Hello(_) => assert!(began.elapsed() < DEADLINE, "nothing is held"),
+                other => panic!("{other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -204,7 +219,7 @@ pub(crate) async fn serve(plan: &FrontPlan, default_backend: SocketAddr) -> Clie
 }
 
 /// Starts a front in this process, claims it and routes the unit to the source.
-async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
+async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) -> Client {
     let client = serve(plan, backends.source).await;
     client.call(&Request::Claim { run: run(), epoch: Epoch(1) }).await.unwrap();
     let route = Request::SetRoute {
@@ -215,6 +230,7 @@ async fn start_front(plan: &FrontPlan, backends: Sides<SocketAddr>) {
         concurrency: Sides { source: 64, target: 64 },
     };
     client.call(&route).await.unwrap();
+    client
 }
 
 /// Answers everything: `/broken` with 500, `/slow` after 600 ms, `/slowest` after 1200,

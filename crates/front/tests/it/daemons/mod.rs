@@ -64,6 +64,7 @@ impl Book {
             let Conn { sent, received, .. } = conn;
             let visit = Visit { kind, began, said, sent, received, broke };
             self.visits.lock().unwrap().push(visit);
+            // So fast it comes again: a client's pace, which waits for nothing.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -81,6 +82,7 @@ impl Book {
                 break;
             }
             kind.go_on(conn).await?;
+            // So fast it speaks.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         kind.end(conn).await
@@ -150,6 +152,7 @@ async fn real_servers_switch_under_their_clients_as_root() {
     // Who stays is ended, and comes again at once: then everybody waits.
     front.held(CLIENTS).await;
     let (held, before) = (Instant::now(), book.visits().len());
+    // Longer than a session takes: that none ends is what is looked at.
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(book.visits().len(), before, "nobody was answered, and nobody refused");
     assert_eq!(stats(&front).await.tcp.target.connections, 0);

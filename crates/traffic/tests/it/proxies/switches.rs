@@ -52,7 +52,8 @@ async fn switch(kind: Kind, switches: u64, every: Duration) -> Outcome {
     }
     over.store(true, Ordering::Relaxed);
     let met = load.stop().await;
-    // The servers write their logs as they answer; their workers are asked to end meanwhile.
+    // The servers write their logs as they answer; their workers are asked to end meanwhile. That
+    // no request comes twice is the subject: one that does may show last.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
     for server in [&world.servers.source, &world.servers.target] {

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -63,6 +64,8 @@ pub(crate) struct World {
     pub(crate) servers: Sides<Server>,
     /// The proxy, if it is none of ours.
     pub(crate) proxy: Option<Daemon>,
+    /// Slow pages that were begun.
+    slow: Arc<AtomicUsize>,
     pub(crate) folder: TempDir,
 }
 
@@ -119,15 +122,17 @@ fn nginx(home: &Path, conf: &Path) -> Daemon {
     Daemon(child.unwrap())
 }
 
-/// Echoes what comes on an upgraded connection; `/slow` takes 700 ms.
-async fn echo() -> SocketAddr {
+/// Echoes what comes on an upgraded connection; `/slow` takes 700 ms, and is counted.
+async fn echo(slow: Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let slow = slow.clone();
             tokio::spawn(async move {
                 let Some(head) = super::super::support::head(&mut stream).await else { return };
                 if head.starts_with("GET /slow") {
+                    slow.fetch_add(1, Ordering::SeqCst);
                     tokio::time::sleep(Duration::from_millis(700)).await;
                     let _ = stream
                         .write_all(
@@ -158,11 +163,12 @@ impl World {
         // nginx's workers may be another user's.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
-        let echo = echo().await;
+        let slow = Arc::new(AtomicUsize::new(0));
+        let echo = echo(slow.clone()).await;
         let servers = Sides::from_fn(|side| Server::start(folder.path(), side, echo));
         let front = free();
         let unit = unit(kind, folder.path(), front, &servers);
-        let mut world = Self { kind, unit, front, servers, proxy: None, folder };
+        let mut world = Self { kind, unit, front, servers, proxy: None, slow, folder };
         world.start_proxy();
         for address in [world.servers.source.address, world.servers.target.address] {
             until_open(address).await;
@@ -219,6 +225,15 @@ impl World {
                 std::fs::write(&conf, text).unwrap();
                 self.proxy = Some(nginx(at, &conf));
             }
+        }
+    }
+
+    /// Waits until a slow page runs.
+    pub(crate) async fn until_slow(&self) {
+        let began = Instant::now();
+        while self.slow.load(Ordering::SeqCst) == 0 {
+            assert!(began.elapsed() < Duration::from_secs(10), "no slow page ever ran");
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
