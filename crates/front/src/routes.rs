@@ -44,6 +44,22 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// Builds a site of which nothing is said but who answers for it.
+    #[cfg(any(feature = "testing", debug_assertions))]
+    pub(crate) fn plain(gate: Arc<Gate>, counts: Arc<Counts>, backends: Sides<Arc<Group>>) -> Self {
+        Self {
+            gate,
+            counts,
+            backends,
+            answer: None,
+            passthrough: None,
+            authority: Sides::default(),
+            split: Arc::default(),
+            mirror: Arc::default(),
+            policy: Arc::default(),
+        }
+    }
+
     /// Returns its servers that get no requests.
     pub(crate) fn out(&self) -> impl Iterator<Item = SocketAddr> {
         let Sides { source, target } = &self.backends;

@@ -76,19 +76,7 @@ impl Table {
             let counts = Arc::new(Counts::new());
             let one = |_: &String| {
                 let backends = Sides::from_fn(|_| group.clone());
-                let (gate, counts) = (gate.clone(), counts.clone());
-                let (answer, passthrough, authority) = (None, None, Sides::default());
-                Arc::new(Site {
-                    gate,
-                    counts,
-                    backends,
-                    answer,
-                    passthrough,
-                    authority,
-                    split: Arc::default(),
-                    mirror: Arc::default(),
-                    policy: Arc::default(),
-                })
+                Arc::new(Site::plain(gate.clone(), counts.clone(), backends))
             };
             names.iter().map(one).collect::<Vec<_>>()
         };

@@ -2,9 +2,8 @@
 
 use crate::certificates::*;
 use crate::support::*;
-use segue_front::PortOptions;
 use segue_front::control::{Reply, Request as Ask, SiteRoute, Stats};
-use segue_model::plan::{PortKind, TcpPlan};
+use segue_model::plan::TcpPlan;
 use segue_model::{Side, Sides, UnitName};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,18 +60,8 @@ impl Mail {
             target: server("target", &certificate).await,
         };
         let listen = free_address();
-        options.ports.push(PortOptions {
-            kind: PortKind::Tcp,
-            listen,
-            take_over: false,
-            redirect: None,
-            join: false,
-            proxy_out: false,
-            default_backend: backends.source,
-            tls: None,
-            proxy_in: false,
-            tcp: Some(TcpPlan { backends, proxy_out: false, by_name: true }),
-        });
+        let tcp = TcpPlan { backends, proxy_out: false, by_name: true };
+        options.ports.push(tcp_port(listen, tcp));
         let front = Running::start(options, quick(), folder).await;
         front.claim(1).await.unwrap();
         for (unit, host) in [unit(), other()].into_iter().zip(MAIL) {

@@ -1,9 +1,8 @@
 //! Several servers at one side.
 
 use crate::support::*;
-use segue_front::control::Request as Ask;
-use segue_front::control::{Reach, Servers, SiteRoute};
-use segue_model::{Side, Sides};
+use segue_front::control::{Reach, Servers};
+use segue_model::Sides;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,15 +17,7 @@ async fn reaching(source: &[SocketAddr], target: &Shop, reach: Reach) -> Running
     let servers = Servers { beside: beside.to_vec(), ..reach.servers.source };
     let reach = Reach { servers: Sides { source: servers, ..reach.servers }, ..reach };
     let backends = Sides { source: *first, target: target.address };
-    let site = SiteRoute { hosts: vec![HOST.into()], backends, reach: Some(Box::new(reach)) };
-    let asked = Ask::SetRoute {
-        mark: front.mark(),
-        unit: unit(),
-        sites: vec![site],
-        write_side: Side::Source,
-        concurrency: Sides { source: 64, target: 64 },
-    };
-    assert!(done(&front.ask(asked).await));
+    assert!(done(&front.reach(backends, reach).await));
     front
 }
 
@@ -145,15 +136,7 @@ async fn what_makes_no_sense_is_refused() {
     let never = Reach { answer_ms: Some(0), ..Reach::default() };
     for reach in [twice, never, checked("health"), checked("/a b"), checked("/a\r\nX: y")] {
         let backends = Sides { source: first, target: target.address };
-        let site = SiteRoute { hosts: vec![HOST.into()], backends, reach: Some(Box::new(reach)) };
-        let asked = Ask::SetRoute {
-            mark: front.mark(),
-            unit: unit(),
-            sites: vec![site],
-            write_side: Side::Source,
-            concurrency: Sides { source: 64, target: 64 },
-        };
-        assert_eq!(code(front.ask(asked).await), "SG0115");
+        assert_eq!(code(front.reach(backends, reach).await), "SG0115");
     }
     front.stop().await;
 }

@@ -2,15 +2,14 @@
 
 use crate::certificates::*;
 use crate::support::*;
+use crate::takeover::Nginx;
 use crate::tls::tls_options;
 use segue_front::FrontOptions;
-use segue_front::control::Request as Ask;
-use segue_front::control::{Reach, ServerTls, Servers, SiteRoute, Verify};
-use segue_model::{Side, Sides};
+use segue_front::control::{Reach, ServerTls, Servers, Verify};
+use segue_model::Sides;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// nginx that wants the PROXY protocol, in clear and over TLS.
 struct Told {
-    process: Child,
+    _nginx: Nginx,
     clear: SocketAddr,
     tls: SocketAddr,
 }
@@ -38,23 +37,8 @@ impl Told {
              add_header x-listen $proxy_protocol_server_addr:$proxy_protocol_server_port;\n\
              add_header x-connection $connection; location / {{ return 200 \"ok\\n\"; }} }} }}\n"
         );
-        let path = format!("{folder}/nginx.conf");
-        std::fs::write(&path, config).unwrap();
-        let process = Command::new("nginx")
-            .args(["-c", &path, "-e", &format!("{folder}/error.log")])
-            .spawn()
-            .expect("nginx is installed");
-        until("nginx listens", async || TcpStream::connect(tls).await.is_ok()).await;
-        Self { process, clear, tls }
-    }
-}
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        // SIGTERM lets the master take its workers along.
-        let id = rustix::process::Pid::from_child(&self.process);
-        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
-        let _ = self.process.wait();
+        let nginx = Nginx::with(&folder.to_string(), config, tls).await;
+        Self { _nginx: nginx, clear, tls }
     }
 }
 
@@ -74,16 +58,9 @@ async fn front(
 }
 
 async fn route(front: &Running, source: SocketAddr, servers: Sides<Servers>) {
-    let reach = Some(Box::new(Reach { servers, ..Reach::default() }));
+    let reach = Reach { servers, ..Reach::default() };
     let backends = Sides { source, target: free_address() };
-    let set = Ask::SetRoute {
-        mark: front.mark(),
-        unit: unit(),
-        sites: vec![SiteRoute { hosts: vec![HOST.into()], backends, reach }],
-        write_side: Side::Source,
-        concurrency: Sides { source: 64, target: 64 },
-    };
-    assert!(done(&front.ask(set).await));
+    assert!(done(&front.reach(backends, reach).await));
 }
 
 fn told() -> Servers {

@@ -38,16 +38,9 @@ async fn needs_no_certificate_of_the_fronts_own() {
     front.claim(1).await.unwrap();
     let to = |address| Servers { passthrough: Some(address), ..Servers::default() };
     let servers = Sides { source: to(server.address), target: to(free_address()) };
-    let reach = Some(Box::new(Reach { servers, ..Reach::default() }));
+    let reach = Reach { servers, ..Reach::default() };
     let backends = Sides { source: shop.address, target: free_address() };
-    let set = Ask::SetRoute {
-        mark: front.mark(),
-        unit: unit(),
-        sites: vec![SiteRoute { hosts: vec![HOST.into()], backends, reach }],
-        write_side: Side::Source,
-        concurrency: Sides { source: 64, target: 64 },
-    };
-    assert!(done(&front.ask(set).await));
+    assert!(done(&front.reach(backends, reach).await));
     let trust = Trust::of(&[&theirs], rustls::ALL_VERSIONS);
     let mut client = trust.connect(front.address, HOST).await.unwrap();
     assert!(theirs.is_of(&client));

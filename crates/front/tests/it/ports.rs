@@ -13,19 +13,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-fn port(listen: SocketAddr, take_over: bool, default_backend: SocketAddr) -> PortOptions {
-    PortOptions {
-        kind: PortKind::Http,
-        listen,
-        take_over,
-        redirect: None,
-        join: false,
-        default_backend,
-        tls: None,
-        proxy_in: false,
-        proxy_out: false,
-        tcp: None,
-    }
+/// A port that is taken over from a live server, or not.
+fn taken(listen: SocketAddr, take_over: bool, default_backend: SocketAddr) -> PortOptions {
+    PortOptions { take_over, ..port(listen, default_backend) }
 }
 
 /// Asks for a host that belongs to no unit.
@@ -42,7 +32,7 @@ async fn serves_a_unit_at_every_port_and_strangers_by_the_port_they_came_to() {
     let folder = Arc::new(TempDir::new().unwrap());
     let (first, second) = (free_address(), free_address());
     let mut options = options(folder.path(), first, source.address);
-    options.ports.push(port(second, false, target.address));
+    options.ports.push(taken(second, false, target.address));
     let front = Running::start(options, quick(), folder).await;
     front.claim(1).await.unwrap();
     front.set_route(&source, &target, 8).await.unwrap();
@@ -102,19 +92,19 @@ async fn has_all_of_its_ports_or_none() {
 
     let mut wanted = options(folder.path(), nginx.address, nginx.address);
     wanted.egress = Some(EGRESS.parse().unwrap());
-    wanted.ports = vec![port(nginx.address, true, nginx.address)];
+    wanted.ports = vec![taken(nginx.address, true, nginx.address)];
 
     // A port of somebody else: the live one is not even touched.
     let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut busy = wanted.clone();
-    busy.ports.push(port(stranger.local_addr().unwrap(), false, nginx.address));
+    busy.ports.push(taken(stranger.local_addr().unwrap(), false, nginx.address));
     assert_eq!(refused(busy).await, "SG0121");
     assert_eq!(tally.counts().0, 0, "nobody came through the front");
 
     // A port with nobody to take it over from: the live one goes back, and the free one.
     let (free, dead) = (free_address(), free_address());
-    wanted.ports.push(port(free, false, nginx.address));
-    wanted.ports.push(port(dead, true, nginx.address));
+    wanted.ports.push(taken(free, false, nginx.address));
+    wanted.ports.push(taken(dead, true, nginx.address));
     for _ in 0..8 {
         assert_eq!(refused(wanted.clone()).await, "SG0130");
         assert!(TcpStream::connect(free).await.is_err(), "the free port is free again");

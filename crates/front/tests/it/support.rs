@@ -9,9 +9,11 @@ use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use segue_front::control::Request as Ask;
-use segue_front::control::{Client, Hello, HoldId, Mark, Reply, SiteRoute, Stats, UnitStatus};
+use segue_front::control::{
+    Client, Hello, HoldId, Mark, Reach, Reply, SiteRoute, Stats, UnitStatus,
+};
 use segue_front::{FrontOptions, Limits, PortOptions, run_until};
-use segue_model::plan::{FrontLimits, PortKind};
+use segue_model::plan::{FrontLimits, PortKind, TcpPlan};
 use segue_model::{Epoch, Fault, RunId, Side, Sides, UnitName};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,6 +22,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -205,6 +208,16 @@ pub(crate) async fn send_from(
     let socket = socket.map_err(|e| e.to_string())?;
     socket.bind(SocketAddr::new(client.parse().unwrap(), 0)).map_err(|e| e.to_string())?;
     let stream = socket.connect(address).await.map_err(|e| e.to_string())?;
+    let answer = exchange(stream, request).await?;
+    Ok(Answer { took: began.elapsed(), ..answer })
+}
+
+/// Sends one request over a connection that is given up then.
+pub(crate) async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, String> {
+    let began = Instant::now();
     let (mut sender, connection) =
         client::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     let connection = tokio::spawn(connection);
@@ -265,6 +278,28 @@ pub(crate) fn free_address() -> SocketAddr {
     std::net::TcpListener::bind(format!("127.0.5.{last}:0")).unwrap().local_addr().unwrap()
 }
 
+/// A port for HTTP in clear, at an address of its own.
+pub(crate) fn port(listen: SocketAddr, default_backend: SocketAddr) -> PortOptions {
+    PortOptions {
+        kind: PortKind::Http,
+        listen,
+        take_over: false,
+        redirect: None,
+        join: false,
+        default_backend,
+        tls: None,
+        proxy_in: false,
+        proxy_out: false,
+        tcp: None,
+    }
+}
+
+/// A port for TCP.
+pub(crate) fn tcp_port(listen: SocketAddr, tcp: TcpPlan) -> PortOptions {
+    let backend = tcp.backends.source;
+    PortOptions { kind: PortKind::Tcp, tcp: Some(tcp), ..port(listen, backend) }
+}
+
 pub(crate) fn options(
     folder: &Path,
     listen: SocketAddr,
@@ -274,18 +309,7 @@ pub(crate) fn options(
         name: "source".into(),
         side: Side::Source,
         run: None,
-        ports: vec![PortOptions {
-            kind: PortKind::Http,
-            listen,
-            take_over: false,
-            redirect: None,
-            join: false,
-            default_backend,
-            tls: None,
-            proxy_in: false,
-            proxy_out: false,
-            tcp: None,
-        }],
+        ports: vec![port(listen, default_backend)],
         egress: None,
         control: folder.join("control.sock"),
         state: folder.join("state.json"),
@@ -340,6 +364,23 @@ impl Running {
         front.claim(1).await.unwrap();
         front.set_route(source, target, concurrency).await.unwrap();
         front
+    }
+
+    /// Sends the unit's host to servers that are reached in a way of their own.
+    pub(crate) async fn reach(
+        &self,
+        backends: Sides<SocketAddr>,
+        reach: Reach,
+    ) -> Result<Reply, Fault> {
+        let reach = Some(Box::new(reach));
+        self.ask(Ask::SetRoute {
+            mark: self.mark(),
+            unit: unit(),
+            sites: vec![SiteRoute { hosts: vec![HOST.into()], backends, reach }],
+            write_side: Side::Source,
+            concurrency: Sides { source: 64, target: 64 },
+        })
+        .await
     }
 
     pub(crate) fn mark(&self) -> Mark {

@@ -41,14 +41,19 @@ impl Nginx {
              add_header x-seen-from $remote_addr; add_header x-forwarded $http_x_forwarded_for;\n\
              return 200 \"live\\n\"; }} }} }}\n"
         );
+        Self::with(&folder.to_string(), config, port).await
+    }
+
+    /// Starts it with a whole configuration.
+    pub(crate) async fn with(folder: &str, config: String, address: SocketAddr) -> Self {
         let path = format!("{folder}/nginx.conf");
         std::fs::write(&path, config).unwrap();
         let process = Command::new("nginx")
             .args(["-c", &path, "-e", &format!("{folder}/error.log")])
             .spawn()
             .expect("nginx is installed");
-        until("nginx listens", async || TcpStream::connect(port).await.is_ok()).await;
-        Self { process, address: port }
+        until("nginx listens", async || TcpStream::connect(address).await.is_ok()).await;
+        Self { process, address }
     }
 }
 

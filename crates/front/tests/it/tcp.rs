@@ -3,7 +3,7 @@
 use crate::support::*;
 use segue_front::PortOptions;
 use segue_front::control::{Reply, Request as Ask, Stats};
-use segue_model::plan::{PortKind, TcpPlan};
+use segue_model::plan::TcpPlan;
 use segue_model::{Side, Sides, UnitName};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,18 +47,8 @@ impl Mail {
         let folder = Arc::new(TempDir::new().unwrap());
         let mut options = options(folder.path(), free_address(), shop.address);
         let backends = Sides { source: server("source").await, target: server("target").await };
-        let mut port = PortOptions {
-            kind: PortKind::Tcp,
-            listen: free_address(),
-            take_over: false,
-            redirect: None,
-            join: false,
-            default_backend: backends.source,
-            tls: None,
-            proxy_in: false,
-            proxy_out: false,
-            tcp: Some(TcpPlan { backends, proxy_out: false, by_name: false }),
-        };
+        let tcp = TcpPlan { backends, proxy_out: false, by_name: false };
+        let mut port = tcp_port(free_address(), tcp);
         change(&mut port);
         let listen = port.listen;
         options.trusted = vec!["127.0.0.1".parse().unwrap()];

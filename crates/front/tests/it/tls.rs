@@ -3,9 +3,7 @@
 use crate::certificates::*;
 use crate::support::*;
 use crate::takeover::EGRESS;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1 as client;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use rustls::HandshakeKind;
 use segue_front::control::Request as Ask;
 use segue_front::{FrontOptions, Limits};
@@ -61,17 +59,7 @@ async fn ask(
 ) -> Result<(Answer, HandshakeKind), String> {
     let stream = trust.connect(address, name).await?;
     let kind = stream.get_ref().1.handshake_kind().unwrap();
-    let (mut sender, connection) =
-        client::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-    let connection = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
-    drop(sender);
-    connection.abort();
-    let body = String::from_utf8(body.to_vec()).unwrap();
-    let (status, headers) = (parts.status, parts.headers);
-    Ok((Answer { status, headers, body, took: Duration::ZERO }, kind))
+    Ok((exchange(stream, request).await?, kind))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

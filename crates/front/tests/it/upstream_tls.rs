@@ -3,9 +3,8 @@
 use crate::certificates::*;
 use crate::support::*;
 use rustls::HandshakeKind;
-use segue_front::control::Request as Ask;
-use segue_front::control::{Reach, Reply, ServerTls, Servers, SiteRoute, Verify};
-use segue_model::{Fault, Side, Sides};
+use segue_front::control::{Reach, Reply, ServerTls, Servers, Verify};
+use segue_model::{Fault, Sides};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::{TcpListener, TcpStream};
@@ -53,15 +52,7 @@ async fn reach(front: &Running, server: SocketAddr, verify: Verify) -> Result<Re
     let source = Servers { tls, ..Servers::default() };
     let reach = Reach { servers: Sides { source, ..Sides::default() }, ..Reach::default() };
     let backends = Sides { source: server, target: free_address() };
-    let site = SiteRoute { hosts: vec![HOST.into()], backends, reach: Some(Box::new(reach)) };
-    let asked = Ask::SetRoute {
-        mark: front.mark(),
-        unit: unit(),
-        sites: vec![site],
-        write_side: Side::Source,
-        concurrency: Sides { source: 64, target: 64 },
-    };
-    front.ask(asked).await
+    front.reach(backends, reach).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

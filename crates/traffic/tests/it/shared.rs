@@ -1,6 +1,6 @@
 //! Many sites behind one address: units of a run at the same two fronts.
 
-use crate::support::{LEASE_MS, free, head, policy, run, serve};
+use crate::support::{LEASE_MS, backend, free, head, policy, run, serve};
 use segue_front::control::{HoldStatus, Reply, Request};
 use segue_model::event::{Attempt, Phase};
 use segue_model::plan::{Backend, FrontLimits, FrontPlan, PortPlan, SitePlan, UnitPlan};
@@ -51,17 +51,8 @@ impl Place {
         let mut sites = Vec::new();
         for host in hosts {
             let backend = async |side: Side| Backend {
-                beside: Vec::new(),
-                check: Default::default(),
-                tls: None,
-                probe_address: None,
-                passthrough: None,
-                acme_tls: None,
-                proxy_out: false,
-                address: server(&format!("{host}@{side}")).await,
-                health_path: "/".into(),
-                access_log: None,
                 concurrency: 16,
+                ..backend(server(&format!("{host}@{side}")).await)
             };
             sites.push(SitePlan {
                 answer_timeout_s: None,

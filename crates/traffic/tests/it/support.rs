@@ -150,6 +150,23 @@ pub(crate) fn free() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+/// A web server in clear of which nothing else is said.
+pub(crate) fn backend(address: SocketAddr) -> Backend {
+    Backend {
+        beside: Vec::new(),
+        check: Default::default(),
+        tls: None,
+        probe_address: None,
+        passthrough: None,
+        acme_tls: None,
+        proxy_out: false,
+        address,
+        health_path: "/".into(),
+        access_log: None,
+        concurrency: 64,
+    }
+}
+
 pub(crate) fn unit(
     folder: &Path,
     source_front: SocketAddr,
@@ -168,19 +185,6 @@ pub(crate) fn unit(
         metrics: None,
         access_log: None,
         proxy: None,
-    };
-    let backend = |address| Backend {
-        beside: Vec::new(),
-        check: Default::default(),
-        tls: None,
-        probe_address: None,
-        passthrough: None,
-        acme_tls: None,
-        proxy_out: false,
-        address,
-        health_path: "/".into(),
-        access_log: None,
-        concurrency: 64,
     };
     UnitPlan {
         name: UnitName("shop".into()),

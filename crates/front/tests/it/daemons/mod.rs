@@ -4,9 +4,8 @@ mod servers;
 mod speak;
 
 use crate::support::*;
-use segue_front::PortOptions;
 use segue_front::control::{Reply, Request as Ask, Stats};
-use segue_model::plan::{PortKind, TcpPlan};
+use segue_model::plan::TcpPlan;
 use segue_model::{Side, Sides};
 use servers::House;
 use speak::{Conn, Kind, Said};
@@ -101,18 +100,8 @@ async fn front(
         let backends = Sides::from_fn(|side| houses.get(side).at(kind));
         let at = free_address();
         listen.insert(kind, at);
-        options.ports.push(PortOptions {
-            kind: PortKind::Tcp,
-            listen: at,
-            take_over: false,
-            redirect: None,
-            join: false,
-            proxy_out: false,
-            default_backend: backends.source,
-            tls: None,
-            proxy_in: false,
-            tcp: Some(TcpPlan { backends, proxy_out: kind.told_the_client(), by_name: false }),
-        });
+        let tcp = TcpPlan { backends, proxy_out: kind.told_the_client(), by_name: false };
+        options.ports.push(tcp_port(at, tcp));
     }
     let front = Running::start(options, quick(), folder).await;
     front.claim(1).await.unwrap();

@@ -1,10 +1,10 @@
 //! Real proxies before real web servers whose workers are replaced all the while.
 
-use super::super::support::{free, policy, run};
+use super::super::support::{backend, free, policy, run};
 use segue_model::event::{Attempt, Phase};
 use segue_model::plan::{
-    Backend, FrontLimits, FrontPlan, HaproxyPlan, MeasurePlan, NginxPlan, Policy, PortPlan,
-    ProxyPlan, SitePlan, UnitPlan,
+    FrontLimits, FrontPlan, HaproxyPlan, MeasurePlan, NginxPlan, Policy, PortPlan, ProxyPlan,
+    SitePlan, UnitPlan,
 };
 use segue_model::{Epoch, Side, Sides, StepName, UnitName};
 use segue_port::{Authority, Call, NoProgress};
@@ -295,19 +295,7 @@ fn unit(kind: Kind, folder: &Path, listen: SocketAddr, servers: &Sides<Server>) 
         access_log: None,
         proxy,
     };
-    let backend = |server: &Server| Backend {
-        beside: Vec::new(),
-        check: Default::default(),
-        tls: None,
-        probe_address: None,
-        passthrough: None,
-        acme_tls: None,
-        proxy_out: false,
-        address: server.address,
-        health_path: "/".into(),
-        access_log: None,
-        concurrency: 64,
-    };
+    let backend = |server: &Server| backend(server.address);
     UnitPlan {
         name: "shop".into(),
         sites: vec![SitePlan {
@@ -338,7 +326,7 @@ async fn until_there(path: &Path) {
     }
 }
 
-async fn until_open(address: SocketAddr) {
+pub(crate) async fn until_open(address: SocketAddr) {
     let began = Instant::now();
     while TcpStream::connect(address).await.is_err() {
         assert!(began.elapsed() < Duration::from_secs(10), "nobody listens at {address}");
