@@ -12,7 +12,7 @@ use segue_model::plan::{Abilities, Queue};
 use segue_port::Observed;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
-use world::{Kind, Visitor, World, call, echoes, until_open, web_socket};
+use world::{Kind, Visitor, World, call, echoes, web_socket};
 
 fn abilities(world: &World) -> Abilities {
     world.unit.fronts[0].proxy.as_ref().map_or(Abilities::OWN, |proxy| proxy.abilities())
@@ -174,7 +174,7 @@ async fn survives(world: &mut World) {
     fronts.seal().run(&at).await.unwrap();
     world.proxy = None;
     world.start_proxy();
-    until_open(world.front).await;
+    world.until_up().await;
     // Before anybody looks at it: a request that comes right after the start is held.
     let mut visitor = Visitor::new(world.front);
     let passed = visitor.ask("POST", "/order?3", "x");
@@ -202,7 +202,7 @@ async fn forgets_what_is_over(world: &mut World) {
     world.fronts(8).await;
     world.proxy = None;
     world.start_proxy();
-    until_open(world.front).await;
+    world.until_up().await;
     let status = status(world).await;
     assert_eq!(
         (status.hold, status.write_side),

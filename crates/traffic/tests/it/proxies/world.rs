@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 pub(crate) const HOST: &str = "shop.example.test";
 
@@ -178,12 +178,19 @@ impl World {
                 let server = world.servers.source.address;
                 super::super::support::serve(&world.unit.fronts[0], server).await;
             }
-            _ => until_open(front).await,
-        }
-        if kind == Kind::Haproxy {
-            until_there(&world.folder.path().join("control.sock")).await;
+            _ => world.until_up().await,
         }
         world
+    }
+
+    /// Waits until the proxy takes connections and questions: a former one's socket may lie there.
+    pub(crate) async fn until_up(&self) {
+        until_open(self.front).await;
+        let (control, began) = (self.folder.path().join("control.sock"), Instant::now());
+        while self.kind == Kind::Haproxy && UnixStream::connect(&control).await.is_err() {
+            assert!(began.elapsed() < Duration::from_secs(10), "nobody answers questions");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Starts the operator's proxy with what `segue fragments` prints and little else.
@@ -318,15 +325,7 @@ fn unit(kind: Kind, folder: &Path, listen: SocketAddr, servers: &Sides<Server>) 
     }
 }
 
-async fn until_there(path: &Path) {
-    let began = Instant::now();
-    while !path.exists() {
-        assert!(began.elapsed() < Duration::from_secs(10), "`{}` is not there", path.display());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-pub(crate) async fn until_open(address: SocketAddr) {
+async fn until_open(address: SocketAddr) {
     let began = Instant::now();
     while TcpStream::connect(address).await.is_err() {
         assert!(began.elapsed() < Duration::from_secs(10), "nobody listens at {address}");
