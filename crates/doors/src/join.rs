@@ -1,6 +1,6 @@
 //! Joining a live server that lets others share its port (`SO_REUSEPORT`), and leaving it.
 //!
-//! The server goes on listening at the port and is reached at another address of its own. Unlike
+//! The server goes on listening at its port and is reached at another one. Unlike
 //! in a takeover nothing is done to its sockets, so no right to trace it is needed, and it may be
 //! reloaded or started anew meanwhile.
 //!

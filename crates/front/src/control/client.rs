@@ -15,9 +15,10 @@ pub(crate) const LINE_MAX: usize = 4 << 20;
 /// Time allowed for a request that the front answers at once.
 const TIME_ALLOWED: Duration = Duration::from_secs(5);
 
-/// Time that a bypass may take longer than other requests: the front waits for
-/// handshakes that are under way.
-const BYPASS_ALLOWED: Duration = Duration::from_secs(10);
+/// Time that leaving its ports may take a front longer than other requests: it waits for handshakes
+/// that are under way, and looks for the sockets of a server that it joined; its keeper takes up to
+/// 15 s to let go of ports that are redirected.
+const LEAVING_ALLOWED: Duration = Duration::from_secs(20);
 
 type Lines = Framed<UnixStream, LinesCodec>;
 
@@ -64,7 +65,8 @@ impl Client {
         let allowed = self.limit
             + match request {
                 Request::WaitIdle { timeout_ms, .. } => Duration::from_millis(*timeout_ms),
-                Request::Bypass { .. } => BYPASS_ALLOWED,
+                // The last unit that leaves has the front leave its ports.
+                Request::Bypass { .. } | Request::Leave { .. } => LEAVING_ALLOWED,
                 _ => Duration::ZERO,
             };
         let reply = match tokio::time::timeout(allowed, exchange(&mut lines, request)).await {

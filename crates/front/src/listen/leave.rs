@@ -16,8 +16,13 @@ const ASKED: Duration = Duration::from_secs(1);
 /// After that, time for it to come out here: it is on its way through this machine only.
 const COMES: Duration = Duration::from_millis(200);
 
-/// How often the server's sockets are looked for while it changes them.
-const TRIES: usize = 3;
+/// How long the server's sockets are looked for while it changes them, and the pause after each
+/// try. The front serves on meanwhile, and everybody is at the source: nothing is lost by waiting.
+const LOOKS: Duration = Duration::from_secs(8);
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Rest after a connection that could not be taken: descriptors must get the chance to be freed.
+const FAILED: Duration = Duration::from_millis(20);
 
 /// Who has which numbers in the group.
 struct Map {
@@ -36,23 +41,54 @@ pub(super) async fn leave(
     listen: SocketAddr,
     mut take: impl FnMut(Accepted),
 ) -> io::Result<()> {
+    let until = Instant::now() + LOOKS;
     // Where the front stands at least: what the sockets were opened with.
     let number = sockets.all().len().saturating_sub(1) as u32;
-    let Map { lowest: (number, last), .. } = find(sockets, listen, number, &mut take).await?;
+    let Map { lowest: (number, last), .. } =
+        find(sockets, listen, number, until, &mut take).await?;
     join::send_to(sockets.any()?, &[number])?;
     empty(sockets, Some(last), &mut take).await;
     sockets.keep_only(last);
-    for _ in 0..TRIES {
+    loop {
         let former = join::beside(sockets.all())?;
-        let Map { servers, .. } = find(sockets, listen, number, &mut take).await?;
+        let Map { servers, .. } = find(sockets, listen, number, until, &mut take).await?;
         join::send_to(sockets.any()?, &servers)?;
         // Whoever came or went meanwhile may have moved the others.
         if join::beside(sockets.all())? == former {
             empty(sockets, None, &mut take).await;
             return Ok(());
         }
+        if Instant::now() >= until {
+            return Err(given_up(&"the server changes its sockets all the time"));
+        }
+        rest(sockets, &mut take).await;
     }
-    Err(io::Error::other("the server changes its sockets all the time"))
+}
+
+/// Says that the server's sockets are not known, and what to do then.
+fn given_up(why: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!(
+        "{why}, for {} s; connections that waited in this moment may be reset: start the server \
+         anew once it rests, so that each of its sockets gets connections",
+        LOOKS.as_secs()
+    ))
+}
+
+/// Serves a connection, or rests where there was none to be had.
+async fn took(accepted: Accepted, take: &mut impl FnMut(Accepted)) {
+    let failed = accepted.is_err();
+    take(accepted);
+    if failed {
+        tokio::time::sleep(FAILED).await;
+    }
+}
+
+/// Takes connections for the time of a pause.
+async fn rest(sockets: &mut Several, take: &mut impl FnMut(Accepted)) {
+    let end = Instant::now() + PAUSE;
+    while let Ok((_, accepted)) = timeout_at(end, sockets.accept()).await {
+        took(accepted, take).await;
+    }
 }
 
 /// Takes what is under way to all sockets but one, if one is named, which goes on.
@@ -63,25 +99,26 @@ async fn empty(sockets: &mut Several, but: Option<usize>, take: &mut impl FnMut(
         if Some(number) != but {
             quiet = Instant::now() + HANDSHAKES;
         }
-        take(accepted);
+        took(accepted, take).await;
     }
 }
 
-/// Learns which numbers are whose; tried again while the server changes its sockets.
+/// Learns which numbers are whose; tried again while the server changes its sockets, or has none.
 async fn find(
     sockets: &mut Several,
     listen: SocketAddr,
     others: u32,
+    until: Instant,
     take: &mut impl FnMut(Accepted),
 ) -> io::Result<Map> {
-    let mut tries = 1;
     loop {
         match ask(sockets, listen, others, take).await {
-            Err(error) if tries < TRIES => {
+            Ok(map) => return Ok(map),
+            Err(error) if Instant::now() < until => {
                 tracing::warn!(%error, %listen, "the server's sockets are looked for again");
-                tries += 1;
+                rest(sockets, take).await;
             }
-            done => return done,
+            Err(error) => return Err(given_up(&error)),
         }
     }
 }
@@ -124,7 +161,7 @@ async fn ask(
                 let peer = accepted.as_ref().ok().map(|(_, peer)| *peer);
                 match from.iter().position(|from| Some(*from) == peer) {
                     Some(number) => ours[number] = Some(socket),
-                    None => take(accepted),
+                    None => took(accepted, take).await,
                 }
             }
             () = tokio::time::sleep_until(until) => break,

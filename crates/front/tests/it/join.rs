@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-/// A web server at a port that it shares, and at another address.
+/// A web server at a port that it shares, and at another port.
 struct Server {
     process: Child,
     config: PathBuf,
@@ -80,9 +81,9 @@ fn start(program: &str, config: &Path) -> Child {
     command.spawn().expect("run scripts/setup")
 }
 
-/// The second address of a server: the next but one of loopback, at the same port.
+/// The second address of a server, at a port of its own.
 fn behind(shared: SocketAddr) -> SocketAddr {
-    SocketAddr::new("127.0.0.24".parse().unwrap(), shared.port())
+    SocketAddr::new("127.0.0.24".parse().unwrap(), shared.port() ^ 1)
 }
 
 fn nginx(folder: &Path, shared: SocketAddr, listen: &str, workers: usize) -> String {
@@ -117,8 +118,11 @@ fn joining(folder: &Path, shared: SocketAddr, backend: SocketAddr) -> FrontOptio
     options
 }
 
+/// Says whether an answer came by the front. It is the server's in any case.
 async fn by_front(address: SocketAddr) -> bool {
-    get(address, "/").await.headers.contains_key("x-segue-front")
+    let answer = get(address, "/").await;
+    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "live\n"));
+    answer.headers.contains_key("x-segue-front")
 }
 
 /// Asks a front to leave, and looks that new connections go to the server from then on.
@@ -249,6 +253,32 @@ async fn keeps_every_connection_while_the_server_changes_and_starts_anew() {
     // The server's sockets stand behind the front's by now.
     bypass(front).await;
     load.more_by_server(300).await;
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_front_that_ends_waits_for_a_server_that_is_away() {
+    let (folder, steady) = (Arc::new(TempDir::new().unwrap()), TempDir::new().unwrap());
+    let shared = free();
+    let listen = format!("{shared} reuseport");
+    let mut nginx = Server::nginx(folder.path(), shared, &listen).await;
+    let other = free();
+    let backend = Server::nginx(steady.path(), other, &format!("{other} reuseport")).await;
+    let load = Load::on(shared, 0).await;
+    let options = joining(folder.path(), shared, backend.behind);
+    let front = Running::start(options, patient(), folder.clone()).await;
+    load.more_by_front(100).await;
+    nginx.end();
+    let left = tokio::spawn(front.stop());
+    // As long as a server takes to start: everybody is served, and nobody is turned away.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1_000) {
+        load.more_by_front(20).await;
+    }
+    assert!(!left.is_finished());
+    nginx.process = start("nginx", &nginx.config);
+    load.more_by_server(100).await;
+    within("the front's end", left).await.unwrap();
     load.end().await;
 }
 
