@@ -103,24 +103,29 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Shakes hands and serves HTTP. Who has no certificate here is let through to the server
-    /// behind a port that was taken over: it may be for a site that is not moved.
+    /// Shakes hands and serves HTTP. Who has no certificate here is let through to the live server
+    /// whose connections the port gets: it may be for a site that is not moved.
     async fn tls(self, socket: Shared) {
         let Some(tls) = self.entrance.tls() else { return };
-        let taken_over = self.entrance.options().is_live();
+        let live = self.live();
         let whose = |name: &str| match self.front.site(name) {
             Some(site) if site.passthrough.is_some() => Host::Unread,
             Some(_) => Host::Read,
             None => Host::Stranger,
         };
-        match tls.accept(socket, taken_over, whose).await {
+        match tls.accept(socket, live.is_some(), whose).await {
             Ok(Client::Ours { stream, shown: None }) => self.http(Scheme::Https, *stream).await,
             Ok(Client::Ours { stream, shown: Some(shown) }) => self.http2(*stream, shown).await,
             Ok(Client::Unread { socket, bytes, name }) => self.unread(socket, &bytes, &name).await,
             Ok(Client::Authority { socket, bytes, name }) => {
                 self.authority(socket, &bytes, &name).await;
             }
-            Ok(Client::Stranger { socket, bytes }) => self.pass_on(socket, &bytes).await,
+            Ok(Client::Stranger { socket, bytes }) => {
+                let Some(server) = live else { return };
+                if let Some(server) = self.dial(server).await {
+                    self.both(socket, &bytes, server).await;
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
             Err(error) => {
                 self.front.count_unshaken();
@@ -136,14 +141,13 @@ impl Guest {
         tcp::Client { front, entrance, peer, number, socket, hurry }.serve().await;
     }
 
-    /// Passes a stranger on to the server whose port was taken over.
-    async fn pass_on(&self, client: Shared, bytes: &[u8]) {
+    /// Returns where the live server of a port for TLS speaks it itself.
+    fn live(&self) -> Option<Unread> {
         let options = self.entrance.options();
+        let elsewhere = options.tls.as_ref().and_then(|tls| tls.strangers);
+        let address = if options.is_live() { Some(options.listen) } else { elsewhere };
         // Whoever came to this port by a proxy said so at its beginning.
-        let server = Unread { address: options.listen, introduces: options.proxy_in };
-        if let Some(server) = self.dial(server).await {
-            self.both(client, bytes, server).await;
-        }
+        address.map(|address| Unread { address, introduces: options.proxy_in })
     }
 
     /// Passes a connection on to the side that takes the site's requests, once the gate lets it.
@@ -171,9 +175,8 @@ impl Guest {
     /// wait while the site is held: an authority does not either.
     async fn authority(&self, mut client: Shared, bytes: &[u8], name: &str) {
         let Some(site) = self.front.site(name) else { return };
-        let (side, options) = (site.gate.side(), self.entrance.options());
-        let behind = Unread { address: options.listen, introduces: options.proxy_in };
-        let behind = (options.is_live() && side == self.front.side()).then_some(behind);
+        let side = site.gate.side();
+        let behind = self.live().filter(|_| side == self.front.side());
         match behind.or(*site.authority.get(side)) {
             Some(server) => {
                 if let Some(server) = self.dial(server).await {

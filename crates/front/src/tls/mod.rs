@@ -60,7 +60,7 @@ impl Tls {
     /// # Errors
     /// `SG0124` if none can be used.
     pub(crate) fn open(plan: &TlsPlan, limits: Arc<Limits>) -> Result<Arc<Self>, Fault> {
-        let TlsPlan { certificates, default_certificate, http2 } = plan;
+        let TlsPlan { certificates, default_certificate, http2, .. } = plan;
         let certs = Certs::open(certificates.clone(), default_certificate.clone())?;
         let config = config(certs.clone(), *http2).map_err(|e| {
             Fault::new("SG0124", FaultKind::Unsupported, "prepare TLS", e)

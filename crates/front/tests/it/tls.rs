@@ -26,7 +26,8 @@ pub(crate) fn tls_options(
     let mut options = options(folder, listen, default_backend);
     options.ports[0].kind = PortKind::Tls;
     let certificates = vec![folder.join("certificates")];
-    options.ports[0].tls = Some(TlsPlan { certificates, default_certificate: None, http2: true });
+    let plan = TlsPlan { certificates, default_certificate: None, http2: true, strangers: None };
+    options.ports[0].tls = Some(plan);
     options
 }
 
@@ -213,10 +214,21 @@ impl Drop for Nginx {
 
 impl Nginx {
     async fn start(folder: &Path, address: SocketAddr, names: [&str; 2]) -> Self {
+        Self::listening(folder, address, &[format!("{address} ssl")], names).await
+    }
+
+    /// Each of the servers listens so; `address` is one of the addresses.
+    async fn listening(
+        folder: &Path,
+        address: SocketAddr,
+        listen: &[String],
+        names: [&str; 2],
+    ) -> Self {
         let folder = folder.display();
-        let server = |name: &str| {
+        let lines: String = listen.iter().map(|line| format!("listen {line}; ")).collect();
+        let server = |name: &str, lines: &str| {
             format!(
-                "server {{ listen {address} ssl; server_name {name};\n\
+                "server {{ {lines} server_name {name};\n\
                  ssl_certificate {folder}/{name}/fullchain.pem;\n\
                  ssl_certificate_key {folder}/{name}/privkey.pem;\n\
                  location / {{ return 200 \"live {name}\"; }} }}\n"
@@ -228,8 +240,9 @@ impl Nginx {
              http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;\n\
              fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
              {}{} }}\n",
-            server(names[0]),
-            server(names[1]),
+            server(names[0], &lines),
+            // Said once of an address, for all of its servers.
+            server(names[1], &lines.replace(" reuseport", "")),
         );
         let path = format!("{folder}/conf");
         std::fs::write(&path, config).unwrap();
@@ -276,4 +289,48 @@ async fn a_port_that_was_taken_over_still_serves_names_that_are_not_moved() {
     assert!(done(&front.ask(Ask::Bypass { mark: front.mark() }).await));
     let stream = trust.connect(free, HOST).await.unwrap();
     assert!(live.is_of(&stream), "the live server has its port back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_was_joined_passes_names_on_that_are_not_moved() {
+    const STAYS: &str = "stays.example.test";
+    let folder = Arc::new(TempDir::new().unwrap());
+    let (live, ours) = (Certificate::made(&[HOST]), Certificate::made(&[HOST]));
+    let stays = Certificate::made(&[STAYS]);
+    live.lay(&folder.path().join(HOST));
+    stays.lay(&folder.path().join(STAYS));
+    ours.lay(&folder.path().join("certificates/shop"));
+    let free = std::net::TcpListener::bind("127.0.0.22:0").unwrap().local_addr().unwrap();
+    let beside = free_address();
+    let listen = [format!("{free} ssl reuseport"), format!("{beside} ssl")];
+    let _nginx = Nginx::listening(folder.path(), free, &listen, [HOST, STAYS]).await;
+    let shop = Shop::start("source").await;
+    let mut options = tls_options(folder.path(), free, shop.address);
+    options.ports[0].join = true;
+    options.ports[0].tls.as_mut().unwrap().strangers = Some(beside);
+    let front = Running::start(options, quick(), folder).await;
+    front.claim(1).await.unwrap();
+    front.set_route(&shop, &shop, 8).await.unwrap();
+    let trust = Trust::of(&[&live, &ours, &stays], rustls::ALL_VERSIONS);
+    let to = |name: &str| {
+        let mut request = request("GET", "/", "");
+        request.headers_mut().insert("host", name.parse().unwrap());
+        request
+    };
+    for _ in 0..10 {
+        let stream = trust.connect(free, HOST).await.unwrap();
+        assert!(ours.is_of(&stream), "the front's own certificate");
+        assert_eq!(exchange(stream, to(HOST)).await.unwrap().body, "source /");
+        let stream = trust.connect(free, STAYS).await.unwrap();
+        assert!(stays.is_of(&stream), "the live server's");
+        let answer = exchange(stream, to(STAYS)).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.body), (200, format!("live {STAYS}")));
+    }
+    // This nginx speaks no such protocol; what counts is who was asked.
+    let stream = trust.connect_for(free, HOST, b"acme-tls/1").await;
+    assert!(stream.is_err() || live.is_of(&stream.unwrap()));
+    assert_eq!(front.stats().await.unshaken, 0, "the front itself refuses nobody");
+    assert!(done(&front.ask(Ask::Bypass { mark: front.mark() }).await));
+    let stream = trust.connect(free, HOST).await.unwrap();
+    assert!(live.is_of(&stream), "the live server has its connections back");
 }

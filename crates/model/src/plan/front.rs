@@ -117,6 +117,10 @@ pub struct TlsPlan {
     /// Whether clients that speak HTTP/2 are served in it; HTTP/1.1 is served in any case.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub http2: bool,
+    /// Another port at which the live server of a joined port speaks TLS itself: names that have
+    /// no certificate here are passed on to it, and certificate authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strangers: Option<SocketAddr>,
 }
 
 fn yes() -> bool {
@@ -171,6 +175,11 @@ impl PortPlan {
     /// which the front reaches at that very address.
     pub fn is_live(&self) -> bool {
         self.take_over || self.redirect.is_some()
+    }
+
+    /// Returns where the live server of a joined port speaks TLS to names that are not moved.
+    pub fn strangers(&self) -> Option<SocketAddr> {
+        self.tls.as_ref()?.strangers
     }
 
     /// Returns where the front itself listens.

@@ -1,7 +1,7 @@
 //! Fronts: one on each side at least, each port on an address of its own.
 
 use super::names::{absolute, name};
-use super::{Found, key};
+use super::{Found, joins, key};
 use segue_model::Side;
 use segue_model::plan::{FrontPlan, PortKind, PortPlan, SitePlan, UnitPlan};
 use std::os::unix::ffi::OsStrExt;
@@ -24,7 +24,7 @@ pub(super) fn check(found: &mut Found, unit: &UnitPlan) {
             }
             nameless(found, &place, port, unit);
             redirect(found, place.replace(".listen", ".redirect"), port);
-            join(found, place.replace(".listen", ".join"), port);
+            joins::check(found, &place, front, port, unit);
             listen(found, place, front.side, port, unit);
         }
         certificates(found, front, unit);
@@ -207,18 +207,7 @@ fn listen(found: &mut Found, at: String, side: Side, port: &PortPlan, unit: &Uni
             format!("{listen} is the web server of the {}", side.other()),
             format!("correct `side`, or write an address of the {side}"),
         );
-    } else if stands_at(side) && port.join {
-        found.add(
-            "SG0756",
-            at,
-            format!(
-                "{listen} is to be joined, and is also where the front would reach the {side}'s \
-                 web server"
-            ),
-            "add a line to the server that has it listen at a second address, reload it, and name \
-             that one as its `address`; or write `take_over` in place of `join`",
-        );
-    } else if stands_at(side) && !port.is_live() {
+    } else if stands_at(side) && !port.is_live() && !port.join {
         found.add(
             "SG0709",
             at,
@@ -245,18 +234,6 @@ fn redirect(found: &mut Found, at: String, port: &PortPlan) {
             at,
             format!("a front cannot listen at port {to} while a server has {}", port.listen),
             "write another port of that address, one that nothing listens at",
-        );
-    }
-}
-
-/// A port is taken from its live server in one way.
-fn join(found: &mut Found, at: String, port: &PortPlan) {
-    if port.join && port.is_live() {
-        found.add(
-            "SG0755",
-            at,
-            format!("{} is to be joined, and taken over or redirected", port.listen),
-            "write one of `take_over`, `redirect` and `join`: `join` where the server shares the port",
         );
     }
 }

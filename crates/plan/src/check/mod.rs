@@ -7,6 +7,7 @@ mod cdns;
 mod database;
 mod fronts;
 mod gates;
+mod joins;
 mod measured;
 mod measures;
 mod moves;

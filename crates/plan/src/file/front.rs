@@ -128,8 +128,8 @@ pub struct PortFile {
     /// connections of `listen` here. In place of `take_over`. Default: none.
     pub redirect: Option<u16>,
     /// Whether a live server listens there that shares the port (`SO_REUSEPORT`: nginx with
-    /// `listen ... reuseport`, HAProxy by itself) and is reached at another address, which is the
-    /// source's or target's web server in this plan. The front joins it and gets all new
+    /// `listen ... reuseport`, HAProxy by itself) and is reached at another port, which is that of
+    /// the source's or target's web server in this plan. The front joins it and gets all new
     /// connections; the server may be reloaded and started anew meanwhile. In place of `take_over`.
     /// Default: false.
     #[serde(default)]
@@ -141,9 +141,14 @@ pub struct PortFile {
     #[serde(default)]
     pub certificates: Vec<PathBuf>,
     /// The host name whose certificate clients get that name none, or one that has none.
-    /// Default: none; they are refused or, where the port was taken over, passed on to its
-    /// server.
+    /// Default: none; they are refused or, where the port was taken over or joined, passed on to
+    /// its server.
     pub default_certificate: Option<String>,
+    /// Where the live server speaks TLS itself, at a port for `tls` that is joined and only there:
+    /// clients that ask for names without a certificate here are passed on to it, and certificate
+    /// authorities. An address with another port; it takes the PROXY protocol if this port has
+    /// `proxy_in`. Needed there. Default: none.
+    pub strangers: Option<SocketAddr>,
     /// Whether clients that speak HTTP/2 are served in it, at a port for `tls` and only there.
     /// HTTP/1.1 is served in any case. Default: true.
     pub http2: Option<bool>,

@@ -43,8 +43,9 @@ pub(super) fn front(file: FrontFile, problems: &mut Vec<Problem>) -> FrontPlan {
     }
     for file in &port {
         let named = !file.certificates.is_empty() || file.default_certificate.is_some();
-        if file.kind != PortKindFile::Tls && (named || file.http2.is_some()) {
-            let what = "has certificates or `http2` and is not for tls";
+        let others = file.http2.is_some() || file.strangers.is_some();
+        if file.kind != PortKindFile::Tls && (named || others) {
+            let what = "has certificates, `http2` or `strangers` and is not for tls";
             refuse(&format!("the port {} {what}", file.listen));
         }
     }
@@ -136,7 +137,7 @@ fn of_list(file: PortFile) -> PortPlan {
         PortKindFile::Tcp => PortKind::Tcp,
     };
     let PortFile { listen, take_over, redirect, join, proxy_in, http2, .. } = file;
-    let PortFile { certificates, default_certificate, .. } = file;
+    let PortFile { certificates, default_certificate, strangers, .. } = file;
     let servers = file.source.zip(file.target).filter(|_| kind == PortKind::Tcp);
     let tcp = servers.map(|(source, target)| TcpPlan {
         backends: Sides { source, target },
@@ -144,7 +145,7 @@ fn of_list(file: PortFile) -> PortPlan {
         by_name: file.by_name,
     });
     let http2 = http2.unwrap_or(true);
-    let tls = TlsPlan { certificates, default_certificate, http2 };
+    let tls = TlsPlan { certificates, default_certificate, http2, strangers };
     let tls = (kind == PortKind::Tls).then_some(tls);
     PortPlan { kind, listen, take_over, redirect, join, tls, proxy_in, tcp }
 }

@@ -81,12 +81,17 @@ fn a_front_has_one_port_in_short_or_a_list_of_ports() {
         .replace("\"192.0.2.10:80\"\n", "\"192.0.2.10:8080\"\n");
     let port = &parse(&text, "joined").unwrap().unit.fronts[0].ports[0];
     assert!(port.join && !port.is_live());
+    let both = "}, { listen = \"192.0.2.10:443\", kind = \"tls\", join = true, \
+                certificates = [\"/etc/x\"], strangers = \"127.0.0.1:8443\" }]\n";
+    let text = text.replace(joined, &joined.replace("}]\n", both));
+    let port = &parse(&text, "strangers").unwrap().unit.fronts[0].ports[1];
+    assert_eq!(port.strangers(), "127.0.0.1:8443".parse().ok());
     let tls = "port = [{ listen = \"192.0.2.10:80\", take_over = true }, \
                { kind = \"tls\", listen = \"192.0.2.10:443\", take_over = true, \
                certificates = [\"/etc/letsencrypt/live\"] }]\n";
     let front = &parse(&at_source(tls), "tls").unwrap().unit.fronts[0];
     let certificates = vec!["/etc/letsencrypt/live".into()];
-    let plan = TlsPlan { certificates, default_certificate: None, http2: true };
+    let plan = TlsPlan { certificates, default_certificate: None, http2: true, strangers: None };
     assert_eq!((front.ports[1].kind, &front.ports[1].tls), (PortKind::Tls, &Some(plan.clone())));
     // A plan that was approved before there was HTTP/2 keeps its hash.
     assert!(!serde_json::to_string(&plan).unwrap().contains("http2"));
@@ -102,6 +107,7 @@ fn a_front_has_one_port_in_short_or_a_list_of_ports() {
         "port = [{ listen = \"192.0.2.10:80\", certificates = [\"/etc/x\"] }]\n",
         "port = [{ listen = \"192.0.2.10:80\", default_certificate = \"a\" }]\n",
         "port = [{ listen = \"192.0.2.10:80\", http2 = true }]\n",
+        "port = [{ listen = \"192.0.2.10:80\", strangers = \"127.0.0.1:8443\" }]\n",
         "port = [{ listen = \"192.0.2.10:80\" }]\nlisten = \"192.0.2.10:81\"\n",
         "port = [{ listen = \"192.0.2.10:80\" }]\ntake_over = true\n",
         "port = []\n",

@@ -110,6 +110,7 @@ fn substitutes(room: &mut ForRoom) {
         }
         if std::mem::take(&mut port.join) {
             let listen = port.listen;
+            port.tls.iter_mut().for_each(|tls| tls.strangers = None);
             room.not_rehearsed
                 .push(format!("joining the server at {listen}: it is elsewhere only"));
         }

@@ -61,7 +61,8 @@ fn refuses_fronts() {
 }
 
 fn for_tls(default_certificate: Option<String>) -> PortPlan {
-    let tls = TlsPlan { certificates: Vec::new(), default_certificate, http2: true };
+    let certificates = Vec::new();
+    let tls = TlsPlan { certificates, default_certificate, http2: true, strangers: None };
     let port = PortPlan::http("203.0.113.20:443".parse().unwrap(), false);
     PortPlan { kind: PortKind::Tls, tls: Some(tls), ..port }
 }
@@ -320,41 +321,6 @@ fn refuses_ports_that_cannot_be_redirected() {
     let mut plan = example();
     let port = &mut plan.unit.fronts[0].ports[0];
     (port.take_over, port.redirect) = (false, Some(8_080));
-    assert!(crate::check(&plan).is_empty());
-}
-
-#[test]
-fn refuses_ports_that_cannot_be_joined() {
-    refused(&[
-        (
-            "two ways at once",
-            |p| p.unit.fronts[0].ports[0].join = true,
-            &["SG0755 front[source].port[#1].join", "SG0756 front[source].port[#1].listen"],
-        ),
-        (
-            "at the address where the front would reach the server",
-            |p| {
-                p.unit.fronts[0].ports[0].take_over = false;
-                p.unit.fronts[0].ports[0].join = true;
-                p.unit.fronts[0].egress = None;
-            },
-            &["SG0756 front[source].port[#1].listen"],
-        ),
-        (
-            "with an egress address that has no use",
-            |p| {
-                p.unit.fronts[0].ports[0].take_over = false;
-                p.unit.fronts[0].ports[0].join = true;
-                p.unit.sites[0].backends.source.address = "192.0.2.10:8080".parse().unwrap();
-            },
-            &["SG0707 front[source].egress"],
-        ),
-    ]);
-    let mut plan = example();
-    plan.unit.sites[0].backends.source.address = "192.0.2.10:8080".parse().unwrap();
-    let front = &mut plan.unit.fronts[0];
-    front.egress = None;
-    (front.ports[0].take_over, front.ports[0].join) = (false, true);
     assert!(crate::check(&plan).is_empty());
 }
 

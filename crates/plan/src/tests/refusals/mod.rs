@@ -2,6 +2,7 @@
 
 mod data;
 mod fronts;
+mod joins;
 mod policy;
 mod split;
 mod unit;
