@@ -6,6 +6,7 @@ mod cdn;
 mod fronts;
 mod hold;
 mod insert;
+mod joined;
 mod link;
 mod loud;
 mod patience;

@@ -2,8 +2,8 @@
 
 use crate::fronts::Fronts;
 use crate::insert::{ANOTHERS_PORTS, others_ports};
-use crate::redirect;
 use crate::turns::turn;
+use crate::{joined, redirect};
 use segue_doors::join;
 use segue_model::Finding;
 use segue_model::plan::{FrontPlan, PortPlan};
@@ -60,7 +60,13 @@ impl Fronts {
                 // It comes back by itself, with its ports.
                 Err(_) if segue_front::is_kept(&plan.state) => {}
                 Err(_) => {
-                    findings.extend(plan.ports.iter().filter_map(|port| address(plan, port)));
+                    let ports: Vec<_> =
+                        plan.ports.iter().filter_map(|port| address(plan, port)).collect();
+                    // Of a server that is not to be had no more is asked.
+                    if ports.is_empty() {
+                        findings.extend(joined::preflight(plan, &self.settings.unit).await);
+                    }
+                    findings.extend(ports);
                     findings.extend(redirect::preflight(plan, &self.settings.run).await);
                 }
             }

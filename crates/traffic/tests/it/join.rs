@@ -1,7 +1,8 @@
 //! What is looked at before a server's port is joined, and what the server has to be told.
 
 use crate::support::{policy, run, unit};
-use segue_model::Sides;
+use segue_model::plan::UnitPlan;
+use segue_model::{Severity, Sides};
 use segue_traffic::{FrontSettings, Fronts, fragments};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -13,7 +14,8 @@ use tempfile::TempDir;
 struct Nginx(Child);
 
 impl Nginx {
-    fn start(folder: &Path, listen: &str, port: SocketAddr) -> Self {
+    /// Its servers are these; one of them listens at `port`.
+    fn start(folder: &Path, servers: &str, port: SocketAddr) -> Self {
         let folder = folder.display();
         let config = format!(
             "user root; daemon off; worker_processes 2; pid {folder}/pid;\n\
@@ -21,7 +23,7 @@ impl Nginx {
              http {{ access_log off; client_body_temp_path {folder}/b;\n\
              proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;\n\
              uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
-             server {{ listen {listen}; }} }}\n"
+             {servers} }}\n"
         );
         let path = format!("{folder}/nginx.conf");
         std::fs::write(&path, config).unwrap();
@@ -45,33 +47,49 @@ impl Drop for Nginx {
     }
 }
 
+fn free(address: &str) -> SocketAddr {
+    TcpListener::bind(address).unwrap().local_addr().unwrap()
+}
+
+/// A unit whose front at the source joins a server.
+fn joining(folder: &Path, live: SocketAddr, behind: SocketAddr) -> UnitPlan {
+    let reached = Sides { source: behind, target: behind };
+    let mut unit = unit(folder, live, free("127.0.0.28:0"), &reached);
+    unit.fronts[0].ports[0].join = true;
+    unit
+}
+
+fn fronts(unit: &UnitPlan) -> Arc<Fronts> {
+    let (policy, run) = (Arc::new(policy()), run());
+    Fronts::new(FrontSettings { unit: unit.clone(), policy, run, program: "none".into() })
+}
+
+/// Returns what is found before the fronts are inserted.
+async fn found(fronts: &Fronts) -> Vec<String> {
+    let found = fronts.preflight().await.into_iter();
+    let weight = |one: &Severity| if *one == Severity::Warn { "warn " } else { "" };
+    found
+        .map(|one| format!("{}{} {} {}", weight(&one.severity), one.code, one.text, one.remedy))
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn looks_whether_a_server_shares_its_port_and_says_what_it_needs_for_that() {
     let folder = TempDir::new().unwrap();
-    let free = |address: &str| TcpListener::bind(address).unwrap().local_addr().unwrap();
     let (live, behind) = (free("127.0.0.26:0"), free("127.0.0.27:0"));
-    let target = free("127.0.0.28:0");
-    let mut unit = unit(folder.path(), live, target, &Sides { source: behind, target: behind });
-    unit.fronts[0].ports[0].join = true;
-    let fronts = Fronts::new(FrontSettings {
-        unit: unit.clone(),
-        policy: Arc::new(policy()),
-        run: run(),
-        program: "none".into(),
-    });
-    let found = async || {
-        let found = fronts.preflight().await.into_iter();
-        found.map(|one| format!("{} {} {}", one.code, one.text, one.remedy)).collect::<Vec<_>>()
-    };
-    let nobody = found().await;
+    let unit = joining(folder.path(), live, behind);
+    let fronts = fronts(&unit);
+    let nobody = found(&fronts).await;
     assert!(nobody.len() == 1 && nobody[0].contains("no server listens there"), "{nobody:?}");
-    let alone = Nginx::start(folder.path(), &live.to_string(), live);
-    let shared = found().await;
+    let server = format!("server {{ listen {live}; listen {behind}; return 200; }}");
+    let alone = Nginx::start(folder.path(), &server, live);
+    let shared = found(&fronts).await;
     assert!(shared.len() == 1 && shared[0].starts_with("SG0178 "), "{shared:?}");
     assert!(shared[0].contains("without SO_REUSEPORT") && shared[0].contains("take_over"));
     drop(alone);
-    let _nginx = Nginx::start(folder.path(), &format!("{live} reuseport"), live);
-    assert_eq!(found().await, [""; 0]);
+    let server = server.replacen(';', " reuseport;", 1);
+    let _nginx = Nginx::start(folder.path(), &server, live);
+    assert_eq!(found(&fronts).await, [""; 0]);
     assert_eq!(
         fronts.insert().what().split("; ").next().unwrap(),
         format!("front `source` joins the live server at {live}")
@@ -81,4 +99,48 @@ async fn looks_whether_a_server_shares_its_port_and_says_what_it_needs_for_that(
     assert_eq!(all[0].title, "the server that front `source` joins");
     assert!(all[0].text.contains(&format!("listen {live} reuseport;\nlisten {behind};\n")));
     assert!(all[0].text.contains(&format!("bind {live}\nbind {behind}\n")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asks_whether_the_server_answers_at_its_other_port_as_at_the_joined_one() {
+    const HOSTS: [&str; 2] = ["shop.example.test", "www.example.test"];
+    let folder = TempDir::new().unwrap();
+    let (live, behind) = (free("127.0.0.26:0"), free("127.0.0.27:0"));
+    let mut unit = joining(folder.path(), live, behind);
+    unit.sites[0].hosts = HOSTS.map(str::to_owned).into();
+    let fronts = fronts(&unit);
+    let server = |listen: &str, host: &str, answer: &str| {
+        format!("server {{ {listen} server_name {host}; return {answer}; }}\n")
+    };
+    let (first, again) = (format!("listen {live} reuseport;"), format!("listen {live};"));
+    let both = |first: &str| format!("{first} listen {behind};");
+    let found = async |servers: String| {
+        let _nginx = Nginx::start(folder.path(), &servers, live);
+        found(&fronts).await
+    };
+    let nobody = found(server(&first, "_", "200")).await;
+    assert_eq!(nobody.len(), 1, "once a server: {nobody:?}");
+    assert!(nobody[0].starts_with("SG0179 ") && nobody[0].contains(&behind.to_string()));
+    assert!(nobody[0].contains("reload it"), "the next move: {nobody:?}");
+    // The second host has no line for the other port: somebody else's page is there.
+    let half = [
+        server(&format!("listen {behind} default_server;"), "_", "404"),
+        server(&both(&first), HOSTS[0], "200"),
+        server(&again, HOSTS[1], "200"),
+    ];
+    let half = found(half.concat()).await;
+    assert_eq!(half.len(), 1, "{half:?}");
+    let told =
+        format!("SG0179 `{}/` gets 200 from the live server at {live}, and 404 at", HOSTS[1]);
+    assert!(half[0].starts_with(&told), "{half:?}");
+    // A redirect to TLS at the joined port alone.
+    let leads = [
+        server(&first, "_", "301 https://$host$request_uri"),
+        server(&format!("listen {behind};"), "_", "200"),
+    ];
+    let leads = found(leads.concat()).await;
+    assert_eq!(leads.len(), 2, "{leads:?}");
+    assert!(leads.iter().all(|one| one.starts_with("warn SG0179 ")), "{leads:?}");
+    let whole = [server(&both(&first), HOSTS[0], "200"), server(&both(&again), HOSTS[1], "204")];
+    assert_eq!(found(whole.concat()).await, [""; 0]);
 }
