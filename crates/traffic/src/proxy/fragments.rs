@@ -2,11 +2,13 @@
 
 use super::{haproxy, nginx};
 use segue_front::control::{Reach, SiteRoute};
-use segue_model::plan::{FrontPlan, HaproxyPlan, NginxPlan, ProxyPlan, SitePlan, UnitPlan};
+use segue_model::plan::{
+    FrontPlan, HaproxyPlan, NginxPlan, PortKind, ProxyPlan, SitePlan, UnitPlan,
+};
 use segue_model::{Side, Sides};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// A piece of configuration.
@@ -50,12 +52,8 @@ pub fn fragments(units: &[&UnitPlan]) -> Vec<Fragment> {
         }
     }
     for side in [Side::Source, Side::Target] {
-        let addresses: BTreeSet<IpAddr> = fronts()
-            .flat_map(|front| match front.egress {
-                Some(egress) if front.side == side => vec![egress],
-                _ => front.ports.iter().map(|port| port.listen.ip()).collect(),
-            })
-            .collect();
+        let addresses: BTreeSet<IpAddr> =
+            fronts().flat_map(|front| comes_from(front, side, units)).collect();
         if !addresses.is_empty() {
             all.push(real_addresses(side, &addresses));
         }
@@ -168,29 +166,93 @@ fn for_nginx(front: &FrontPlan, plan: &NginxPlan, sites: &[SiteRoute]) -> Fragme
     }
 }
 
+/// Returns the units whose sites a front has.
+fn units_at<'a>(
+    front: &'a FrontPlan,
+    units: &'a [&UnitPlan],
+) -> impl Iterator<Item = &'a UnitPlan> {
+    let here = |unit: &&UnitPlan| unit.fronts.iter().any(|one| one.name == front.name);
+    units.iter().copied().filter(here)
+}
+
+/// Returns the addresses from which a front connects to the web servers of a side.
+fn comes_from(front: &FrontPlan, side: Side, units: &[&UnitPlan]) -> BTreeSet<IpAddr> {
+    let listen = || front.ports.iter().map(|port| port.listen.ip());
+    let mut all = BTreeSet::new();
+    for server in units_at(front, units).flat_map(|unit| unit.backends(side)) {
+        for address in server.addresses() {
+            match front.egress.filter(|egress| egress.is_ipv4() == address.is_ipv4()) {
+                Some(egress) => drop(all.insert(egress)),
+                // Whatever is asked for there comes from the first address there.
+                None if address.ip().is_loopback() && front.side == side => {
+                    all.insert(match address {
+                        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+                    });
+                }
+                None => all.extend(listen()),
+            }
+        }
+    }
+    if all.is_empty() || front.side != side {
+        all.extend(listen());
+    }
+    all
+}
+
+/// How a server listens at an address: what clients speak first there.
+#[derive(Default)]
+struct Speaks {
+    tls: bool,
+    proxy: bool,
+}
+
 /// What a server needs whose ports a front joins.
 fn shared(front: &FrontPlan, units: &[&UnitPlan]) -> Fragment {
-    let ports: BTreeSet<_> = front.ports.iter().filter(|p| p.join).map(|p| p.listen).collect();
-    let sites = units.iter().flat_map(|unit| &unit.sites);
-    let behind: BTreeSet<_> = sites
-        .map(|site| site.backends.get(front.side).address)
-        .chain(front.tcp().map(|(_, tcp)| *tcp.backends.get(front.side)))
+    let joined = || front.ports.iter().filter(|port| port.join);
+    let ports: BTreeMap<_, _> = joined()
+        .map(|p| (p.listen, Speaks { tls: p.kind == PortKind::Tls, proxy: p.proxy_in }))
         .collect();
+    let mut behind = BTreeMap::new();
+    if joined().any(|port| port.kind != PortKind::Tcp) {
+        for server in units_at(front, units).flat_map(|unit| unit.backends(front.side)) {
+            let proxy = server.proxy_out;
+            behind.insert(server.address, Speaks { tls: server.tls.is_some(), proxy });
+            let tls = server.passthrough.into_iter().chain(server.acme_tls);
+            behind.extend(tls.map(|address| (address, Speaks { tls: true, proxy })));
+        }
+    }
+    for port in joined() {
+        let strangers = port.strangers();
+        behind.extend(strangers.map(|at| (at, Speaks { tls: true, proxy: port.proxy_in })));
+        let tcp = port.tcp.as_ref();
+        behind.extend(tcp.map(|tcp| {
+            (*tcp.backends.get(front.side), Speaks { tls: false, proxy: tcp.proxy_out })
+        }));
+    }
+    let words = |speaks: &Speaks, tls: &'static str, proxy: &'static str| {
+        let (tls, proxy) =
+            (if speaks.tls { tls } else { "" }, if speaks.proxy { proxy } else { "" });
+        format!("{tls}{proxy}")
+    };
     let mut text = String::from(
         "# nginx, in every server block of these ports (`reuseport` once for each address):\n",
     );
-    for port in &ports {
-        let _ = writeln!(text, "listen {port} reuseport;");
+    for (port, speaks) in &ports {
+        let words = words(speaks, " ssl", " proxy_protocol");
+        let _ = writeln!(text, "listen {port}{words} reuseport;");
     }
-    for address in &behind {
-        let _ = writeln!(text, "listen {address};");
+    for (address, speaks) in &behind {
+        let words = words(speaks, " ssl", " proxy_protocol");
+        let _ = writeln!(text, "listen {address}{words};");
     }
     text.push_str(
         "\n# A first `reuseport` is in force once nginx was started anew; a reload is enough for the rest.\n\n\
          # HAProxy, in the frontend (it shares its ports unless `noreuseport` is set):\n",
     );
-    for address in ports.iter().chain(&behind) {
-        let _ = writeln!(text, "bind {address}");
+    for (address, speaks) in ports.iter().chain(&behind) {
+        let words = words(speaks, " ssl crt CERTIFICATES", " accept-proxy");
+        let _ = writeln!(text, "bind {address}{words}");
     }
     Fragment {
         title: format!("the server that front `{}` joins", front.name),

@@ -1,7 +1,7 @@
 //! What is looked at before a server's port is joined, and what the server has to be told.
 
 use crate::support::{policy, run, unit};
-use segue_model::plan::UnitPlan;
+use segue_model::plan::{PortKind, PortPlan, TlsPlan, UnitPlan};
 use segue_model::{Severity, Sides};
 use segue_traffic::{FrontSettings, Fronts, fragments};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -143,4 +143,40 @@ async fn asks_whether_the_server_answers_at_its_other_port_as_at_the_joined_one(
     assert!(leads.iter().all(|one| one.starts_with("warn SG0179 ")), "{leads:?}");
     let whole = [server(&both(&first), HOSTS[0], "200"), server(&both(&again), HOSTS[1], "204")];
     assert_eq!(found(whole.concat()).await, [""; 0]);
+}
+
+#[test]
+fn says_what_servers_need_at_each_port_and_whose_connections_are_fronts() {
+    let folder = Path::new("/nowhere");
+    let at = |address: &str| address.parse::<SocketAddr>().unwrap();
+    let mut unit = joining(folder, at("192.0.2.10:80"), at("127.0.0.1:8080"));
+    let plain = PortPlan::http(at("192.0.2.10:443"), false);
+    let tls = TlsPlan {
+        certificates: vec!["/etc/x".into()],
+        default_certificate: None,
+        http2: true,
+        strangers: Some(at("127.0.0.1:8443")),
+    };
+    let tls = PortPlan { kind: PortKind::Tls, join: true, tls: Some(tls), ..plain };
+    unit.fronts[0].ports.push(tls);
+    // A unit that has its sites elsewhere.
+    let mut other = joining(folder, at("192.0.2.99:80"), at("192.0.2.99:8099"));
+    other.fronts.iter_mut().for_each(|front| front.name.push_str("-other"));
+    let all = fragments(&[&unit, &other]);
+    let text = |title: &str| &all.iter().find(|one| one.title == title).unwrap().text;
+    let joined = text("the server that front `source` joins");
+    assert!(
+        joined.contains(
+            "listen 192.0.2.10:80 reuseport;\nlisten 192.0.2.10:443 ssl reuseport;\n\
+             listen 127.0.0.1:8080;\nlisten 127.0.0.1:8443 ssl;\n\n"
+        ),
+        "{joined}"
+    );
+    assert!(joined.contains("bind 127.0.0.1:8443 ssl crt "), "{joined}");
+    assert!(!joined.contains("192.0.2.99"), "{joined}");
+    let own = text("visitors' addresses at the web servers of the source");
+    for address in ["127.0.0.1", "192.0.2.99"] {
+        assert!(own.contains(&format!("set_real_ip_from {address};\n")), "{own}");
+    }
+    assert!(!own.contains("192.0.2.10;"), "nothing comes from there: {own}");
 }
