@@ -26,6 +26,19 @@ struct Inner {
     /// By when each was last seen, the least lately first.
     order: BTreeMap<u64, (UnitName, IpAddr)>,
     next: u64,
+    /// When the last of each unit's clients was seen for whom there was no room.
+    dropped_ms: HashMap<UnitName, u64>,
+}
+
+/// What is known of those who still come.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Late {
+    /// How many are remembered.
+    pub(crate) count: usize,
+    /// When the last one was seen who is not remembered any more.
+    pub(crate) dropped_ms: Option<u64>,
+    /// Those that came last, the latest first.
+    pub(crate) latest: Vec<Straggler>,
 }
 
 struct Seen {
@@ -60,9 +73,8 @@ impl Stragglers {
         inner.order.extend(one.map(|one| (place, one)));
     }
 
-    /// Returns how many clients of a unit, or of all, still came, and those that came last, the
-    /// latest first.
-    pub(crate) fn told(&self, unit: Option<&UnitName>) -> (usize, Vec<Straggler>) {
+    /// Returns which clients of a unit, or of all, still came.
+    pub(crate) fn told(&self, unit: Option<&UnitName>) -> Late {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = match unit {
             Some(unit) => inner.units.get(unit).map_or(0, HashMap::len),
@@ -79,7 +91,12 @@ impl Stragglers {
                 last_ms: seen.last_ms,
             })
         });
-        (count, told.take(if count == 0 { 0 } else { TOLD }).collect())
+        let latest = told.take(if count == 0 { 0 } else { TOLD }).collect();
+        let dropped_ms = match unit {
+            Some(unit) => inner.dropped_ms.get(unit).copied(),
+            None => inner.dropped_ms.values().max().copied(),
+        };
+        Late { count, dropped_ms, latest }
     }
 
     /// Forgets a unit that left.
@@ -88,20 +105,24 @@ impl Stragglers {
         for seen in inner.units.remove(unit).unwrap_or_default().into_values() {
             inner.order.remove(&seen.place);
         }
+        inner.dropped_ms.remove(unit);
     }
 }
 
 impl Inner {
-    /// Forgets whom nobody saw for the longest time, if there are too many.
+    /// Forgets whom nobody saw for the longest time, if there are too many. When that one came
+    /// stays known: a unit whose clients are all forgotten is not one to which nobody came.
     fn make_room(&mut self) {
         while self.order.len() >= MOST
             && let Some((_, (unit, client))) = self.order.pop_first()
         {
-            if let Some(clients) = self.units.get_mut(&unit) {
-                clients.remove(&client);
-                if clients.is_empty() {
-                    self.units.remove(&unit);
-                }
+            let Some(clients) = self.units.get_mut(&unit) else { continue };
+            let seen = clients.remove(&client);
+            if clients.is_empty() {
+                self.units.remove(&unit);
+            }
+            if let Some(seen) = seen {
+                self.dropped_ms.insert(unit, seen.last_ms);
             }
         }
     }
@@ -120,24 +141,35 @@ mod tests {
     fn the_latest_are_remembered_and_no_more_than_there_is_room_for() {
         let stragglers = Stragglers::default();
         let (shop, other): (UnitName, UnitName) = ("shop".into(), "other".into());
-        assert_eq!(stragglers.told(Some(&shop)), (0, Vec::new()));
+        let nobody = Late { count: 0, dropped_ms: None, latest: Vec::new() };
+        assert_eq!(stragglers.told(Some(&shop)), nobody);
+        let began_ms = clock::now_ms();
         stragglers.note(&other, client(0), Side::Target);
+        let noted_ms = clock::now_ms();
         stragglers.note(&shop, client(0), Side::Target);
+        assert_eq!(stragglers.told(Some(&other)).dropped_ms, None);
         for number in 0..MOST as u32 {
             stragglers.note(&shop, client(number), Side::Target);
         }
         // The other unit's only one was seen before all of these.
-        assert_eq!(stragglers.told(Some(&other)).0, 0);
-        assert_eq!(stragglers.told(None).0, MOST);
+        let gone = stragglers.told(Some(&other));
+        assert_eq!((gone.count, gone.latest.len()), (0, 0));
+        let dropped_ms = gone.dropped_ms.expect("it came, whoever it was");
+        assert!((began_ms..=noted_ms).contains(&dropped_ms), "{dropped_ms}");
+        let all = stragglers.told(None);
+        assert_eq!((all.count, all.dropped_ms), (MOST, Some(dropped_ms)));
+        assert_eq!(stragglers.told(Some(&shop)).dropped_ms, None, "all of its own are there");
         stragglers.note(&shop, client(7), Side::Source);
         stragglers.note(&other, client(9), Side::Target);
-        let (count, told) = stragglers.told(Some(&shop));
+        let Late { count, latest: told, .. } = stragglers.told(Some(&shop));
         assert_eq!((count, told.len()), (MOST - 1, TOLD));
         assert_eq!((told[0].client, &told[0].sides), (client(7), &Sides { source: 1, target: 1 }));
         assert_eq!(told[1].client, client(MOST as u32 - 1));
         stragglers.note(&shop, client(0), Side::Target);
-        assert_eq!(stragglers.told(Some(&shop)).1[0].sides.target, 1, "forgotten meanwhile");
+        assert_eq!(stragglers.told(Some(&shop)).latest[0].sides.target, 1, "forgotten");
+        assert!(stragglers.told(Some(&shop)).dropped_ms.is_some());
         stragglers.forget(&shop);
-        assert_eq!(stragglers.told(None).0, 1);
+        assert_eq!(stragglers.told(Some(&shop)), nobody);
+        assert_eq!(stragglers.told(None).count, 1);
     }
 }

@@ -273,6 +273,10 @@ pub struct Stats {
     /// How many there were, of the latest four thousand of all units.
     #[serde(default)]
     pub straggler_count: usize,
+    /// When the last of them was seen for whom there was no room, by the boot clock; none if all
+    /// are remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub straggler_dropped_ms: Option<u64>,
     /// Those of the last 120 seconds of each side in which requests were answered, oldest
     /// first.
     pub windows: Sides<Vec<Window>>,

@@ -71,7 +71,9 @@ impl Desk {
         if let Some(counts) = counts {
             stats.tcp = Sides::from_fn(|side| counts.tcp.get(side).totals());
         }
-        (stats.straggler_count, stats.stragglers) = self.front.stragglers().told(only);
+        let late = self.front.stragglers().told(only);
+        (stats.straggler_count, stats.stragglers) = (late.count, late.latest);
+        stats.straggler_dropped_ms = late.dropped_ms;
         stats.mirror = mirror.map(|mirror| Box::new(mirror.report()));
         stats.trial = split.map(|split| Box::new(split.report(clock::now_us())));
         if only.is_none() {

@@ -165,7 +165,9 @@ impl Guest {
         if pass.waited() && client.peer_closed() {
             return;
         }
-        let Some(server) = self.dial(*servers.get(pass.side())).await else { return };
+        let side = pass.side();
+        let Some(server) = self.dial(*servers.get(side)).await else { return };
+        self.front.note_straggler(site.gate.unit(), self.peer.ip().to_canonical(), side, side);
         // Counted as a stream; the end of those is not its own.
         let _end = pass.become_stream();
         self.both(client, bytes, server).await;

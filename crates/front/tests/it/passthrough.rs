@@ -6,7 +6,7 @@ use crate::support::*;
 use crate::tls::tls_options;
 use crate::upstream_tls::Secured;
 use segue_front::control::Request as Ask;
-use segue_front::control::{Reach, Servers, SiteRoute};
+use segue_front::control::{Reach, Reply, Servers, SiteRoute};
 use segue_model::{Side, Sides};
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +109,14 @@ async fn goes_to_the_write_side_waits_at_a_hold_and_stays_once_it_is_there() {
     let mut second = within("its turn", second).await.unwrap();
     assert_eq!(asked(&mut second).await, "target /x");
     assert_eq!(asked(&mut first).await, "source /x", "stays");
+    // The front stands at the source: whoever still comes there is late. Who came before is not.
+    let stats = match front.ask(Ask::UnitStats { unit: unit() }).await.unwrap() {
+        Reply::Stats(stats) => stats,
+        other => panic!("{other:?}"),
+    };
+    let [late] = stats.stragglers.as_slice() else { panic!("{:?}", stats.stragglers) };
+    assert_eq!((stats.straggler_count, late.client), (1, "127.0.0.1".parse().unwrap()));
+    assert_eq!(late.sides, Sides { source: 0, target: 1 });
     drop((first, second));
     until("both are gone", async || front.status().await.streams == 0).await;
     front.stop().await;
