@@ -127,6 +127,10 @@ pub enum Event {
         by: Actor,
         /// What they said of it.
         note: String,
+        /// The numbers of the gate that stands before it, if that held at this moment: what it
+        /// asks may be gone later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held: Option<String>,
     },
     /// A person lets a rule be broken, by name and with a reason.
     Waived {

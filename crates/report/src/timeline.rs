@@ -40,9 +40,10 @@ fn sentence(event: &Event) -> Option<(String, String)> {
             (who(by), format!("run of {of} began, plan {name} {plan_hash}"))
         }
         Event::Approved { by, role } => (who(by), format!("agreed to the plan as {role}")),
-        Event::Acknowledged { item, by, note } => {
+        Event::Acknowledged { item, by, note, held } => {
             let note = if note.is_empty() { String::new() } else { format!(": {note}") };
-            (who(by), format!("acknowledged {item}{note}"))
+            let held = held.as_ref().map(|held| format!("; its gate held: {held}"));
+            (who(by), format!("acknowledged {item}{note}{}", held.unwrap_or_default()))
         }
         Event::Waived { rule, by, because } => (who(by), format!("waived {rule}: {because}")),
         Event::WaveStarted { wave, by } => (who(by), format!("wave {wave} began")),

@@ -50,6 +50,7 @@ pub(crate) struct Conductor {
     turn: Mutex<()>,
     /// Held by a rehearsal.
     rehearsing: Mutex<()>,
+    late: timeline::LateKept,
     stop: Notify,
 }
 
@@ -78,6 +79,7 @@ impl Conductor {
             run: RwLock::new(None),
             turn: Mutex::new(()),
             rehearsing: Mutex::new(()),
+            late: timeline::LateKept::default(),
             stop: Notify::new(),
         });
         conductor.relay_records();

@@ -19,6 +19,11 @@ impl Link {
         Self { plan, unit, proxy }
     }
 
+    /// Returns the unit that speaks to it.
+    pub(crate) fn unit(&self) -> &UnitName {
+        &self.unit
+    }
+
     /// Sends a request on the way for changes.
     pub(crate) async fn call(&self, request: &Request) -> Result<Reply, Fault> {
         self.proxy.call(request).await

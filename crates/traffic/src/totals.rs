@@ -3,9 +3,9 @@
 use crate::fronts::Fronts;
 use crate::link::Link;
 use futures_util::future::join_all;
-use segue_front::control::{HoldRecord, Mirrored, Reply, Request, Stats, Straggler, Totals};
+use segue_front::control::{Hello, HoldRecord, Mirrored, Reply, Request, Stats, Straggler, Totals};
 use segue_model::plan::UnitPlan;
-use segue_model::{Fault, Side, Sides};
+use segue_model::{Fault, Side, Sides, UnitName};
 use serde::{Deserialize, Serialize};
 
 /// Totals over all fronts of a unit since they were inserted.
@@ -49,6 +49,15 @@ pub struct FrontStragglers {
     /// Since when it counts them, by the boot clock: its process began. None if it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<u64>,
+    /// Why it does not count them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncounted: Option<String>,
+    /// Requests and streams of the unit that it has open now; none while it sends them to its own
+    /// side.
+    pub open: usize,
+    /// When the last client was seen that it does not remember any more, by the boot clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_ms: Option<u64>,
     /// Those that came last, the latest first.
     pub latest: Vec<Straggler>,
 }
@@ -64,18 +73,39 @@ async fn late_comers(link: &Link) -> (String, Option<FrontStragglers>) {
     let front = link.plan.name.clone();
     let known = async {
         let stats = link.stats().await.ok()?;
-        // The operator's own proxy counts nobody.
         let hello = if link.is_ours() { link.hello().await.ok() } else { None };
+        let counts = match &hello {
+            Some(hello) => counting(hello, link.plan.side, link.unit()),
+            None if link.is_ours() => Err("it does not say how it stands"),
+            None => Err("the operator's own proxy counts nobody"),
+        };
+        // What is open where the unit is sent to the front's own side is not late.
+        let away = hello.as_ref().and_then(|hello| hello.unit(link.unit()));
+        let away = away.filter(|unit| unit.write_side != link.plan.side);
         Some(FrontStragglers {
             front: front.clone(),
             count: stats.straggler_count,
             boot_ms: stats.boot_ms,
-            since_ms: hello.map(|hello| hello.started_ms),
+            since_ms: counts.ok(),
+            uncounted: counts.err().map(str::to_owned),
+            open: away.map_or(0, |unit| unit.streams + unit.in_flight),
+            dropped_ms: stats.straggler_dropped_ms,
             latest: stats.stragglers,
         })
     };
     let known = known.await;
     (front, known)
+}
+
+/// Returns since when a front notes who comes late, or why it does not: only a front that gets the
+/// clients, and sends them to the other side, sees any.
+fn counting(hello: &Hello, side: Side, unit: &UnitName) -> Result<u64, &'static str> {
+    match hello.unit(unit) {
+        _ if !hello.listening => Err("it takes no connections"),
+        None => Err("it does not have the unit"),
+        Some(unit) if unit.write_side == side => Err("it sends the unit's clients to its own side"),
+        Some(_) => Ok(hello.started_ms),
+    }
 }
 
 impl Fronts {
@@ -171,5 +201,34 @@ impl Fronts {
         sum.failed += relayed.failed.saturating_sub(sent_on.failed);
         sum.by_side = Some(by_side);
         Ok(sum)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_front_counts_late_clients_only_while_it_gets_them_and_sends_them_away() {
+        let hello = |listening: bool, write_side: &str| -> Hello {
+            let unit = json!({
+                "unit": "shop", "sites": [], "write_side": write_side,
+                "hold": { "state": "open" }, "in_flight": 0, "streams": 0, "held": 0,
+            });
+            let hello = json!({
+                "name": "source", "side": "source", "pid": 1, "version": "1", "ports": [],
+                "listening": listening, "claim": null, "epoch": 1, "generation": 1,
+                "boot_ms": 90_000, "started_ms": 20_000, "unit_count": 1, "units": [unit],
+            });
+            serde_json::from_value(hello).unwrap()
+        };
+        let of = |hello: &Hello, unit: &str| counting(hello, Side::Source, &unit.into());
+        assert_eq!(of(&hello(true, "target"), "shop"), Ok(20_000));
+        assert_eq!(of(&hello(false, "target"), "shop"), Err("it takes no connections"));
+        let own = Err("it sends the unit's clients to its own side");
+        assert_eq!(of(&hello(true, "source"), "shop"), own);
+        assert_eq!(of(&hello(true, "target"), "other"), Err("it does not have the unit"));
     }
 }

@@ -262,7 +262,8 @@ fn a_cutover_waits_for_agreement_roll_call_and_a_rehearsal_of_this_very_plan() {
     let eve = Actor::Person("eve".into());
     super::may_approve(&fleet, &log.0, "owner", &eve).unwrap();
     log.add(None, Event::Approved { by: eve.clone(), role: "owner".into() });
-    log.add(None, Event::Acknowledged { item: "ready:dns".into(), by: eve, note: String::new() });
+    let (item, note, held) = ("ready:dns".into(), String::new(), None);
+    log.add(None, Event::Acknowledged { item, by: eve, note, held });
     let rehearsed = |plan_hash: &str, passed| Event::UnitRehearsed {
         plan_hash: plan_hash.into(),
         passed,
@@ -299,6 +300,7 @@ fn a_needed_item_of_the_timeline_locks_the_cutover_until_whoever_has_the_duty_di
         item: "backup".into(),
         by: Actor::Person(by.into()),
         note: String::new(),
+        held: None,
     };
     assert_eq!(rules(&fleet, &log), ["backup"]);
     log.add(None, said("eve"));

@@ -13,6 +13,9 @@ mod stand;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests_of_retire;
 mod text;
 
 pub use retire::LateAt;
@@ -310,31 +313,53 @@ fn roles(view: &View<'_>) -> BTreeSet<String> {
 ///
 /// # Errors
 /// Says that there is no such item.
-pub fn acknowledging(fleet: &Fleet, state: &RunState, id: &str, by: &Actor) -> Result<Ack, String> {
-    let items = timeline(fleet, state, 0, &Facts::default());
-    let Some(item) = items.iter().find(|item| item.id == id) else {
+pub fn acknowledging(
+    (fleet, state): (&Fleet, &RunState),
+    (now_ms, facts): (u64, &Facts),
+    id: &str,
+    by: &Actor,
+) -> Result<Ack, String> {
+    let items = timeline(fleet, state, now_ms, facts);
+    let find = |id: &str| items.iter().find(|item| item.id == id);
+    let Some(item) = find(id) else {
         return Err(format!("the timeline has no item `{id}`"));
     };
     if item.kind == Kind::Gate {
-        let told = format!(
-            "`{id}` is acknowledged; it is a gate, and its state is what was done: {}",
-            item.because
-        );
-        return Ok(Ack::Take(told));
+        let what = match item.state {
+            Standing::Done => "its state is what was done".to_owned(),
+            Standing::Waived => "it is waived, and does not hold".to_owned(),
+            _ => format!("it does not count until `{id}` holds"),
+        };
+        let told = format!("`{id}` is acknowledged; it is a gate, and {what}: {}", item.because);
+        return Ok(Ack::Take { told, held: None });
     }
-    let has = |by: &Actor| fleet.people.has(&item.duty, by);
     let known: Option<&Acknowledged> = state.acknowledged.get(id);
+    // What was written when the gate held is not lost by a later word.
+    let mut held = known.and_then(|known| known.held.clone());
+    let mut until = String::new();
+    match retire::gate_before(id).and_then(find) {
+        // Done since a moment, it holds by the journal, and that has it already.
+        Some(gate) if gate.state == Standing::Done && gate.since_ms.is_none() => {
+            held = Some(gate.because.clone());
+        }
+        Some(gate) if gate.state < Standing::Waived && held.is_none() => {
+            until = format!("; it does not count until `{}` holds: {}", gate.id, gate.because);
+        }
+        _ => {}
+    }
+    let take = |told: String| Ack::Take { told: told + &until, held: held.clone() };
+    let has = |by: &Actor| fleet.people.has(&item.duty, by);
     match (&item.person, known) {
-        (Some(person), Some(known)) if has(&known.by) && !has(by) => {
+        (Some(person), Some(known)) if has(&known.by) && !has(by) && held == known.held => {
             Ok(Ack::Note(format!("`{id}` was acknowledged by {person}, who has the duty; noted")))
         }
-        (Some(person), _) if !has(by) && item.locks => Ok(Ack::Take(format!(
+        (Some(person), _) if !has(by) && item.locks => Ok(take(format!(
             "`{id}` is acknowledged, but the duty is {person}'s: the cutover stays locked until they do it or it is waived"
         ))),
         (Some(person), _) if !has(by) => {
-            Ok(Ack::Take(format!("`{id}` is acknowledged in place of {person}")))
+            Ok(take(format!("`{id}` is acknowledged in place of {person}")))
         }
-        _ => Ok(Ack::Take(format!("`{id}` is acknowledged"))),
+        _ => Ok(take(format!("`{id}` is acknowledged"))),
     }
 }
 
@@ -342,7 +367,12 @@ pub fn acknowledging(fleet: &Fleet, state: &RunState, id: &str, by: &Actor) -> R
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ack {
     /// It stands as the item's acknowledgement.
-    Take(String),
+    Take {
+        /// What the person is told.
+        told: String,
+        /// The numbers of the gate that stands before the item, if that holds.
+        held: Option<String>,
+    },
     /// It is only noted: whoever has the duty said it before.
     Note(String),
 }

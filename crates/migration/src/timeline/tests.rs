@@ -36,7 +36,7 @@ fn state(fleet: &Fleet, log: &Log, now_ms: u64, id: &str) -> Standing {
 
 fn ack(item: &str, by: &str) -> Event {
     let (by, note) = (Actor::Person(by.into()), "said on the phone".to_owned());
-    Event::Acknowledged { item: item.into(), by, note }
+    Event::Acknowledged { item: item.into(), by, note, held: None }
 }
 
 #[test]
@@ -215,11 +215,18 @@ fn an_acknowledgement_says_what_it_means() {
     });
     let mut log = Log::new(&fleet);
     let by = |name: &str| Actor::Person(name.into());
-    let of = |log: &Log, id: &str, who: &str| acknowledging(&fleet, &log.0, id, &by(who));
+    let of = |log: &Log, id: &str, who: &str| {
+        acknowledging((&fleet, &log.0), (T, &Facts::default()), id, &by(who))
+    };
     assert!(of(&log, "nothing", "ada").unwrap_err().contains("no item"));
-    let Ack::Take(told) = of(&log, "sync", "ada").unwrap() else { panic!() };
-    assert!(told.contains("it is a gate"), "{told}");
-    let Ack::Take(told) = of(&log, "backup", "zoe").unwrap() else { panic!() };
+    let Ack::Take { told, .. } = of(&log, "sync", "ada").unwrap() else { panic!() };
+    let wanted = "it is a gate, and it does not count until `sync` holds: 0 of 3 units";
+    assert!(told.contains(wanted), "{told}");
+    log.synced(&["a", "b", "c"]);
+    let Ack::Take { told, .. } = of(&log, "sync", "ada").unwrap() else { panic!() };
+    assert!(told.contains("it is a gate, and its state is what was done: 3 of 3"), "{told}");
+    let Ack::Take { told, held } = of(&log, "backup", "zoe").unwrap() else { panic!() };
+    assert_eq!(held, None, "no gate stands before it");
     assert!(told.contains("the cutover stays locked"), "{told}");
     log.add(None, ack("backup", "ada"));
     assert!(matches!(of(&log, "backup", "zoe").unwrap(), Ack::Note(_)), "ada's word stands");
@@ -296,93 +303,4 @@ fn waves_are_spread_over_the_windows_by_their_forecasts() {
     let night = Window { days: vec![], from_minute: 0, to_minute: 90, zone: "UTC".into() };
     fleet.schedule.windows = vec![night];
     assert_eq!(begins(&fleet), ["T", "T+1 h 10 min", "T+24 h"]);
-}
-
-#[test]
-fn the_source_may_go_once_nobody_came_for_the_plans_days() {
-    let mut fleet = units(&["a", "b"], 1);
-    fleet.schedule.begins_at_ms = Some(T);
-    let plan = Arc::make_mut(&mut fleet.units[1]);
-    Arc::make_mut(&mut plan.policy).straggler_days = 9;
-    let mut log = Log::new(&fleet);
-    let by = || Actor::Person("ada".into());
-    let hour = |n: u64| n * HOUR_MS;
-    let late = |for_ms: Option<u64>, latest: &[(&str, u64)]| LateAt {
-        front: "source".into(),
-        for_ms,
-        clients: 41,
-        latest: latest.iter().map(|(ip, ago)| (ip.parse().unwrap(), *ago)).collect(),
-    };
-    let now = T + 30 * DAY_MS;
-    let at_time = |log: &Log, now: u64, a: Vec<LateAt>, b: Vec<LateAt>| {
-        let mut facts = Facts::default();
-        facts.late.insert(UnitName::from("a"), a);
-        facts.late.insert(UnitName::from("b"), b);
-        let items = timeline(&fleet, &log.0, now, &facts);
-        let of = |id: &str| (find(&items, id).state, find(&items, id).because.clone());
-        (of("no-stragglers"), of("retire"))
-    };
-    let look = |log: &Log, a: Vec<LateAt>, b: Vec<LateAt>| at_time(log, now, a, b);
-    let long = Some(20 * DAY_MS);
-    let gone = || vec![late(long, &[("192.0.2.7", 9 * DAY_MS)])];
-    let ((gate, because), _) = look(&log, gone(), gone());
-    assert_eq!(gate, Standing::Overdue, "{because}");
-    assert!(because.starts_with("0 of 2 units are settled"), "{because}");
-
-    log.synced(&["a", "b"]);
-    for unit in ["a", "b"] {
-        log.attempt(unit, Phase::Cutover, true);
-        log.add(Some(unit), Event::Confirmed { by: by() });
-        log.attempt(unit, Phase::Settle, true);
-    }
-    log.add(None, ack("retire", "ada"));
-    let ((gate, because), (retire, _)) = look(&log, gone(), gone());
-    assert_eq!((gate, retire), (Standing::Done, Standing::Done), "{because}");
-    assert!(
-        because.contains("the last came 9 d ago, 192.0.2.7; wanted: none for 7 d"),
-        "{because}"
-    );
-
-    // Each plan's own days, to the hour, with who came.
-    let came =
-        vec![late(long, &[("192.0.2.8", 9 * DAY_MS - hour(1)), ("2001:db8::9", 10 * DAY_MS)])];
-    let ((gate, because), (retire, why)) = look(&log, gone(), came.clone());
-    assert_eq!((gate, retire), (Standing::Overdue, Standing::Overdue));
-    let text = "unit `b`: 41 clients came to front `source`, the last 192.0.2.8 8 d ago; wanted: none for 9 d";
-    assert_eq!(because, text);
-    assert!(why.contains("does not hold") && why.ends_with(text), "{why}");
-    assert_eq!(
-        look(&log, came.clone(), gone()).0.0,
-        Standing::Done,
-        "7 d are enough for the other"
-    );
-
-    // What nobody knows never passes.
-    for (b, says) in [
-        (Vec::new(), "unit `b`: no front there was asked"),
-        (vec![late(None, &[])], "unit `b`: front `source` does not say who came"),
-        (
-            vec![late(Some(hour(47)), &[])],
-            "unit `b`: front `source` has counted for 47 h only, wanted 9 d",
-        ),
-    ] {
-        let ((gate, because), (retire, _)) = look(&log, gone(), b);
-        assert_eq!((gate, because.as_str()), (Standing::Unknown, says));
-        assert_eq!(retire, Standing::Overdue);
-    }
-    assert_eq!(state(&fleet, &log, now, "no-stragglers"), Standing::Unknown, "no controller runs");
-    // Nobody was late before the units had left: the days are counted from then on.
-    let none = || vec![late(long, &[])];
-    let ((gate, because), _) = at_time(&log, MONDAY + 8 * DAY_MS, none(), none());
-    assert_eq!(gate, Standing::Pending);
-    assert!(because.ends_with("has counted for 7 d only, wanted 9 d"), "{because}");
-    let ((gate, because), _) = at_time(&log, MONDAY + 9 * DAY_MS + HOUR_MS, none(), none());
-    assert_eq!(gate, Standing::Done, "{because}");
-
-    // A person may let it be.
-    let because = "the last one is our own monitor".to_owned();
-    log.add(None, Event::Waived { rule: "no-stragglers".into(), by: by(), because });
-    let ((gate, because), (retire, _)) = look(&log, gone(), came);
-    assert_eq!((gate, retire), (Standing::Waived, Standing::Done));
-    assert_eq!(because, text, "the numbers stay");
 }

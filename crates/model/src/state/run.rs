@@ -31,6 +31,9 @@ pub struct Acknowledged {
     pub at: Moment,
     /// What they said of it.
     pub note: String,
+    /// The numbers of the gate that stands before it, if that held at this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
 }
 
 /// A rule that a person lets be broken.
@@ -218,11 +221,13 @@ impl RunState {
             }
             Event::EpochTaken { epoch, .. } => self.epoch = *epoch,
             Event::Approved { by, role } => {
-                let given = Acknowledged { by: by.clone(), at: now, note: String::new() };
+                let by = by.clone();
+                let given = Acknowledged { by, at: now, note: String::new(), held: None };
                 self.approvals.insert(role.clone(), given);
             }
-            Event::Acknowledged { item, by, note } => {
-                let given = Acknowledged { by: by.clone(), at: now, note: note.clone() };
+            Event::Acknowledged { item, by, note, held } => {
+                let (by, note, held) = (by.clone(), note.clone(), held.clone());
+                let given = Acknowledged { by, at: now, note, held };
                 self.acknowledged.insert(item.clone(), given);
             }
             Event::Waived { rule, by, because } => self.waived.push(Waived {

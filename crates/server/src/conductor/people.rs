@@ -21,13 +21,19 @@ impl Conductor {
                 Ok((0, format!("agreed as `{role}`")))
             }
             Saying::Acknowledge { item, note } => {
-                let may = self.journal.with(|state| acknowledging(&run.fleet, state, &item, &by));
+                let (facts, now_ms) = (self.facts(&run, 0).await, self.clock.wall_ms());
+                let known = (now_ms, &facts);
+                let may = self
+                    .journal
+                    .with(|state| acknowledging((&run.fleet, state), known, &item, &by));
                 let ack = may.map_err(|why| {
                     refuse(&format!("acknowledge `{item}`"), &why)
                         .hint("`segue timeline` names every item")
                 })?;
                 let (event, told) = match ack {
-                    Ack::Take(told) => (Event::Acknowledged { item, by, note }, told),
+                    Ack::Take { told, held } => {
+                        (Event::Acknowledged { item, by, note, held }, told)
+                    }
                     Ack::Note(told) => {
                         let who = if let Actor::Person(who) = by { who } else { "?".to_owned() };
                         (Event::Noted { text: format!("{who} on `{item}`: {note}") }, told)

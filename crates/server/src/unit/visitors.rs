@@ -130,6 +130,9 @@ mod tests {
             count: 321,
             boot_ms: 6_000,
             since_ms: None,
+            uncounted: None,
+            open: 0,
+            dropped_ms: None,
             latest,
         };
         let fronts = [("source".to_owned(), Some(front)), ("target".to_owned(), None)];

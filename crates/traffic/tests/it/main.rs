@@ -200,13 +200,19 @@ async fn seal_is_refused_once_the_lease_ran_out() {
 async fn who_still_comes_is_asked_at_the_address_that_was_left() {
     let site = Site::start().await;
     assert_eq!(ask(site.source_front, "/", "").await, 200);
-    site.cut_over().await;
     let came = async |side| {
         let known = late_at(&site.unit, side).await;
         let [(_, Some(front))] = known.as_slice() else { panic!("{known:?}") };
         front.clone()
     };
-    assert_eq!(came(Side::Source).await.count, 0, "nobody since");
+    // A front that sends clients to its own side sees nobody who is late, however long it stands.
+    let own = came(Side::Source).await;
+    assert_eq!(own.since_ms, None);
+    assert_eq!(own.uncounted.as_deref(), Some("it sends the unit's clients to its own side"));
+    site.cut_over().await;
+    let since = came(Side::Source).await;
+    assert_eq!((since.count, since.open, since.uncounted), (0, 0, None), "nobody since");
+    assert_eq!(since.dropped_ms, None);
     for _ in 0..3 {
         assert_eq!(ask(site.source_front, "/", "").await, 200);
         assert_eq!(ask(site.target_front, "/", "").await, 200);
@@ -218,6 +224,24 @@ async fn who_still_comes_is_asked_at_the_address_that_was_left() {
     let since_ms = front.since_ms.unwrap();
     assert!(since_ms <= late.last_ms && late.last_ms <= front.boot_ms, "{front:?}");
     assert_eq!(came(Side::Target).await.count, 0, "that is where they belong");
+    assert_eq!(came(Side::Target).await.since_ms, None);
+    // What is open there now is told as long as it is.
+    let page = tokio::spawn(ask(site.source_front, "/slowest", ""));
+    site.until_slow().await;
+    assert_eq!(came(Side::Source).await.open, 1);
+    assert_eq!(page.await.unwrap(), 200);
+    let began = Instant::now();
+    while came(Side::Source).await.open > 0 {
+        assert!(began.elapsed() < Duration::from_secs(5), "it stays open");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // A front without the unit sees none of its clients.
+    let mut other = site.unit.clone();
+    other.name = "other".into();
+    let known = late_at(&other, Side::Source).await;
+    let [(_, Some(front))] = known.as_slice() else { panic!("{known:?}") };
+    assert_eq!((front.since_ms, front.count), (None, 0));
+    assert_eq!(front.uncounted.as_deref(), Some("it does not have the unit"));
     // One that does not answer says nothing.
     let mut unit = site.unit.clone();
     unit.fronts.iter_mut().for_each(|front| front.control = "/nowhere/control.sock".into());
