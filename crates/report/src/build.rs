@@ -48,6 +48,7 @@ fn of_one(began: &Record, run: &str, unit: &str, plan_hash: &str, records: &[&Re
     }
     report.probe = probes(records);
     report.sessions = crate::visitors::sessions(unit, records);
+    report.mirror = crate::mirror::fold(unit, records);
     add_pauses(&mut report);
     report.summary = summary(&report);
     report.not_provable = not_provable(&report);
@@ -117,9 +118,6 @@ fn take(report: &mut Report, record: &Record) {
             let mut look = detail.clone();
             look["unit"] = report.unit.as_str().into();
             report.stragglers = vec![look];
-        }
-        Event::Measured { what, detail } if what == "mirror" => {
-            crate::mirror::take(&mut report.mirror, &report.unit, detail);
         }
         event => {
             if let Some(attempt) = report.attempts.last_mut() {

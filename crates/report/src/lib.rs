@@ -238,7 +238,8 @@ pub struct Report {
     #[serde(default)]
     pub stragglers: Vec<Value>,
     /// What copies of users' requests showed, for each unit whose plan asks for them: by front, how
-    /// many were compared, were the same and were left out, and what differed, with examples. No
+    /// many were compared, were the same and were left out, over all processes of the front, and what
+    /// differed, with examples; when it answered last (`at_ms`), and whether it is `silent` since. No
     /// front means that nothing was measured.
     #[serde(default)]
     pub mirror: Vec<Value>,

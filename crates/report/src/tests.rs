@@ -304,44 +304,97 @@ fn stragglers_are_those_of_the_last_look() {
     );
 }
 
-#[test]
-fn copies_are_told_with_what_differs_and_unknown_where_none_was_compared() {
-    let look = |at_ms: u64, fronts: serde_json::Value| Event::Measured {
+/// A front of a look at copies.
+fn copied(name: &str, asked: u64, same: u64) -> serde_json::Value {
+    json!({
+        "front": name, "dropped": 31, "ended": 2,
+        "compared": {
+            "asked": asked, "same": same, "noisy": 17, "time_ratio": 1.25,
+            "differences": [{
+                "kind": "status", "text": "200 at the source, 404 at the <target>", "count": 5,
+                "examples": ["/a/1", "/a/2", "/a/3", "/a/4"],
+            }],
+        },
+    })
+}
+
+/// The report after looks at copies, the n-th at n.
+fn after_copies(looks: Vec<serde_json::Value>) -> crate::Report {
+    let look = |(at_ms, fronts): (u64, serde_json::Value)| Event::Measured {
         what: "mirror".into(),
         detail: json!({ "at_ms": at_ms, "fronts": fronts }),
     };
-    let front = |asked: u64, same: u64| {
-        json!([{
-            "front": "source", "dropped": 31, "ended": 2,
-            "compared": {
-                "asked": asked, "same": same, "noisy": 17, "time_ratio": 1.25,
-                "differences": [{
-                    "kind": "status", "text": "200 at the source, 404 at the <target>", "count": 5,
-                    "examples": ["/a/1", "/a/2", "/a/3", "/a/4"],
-                }],
-            },
-        }])
-    };
-    let unproven = "no copy was compared";
-    let told = |report: &crate::Report| report.not_provable.iter().any(|l| l.contains(unproven));
-    let events = vec![look(1, json!([])), look(2, front(120, 115)), look(3, front(3, 3))];
-    let report = build(&journal(events), Vec::new()).unwrap();
+    build(&journal((1..).zip(looks).map(look).collect()), Vec::new()).unwrap()
+}
+
+/// What the report says of copies that nobody can prove.
+fn unproven(report: &crate::Report) -> Vec<&str> {
+    let lines = report.not_provable.iter().map(String::as_str);
+    let claim = "that the target answers users' requests of `<shop>` as the source does: ";
+    lines.filter_map(|line| line.strip_prefix(claim)).collect()
+}
+
+#[test]
+fn copies_are_told_with_what_differs_and_unknown_where_none_was_compared() {
+    let report = after_copies(vec![json!([]), json!([copied("source", 120, 115)])]);
     assert_eq!(report.mirror.len(), 1);
     let kept = &report.mirror[0];
-    assert_eq!((&kept["at_ms"], &kept["unit"]), (&json!(2), &json!("<shop>")), "the fullest");
-    assert!(!told(&report));
+    assert_eq!((&kept["at_ms"], &kept["unit"]), (&json!(2), &json!("<shop>")));
+    assert_eq!(unproven(&report), [] as [&str; 0]);
     let page = html(&report, &|ms| format!("at {ms}"));
     for wanted in [
         "seen last at 2<",
-        "<td class=\"n\">120<td class=\"n\">115<td class=\"n bad\">5<td class=\"n\">17<td class=\"n\">31<td class=\"n\">2<td class=\"n\">1.25</tr>",
+        "<td>source<td class=\"n\">120<td class=\"n\">115<td class=\"n bad\">5<td class=\"n\">17<td class=\"n\">31<td class=\"n\">2<td class=\"n\">1.25</tr>",
         "404 at the &lt;target&gt;<td class=\"n\">5<td>/a/1<br>/a/2<br>/a/3</tr>",
     ] {
         assert!(page.contains(wanted), "{wanted}: {page}");
     }
-    let report = build(&journal(vec![look(1, json!([]))]), Vec::new()).unwrap();
+    let report = after_copies(vec![json!([])]);
     let page = html(&report, &|ms| ms.to_string());
-    assert!(told(&report) && page.contains("unknown</span>, none was compared"), "{page}");
+    assert_eq!(unproven(&report), ["no copy was compared"]);
+    assert!(page.contains("unknown</span>, none was compared"), "{page}");
     let none = build(&journal(Vec::new()), Vec::new()).unwrap();
-    assert!(none.mirror.is_empty() && !told(&none), "nobody asked for copies");
+    assert!(none.mirror.is_empty() && unproven(&none).is_empty(), "nobody asked for copies");
     assert!(!html(&none, &|_| String::new()).contains("Copies of users"));
+}
+
+#[test]
+fn copies_are_added_up_over_processes_and_fronts() {
+    let report = after_copies(vec![
+        json!([copied("one", 100, 95), copied("two", 10, 10)]),
+        // The first was started again, the other one is not in the look.
+        json!([copied("one", 3, 3)]),
+        json!([copied("one", 9, 8), { "front": "two", "silent": true }, copied("three", 0, 0)]),
+    ]);
+    let fronts = report.mirror[0]["fronts"].as_array().unwrap();
+    let of = |n: usize| (&fronts[n]["front"], &fronts[n]["compared"], &fronts[n]["at_ms"]);
+    let (name, all, at_ms) = of(0);
+    assert_eq!((name, at_ms), (&json!("one"), &json!(3)));
+    assert_eq!(
+        (&all["asked"], &all["same"], &all["noisy"]),
+        (&json!(109), &json!(103), &json!(34))
+    );
+    assert_eq!((&fronts[0]["dropped"], &fronts[0]["ended"]), (&json!(62), &json!(4)));
+    let differences = all["differences"].as_array().unwrap();
+    assert_eq!((differences.len(), &differences[0]["count"]), (1, &json!(10)));
+    let (name, all, at_ms) = of(1);
+    assert_eq!((name, &all["asked"], at_ms), (&json!("two"), &json!(10), &json!(1)), "it is kept");
+    assert_eq!(
+        unproven(&report),
+        ["front `two` did not answer in the end", "at front `three` no copy was compared"]
+    );
+    let page = html(&report, &|ms| format!("at {ms}"));
+    for wanted in [
+        "<td>one<td class=\"n\">109<td class=\"n\">103<td class=\"n bad\">6<",
+        "<td>two <span class=\"unknown\">silent since at 1</span><td class=\"n\">10<td class=\"n\">10<td class=\"n good\">0<",
+        "<td>three<td class=\"n\">0<td class=\"n\">0<td class=\"n unknown\">unknown<",
+    ] {
+        assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+    // One that never answered is told as well.
+    let report =
+        after_copies(vec![json!([copied("one", 1, 1), { "front": "two", "silent": true }])]);
+    let page = html(&report, &|ms| ms.to_string());
+    assert!(page.contains("<td>two <span class=\"unknown\">it never answered</span>"), "{page}");
+    assert_eq!(unproven(&report), ["at front `two` no copy was compared"]);
 }

@@ -59,10 +59,10 @@ pub(crate) async fn status(state: &RunState, run: Option<&Run>, clock: &dyn Cloc
         let own = |plan: &&Arc<Plan>| plan.unit.name == *name;
         let plan = run.fleet.units.iter().find(own);
         if plan.is_some_and(|plan| plan.unit.measures.mirror.is_some()) {
-            // Nothing where nothing was measured.
+            // Who is not at work is not asked; what was seen before stands in the journal.
             all["mirror"] = match &at_work {
                 Some(active) => json!(active.mirrored().await),
-                None => json!([]),
+                None => Value::Null,
             };
         }
         if let Some(active) = at_work.filter(|_| unit.write_side != WriteSide::At(Side::Source)) {
@@ -222,25 +222,34 @@ const DIFFERENCES_SHOWN: usize = 5;
 const EXAMPLES_SHOWN: usize = 2;
 
 /// Adds what copies of users' requests showed, where the plan asks for them.
-fn copies(text: &mut String, fronts: &Value) {
-    let Some(fronts) = fronts.as_array() else { return };
-    let compared = |front: &&Value| front["compared"]["asked"].as_u64().is_some_and(|n| n > 0);
-    if !fronts.iter().any(|front| compared(&front)) {
-        text.push_str("  copies of users' requests: unknown, none was compared\n");
+fn copies(text: &mut String, fronts: Option<&Value>) {
+    let Some(fronts) = fronts else { return };
+    let Some(fronts) = fronts.as_array() else {
+        text.push_str("  copies of users' requests: not asked now; see segue report\n");
+        return;
+    };
+    if fronts.is_empty() {
+        text.push_str("  copies of users' requests: unknown, no front makes any\n");
     }
-    for front in fronts.iter().filter(compared) {
+    for front in fronts {
         let (all, count) = (&front["compared"], |value: &Value| value.as_u64().unwrap_or_default());
+        let _ = write!(text, "  copies at front {}: ", front["front"].as_str().unwrap_or("?"));
+        if front["silent"] == true {
+            text.push_str("unknown, it does not answer\n");
+            continue;
+        }
         let (asked, same) = (count(&all["asked"]), count(&all["same"]));
-        let _ = writeln!(
-            text,
-            "  copies at front {}: {asked} compared, {same} the same, {} different, {} noisy; left \
-             out: {} without room, {} at a hold",
-            front["front"].as_str().unwrap_or("?"),
-            asked.saturating_sub(same),
-            count(&all["noisy"]),
-            count(&front["dropped"]),
-            count(&front["ended"]),
-        );
+        let _ = match asked {
+            0 => write!(text, "unknown, none was compared"),
+            _ => write!(
+                text,
+                "{asked} compared, {same} the same, {} different, {} noisy",
+                asked.saturating_sub(same),
+                count(&all["noisy"]),
+            ),
+        };
+        let (room, hold) = (count(&front["dropped"]), count(&front["ended"]));
+        let _ = writeln!(text, "; left out: {room} without room, {hold} at a hold");
         for one in all["differences"].as_array().into_iter().flatten().take(DIFFERENCES_SHOWN) {
             let examples = one["examples"].as_array().into_iter().flatten();
             let examples: Vec<_> =
@@ -307,7 +316,7 @@ pub(crate) fn text(status: &Value) -> String {
         }
     }
     text.push_str(&crate::spread::text(&status["spread"]));
-    copies(&mut text, &status["mirror"]);
+    copies(&mut text, status.get("mirror"));
     triggers(&mut text, &status["triggers"]);
     overdue(&mut text, status);
     let _ = write!(text, "next: {}", next(status["stage"].as_str()));
@@ -379,12 +388,18 @@ mod tests {
     fn copies_are_told_by_front_and_as_unknown_where_none_was_compared() {
         let told = |fronts: Value| {
             let mut text = String::new();
-            copies(&mut text, &fronts);
+            copies(&mut text, Some(&fronts));
             text
         };
-        assert_eq!(told(Value::Null), "", "nobody asked for any");
-        let unknown = "  copies of users' requests: unknown, none was compared\n";
-        assert_eq!(told(json!([])), unknown);
+        let mut text = String::new();
+        copies(&mut text, json!({ "unit": "shop" }).get("mirror"));
+        assert_eq!(text, "", "nobody asked for any");
+        let asleep = "  copies of users' requests: not asked now; see segue report\n";
+        assert_eq!(told(Value::Null), asleep, "it is not at work, whatever was compared before");
+        let none = "  copies of users' requests: unknown, no front makes any\n";
+        assert_eq!(told(json!([])), none);
+        let silent = "  copies at front source: unknown, it does not answer\n";
+        assert_eq!(told(json!([{ "front": "source", "silent": true }])), silent);
         let front = |asked: u64, same: u64| {
             json!([{
                 "front": "source", "dropped": 31, "ended": 2,
@@ -394,7 +409,9 @@ mod tests {
                 ] },
             }])
         };
-        assert_eq!(told(front(0, 0)), unknown);
+        let unknown = "  copies at front source: unknown, none was compared; left out: 31 without \
+                       room, 2 at a hold\n";
+        assert!(told(front(0, 0)).starts_with(unknown), "{}", told(front(0, 0)));
         assert_eq!(
             told(front(120, 115)),
             "  copies at front source: 120 compared, 115 the same, 5 different, 17 noisy; left out: \

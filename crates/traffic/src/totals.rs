@@ -32,9 +32,12 @@ pub struct TrafficTotals {
 pub struct FrontMirrored {
     /// Name of the front.
     pub front: String,
+    /// Whether it does not answer: what it found is not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
     /// What was found.
     #[serde(flatten)]
-    pub mirrored: Mirrored,
+    pub mirrored: Option<Mirrored>,
 }
 
 /// Who still comes to a front of the side that the unit has left.
@@ -121,11 +124,16 @@ impl Fronts {
         join_all(self.links.iter().map(|link| late_comers(link))).await
     }
 
-    /// Returns what copies of requests showed; nothing of a front that does not answer.
+    /// Returns what copies of requests showed, and which fronts do not answer; nothing of a front
+    /// that makes no copies.
     pub async fn mirrored(&self) -> Vec<FrontMirrored> {
         let all = self.links.iter().map(|link| async move {
-            let mirrored = link.stats().await.ok()?.mirror?;
-            Some(FrontMirrored { front: link.plan.name.clone(), mirrored: *mirrored })
+            let front = link.plan.name.clone();
+            let Ok(stats) = link.stats().await else {
+                return Some(FrontMirrored { front, silent: true, mirrored: None });
+            };
+            let mirrored = stats.mirror.map(|mirrored| *mirrored);
+            mirrored.map(|known| FrontMirrored { front, silent: false, mirrored: Some(known) })
         });
         join_all(all).await.into_iter().flatten().collect()
     }

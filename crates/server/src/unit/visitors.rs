@@ -55,11 +55,13 @@ fn sessions(verdicts: &[LoginsOf], active: &Active) -> Value {
     })
 }
 
-/// What copies showed by front; without a front nothing was measured.
+/// What copies showed by front, and which fronts do not answer; without a front nothing was
+/// measured.
 fn mirror(fronts: &[FrontMirrored], at_ms: u64) -> Value {
     let front = |one: &FrontMirrored| {
         let mut told = json!(one);
-        if let Some(all) = told["compared"]["differences"].as_array_mut() {
+        let differences = told.pointer_mut("/compared/differences");
+        if let Some(all) = differences.and_then(Value::as_array_mut) {
             all.truncate(DIFFERENCES_MAX);
         }
         told
@@ -107,8 +109,15 @@ mod tests {
         let differences = (1..=64).rev().map(difference).collect();
         let compared = Compared { asked: 90, same: 7, differences, ..Compared::default() };
         let mirrored = segue_front::control::Mirrored { dropped: 3, ended: 1, compared };
-        let told = mirror(&[FrontMirrored { front: "source".into(), mirrored }], 77);
+        let front = |name: &str, mirrored: Option<_>| FrontMirrored {
+            front: name.into(),
+            silent: mirrored.is_none(),
+            mirrored,
+        };
+        let told = mirror(&[front("source", Some(mirrored)), front("target", None)], 77);
         assert_eq!(told["at_ms"], 77);
+        assert_eq!(told["fronts"][1], json!({ "front": "target", "silent": true }));
+        assert_eq!(told["fronts"][0].get("silent"), None);
         let front = &told["fronts"][0];
         assert_eq!((&front["front"], &front["dropped"]), (&json!("source"), &json!(3)));
         let differences = front["compared"]["differences"].as_array().unwrap();

@@ -18,10 +18,11 @@ mod support;
 
 use segue_model::Side;
 use segue_port::Observed;
-use segue_traffic::late_at;
+use segue_traffic::{FrontSettings, Fronts, late_at};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use support::{Site, ask};
+use support::{Site, ask, policy, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_a_request_once_that_passes_two_fronts() {
@@ -247,4 +248,12 @@ async fn who_still_comes_is_asked_at_the_address_that_was_left() {
     unit.fronts.iter_mut().for_each(|front| front.control = "/nowhere/control.sock".into());
     let known = late_at(&unit, Side::Source).await;
     assert!(matches!(known.as_slice(), [(_, None)]), "{known:?}");
+    // Nor does it of copies, and that is told; one that makes none is no such front.
+    assert!(site.fronts.mirrored().await.is_empty());
+    let (policy, program) = (Arc::new(policy()), "none".into());
+    let silent = Fronts::new(FrontSettings { unit, policy, run: run(), program });
+    let named = silent.mirrored().await;
+    let told: Vec<_> =
+        named.iter().map(|one| (one.front.as_str(), one.silent, one.mirrored.is_none())).collect();
+    assert_eq!(told, [("source", true, true), ("target", true, true)]);
 }
