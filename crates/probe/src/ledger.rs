@@ -194,7 +194,31 @@ mod tests {
     fn a_log_that_leaves_requests_out_shows_nobody() {
         let (mut ledger, mut passed) = (Ledger::default(), 0);
         ledger.add(0, passed);
-        let shown = readings(&mut ledger, 200, &mut passed, 5);
+        for _ in 1..READINGS {
+            passed += 10;
+            assert_eq!(ledger.add(5, passed), Shown::Nothing, "nor that nobody came");
+        }
+        let shown = readings(&mut ledger, 100, &mut passed, 5);
         assert!(matches!(shown, Err(Shown::Lacks(45.., _))), "{shown:?}");
+    }
+
+    #[test]
+    fn a_log_that_is_written_late_is_waited_for() {
+        let (mut ledger, mut passed) = (Ledger::default(), 0);
+        ledger.add(0, passed);
+        for _ in 1..60 {
+            passed += 100;
+            assert_eq!(ledger.add(0, passed), Shown::Nothing, "its minute is not over");
+        }
+        passed += 100;
+        assert_eq!(ledger.add(6_000, passed), Shown::Around(0));
+        // A few of the first interval come in the next one: they are nobody else's.
+        let mut ledger = Ledger::default();
+        ledger.add(0, passed);
+        ledger.add(0, passed + 15);
+        ledger.add(15, passed + 15);
+        for _ in 2..2 * SETTLES {
+            assert!(matches!(ledger.add(0, passed + 15), Shown::Nothing | Shown::Around(0)));
+        }
     }
 }

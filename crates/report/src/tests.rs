@@ -271,6 +271,7 @@ fn a_front_that_did_not_answer_is_not_one_that_nobody_comes_to() {
         let report = build(&journal(vec![look(fronts)]), Vec::new()).unwrap();
         let page = html(&report, &|_| String::new());
         assert_eq!(page.contains("former address<"), !known, "{page}");
+        assert_eq!(page.contains("<td>source<td class=\"n unknown\">unknown<"), !known, "{page}");
         let said = report.not_provable.iter().any(|line| line.contains("still comes"));
         assert_eq!(said, !known, "{:?}", report.not_provable);
     }
