@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 pub(crate) const SHARED: &str = "10.9.7.1:6379";
 /// Each machine's own Redis.
 pub(crate) const LOCAL: &str = "127.0.0.1:6379";
+/// The memcached that both share, and each machine's own.
+pub(crate) const SHARED_CACHE: &str = "10.9.7.1:11211";
+pub(crate) const LOCAL_CACHE: &str = "127.0.0.1:11211";
 /// Schemas of each machine's own MariaDB.
 const SCHEMAS: [&str; 2] = ["shop", "other"];
 const SIDES: [Side; 2] = [Side::Source, Side::Target];
@@ -63,7 +66,7 @@ fn newest(above: &str, below: &str) -> PathBuf {
     found.filter(|path| path.is_file()).max().unwrap_or_else(|| panic!("{above}: {PACKAGES}"))
 }
 
-const PACKAGES: &str = "install the packages php-fpm, php-redis and php-mysql";
+const PACKAGES: &str = "install the packages php-fpm, php-redis, php-memcached and php-mysql";
 
 /// Returns the configuration of PHP that Debian brings.
 pub(crate) fn php_ini() -> PathBuf {
@@ -87,8 +90,10 @@ impl Machines {
             fs::create_dir_all(machines.home(side).join("pool.d")).unwrap();
         }
         machines.redis(Side::Source, SHARED);
+        machines.memcached(Side::Source, SHARED_CACHE);
         for side in SIDES {
             machines.redis(side, LOCAL);
+            machines.memcached(side, LOCAL_CACHE);
             machines.php(side, pools);
         }
         machines.nginx();
@@ -164,6 +169,13 @@ impl Machines {
         let (ip, port) = address.split_once(':').unwrap();
         let words = ["redis-server", "--bind", ip, "--port", port, "--protected-mode", "no"];
         self.run(side, "redis", &[&words[..], &["--save", ""]].concat());
+    }
+
+    fn memcached(&mut self, side: Side, address: &str) {
+        let (ip, port) = address.split_once(':').unwrap();
+        // Said twice, `-v` has it write that it listens.
+        let words = ["memcached", "-u", "root", "-l", ip, "-p", port, "-m", "16", "-vv"];
+        self.run(side, "memcached", &words);
     }
 
     fn php(&mut self, side: Side, pools: &[Pool]) {
@@ -260,7 +272,7 @@ impl Machines {
         }
     }
 
-    /// Waits until every pool has its socket and nginx and Redis answer.
+    /// Waits until every pool has its socket, and nginx, Redis and memcached answer.
     fn wait(&self, pools: &[Pool]) {
         for side in SIDES {
             for pool in pools {
@@ -269,12 +281,16 @@ impl Machines {
             }
         }
         let web = self.web.values().map(|web| web.source);
-        for address in web.chain([SHARED.parse().unwrap(), LOCAL.parse().unwrap()]) {
+        let stores = [SHARED, LOCAL, SHARED_CACHE, LOCAL_CACHE];
+        for address in web.chain(stores.map(|store| store.parse().unwrap())) {
             until("it can be connected to", || std::net::TcpStream::connect(address).is_ok());
         }
-        let log = self.home(Side::Target).join("redis.log");
-        let ready = || fs::read_to_string(&log).is_ok_and(|log| log.contains("Ready to accept"));
-        until("the target's Redis is there", ready);
+        // What listens in the target's network only says so itself.
+        for (name, line) in [("redis", "Ready to accept"), ("memcached", "server listening")] {
+            let log = self.home(Side::Target).join(format!("{name}.log"));
+            let ready = || fs::read_to_string(&log).is_ok_and(|log| log.contains(line));
+            until("the target's store is there", ready);
+        }
     }
 }
 

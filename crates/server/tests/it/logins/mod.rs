@@ -3,7 +3,7 @@
 mod machines;
 
 use crate::site::{free, mark, run, start_front};
-use machines::{LOCAL, Machines, Pool, SHARED, php_ini};
+use machines::{LOCAL, LOCAL_CACHE, Machines, Pool, SHARED, SHARED_CACHE, php_ini};
 use segue_front::control::{Client, HoldId, Request, SiteRoute};
 use segue_model::plan::{LoginPlan, PortPlan, SecretRef, SessionsPlan, TreePlan, UnitPlan};
 use segue_model::{Side, Sides};
@@ -71,6 +71,7 @@ fn cases(folder: &Path) -> Vec<Case> {
         source: stored("redis", &format!("tcp://{SHARED}")),
         target: stored("redis", &format!("tcp://{LOCAL}")),
     };
+    let memcached = |address: &str| Sides::from_fn(|_| stored("memcached", address));
     let own = || Sides::from_fn(|_| String::new());
     let table =
         |name, schema, said, why| Case { schema: Some(schema), ..case(name, own(), said, why) };
@@ -80,6 +81,18 @@ fn cases(folder: &Path) -> Vec<Case> {
         case("shared", redis(SHARED), Logins::Survive, "both sides use Redis at 10.9.7.1:6379"),
         case("local", redis(LOCAL), Logins::Again, "127.0.0.1:6379 is another one on each"),
         case("parted", other, Logins::Again, "Redis at 127.0.0.1:6379 at the target"),
+        case(
+            "cached",
+            memcached(SHARED_CACHE),
+            Logins::Survive,
+            "both sides use memcached at 10.9.7.1:11211",
+        ),
+        case(
+            "cached-here",
+            memcached(LOCAL_CACHE),
+            Logins::Again,
+            "127.0.0.1:11211 is another one on each",
+        ),
         table("table", "shop", Logins::Survive, "`#__session` of database `shop`, which moves"),
         table("behind", "other", Logins::Again, "database `other`, which is not moved"),
     ]
