@@ -88,21 +88,23 @@ fn behind(shared: SocketAddr) -> SocketAddr {
 
 fn nginx(folder: &Path, shared: SocketAddr, listen: &str, workers: usize) -> String {
     let (folder, behind) = (folder.display(), behind(shared));
+    // Beside the wildcard address nginx opens a socket at another one only with this.
+    let own = if listen.starts_with(&shared.to_string()) { "" } else { " reuseport" };
     format!(
         "user root; daemon off; worker_processes {workers}; pid {folder}/pid;\n\
          error_log {folder}/error.log; events {{ worker_connections 4096; }}\n\
          http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;\n\
          fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
-         server {{ listen {listen}; listen {behind};\n\
+         server {{ listen {listen}; listen {behind}{own};\n\
          location / {{ add_header x-worker $pid; return 200 \"live\\n\"; }} }} }}\n"
     )
 }
 
-fn haproxy(shared: SocketAddr, threads: usize) -> String {
+fn haproxy(shared: SocketAddr, listen: &str, threads: usize) -> String {
     let behind = behind(shared);
     format!(
         "global\n nbthread {threads}\ndefaults\n mode http\n timeout client 9s\n \
-         timeout http-request 9s\nfrontend site\n bind {behind}\n bind {shared} shards by-thread\n \
+         timeout http-request 9s\nfrontend site\n bind {behind}\n bind {listen} shards by-thread\n \
          http-request return status 200 content-type text/plain string \"live\\n\"\n"
     )
 }
@@ -286,7 +288,9 @@ async fn a_front_that_ends_waits_for_a_server_that_is_away() {
 async fn haproxy_is_joined_reloaded_and_left_without_losing_a_request() {
     let folder = Arc::new(TempDir::new().unwrap());
     let shared = free();
-    let mut live = Server::started("haproxy", folder.path(), shared, &haproxy(shared, 2)).await;
+    let listen = shared.to_string();
+    let mut live =
+        Server::started("haproxy", folder.path(), shared, &haproxy(shared, &listen, 2)).await;
     let mut load = Load::on(shared, 0).await;
     let options = joining(folder.path(), shared, live.behind);
     let front = Running::start(options, patient(), folder.clone()).await;
@@ -294,7 +298,7 @@ async fn haproxy_is_joined_reloaded_and_left_without_losing_a_request() {
     // Those that HAProxy has itself it closes at a reload.
     load.keep(4);
     // A reload of HAProxy is a new process that has the former one end.
-    std::fs::write(&live.config, haproxy(shared, 3)).unwrap();
+    std::fs::write(&live.config, haproxy(shared, &listen, 3)).unwrap();
     let former = live.process.id().to_string();
     let mut command = Command::new("haproxy");
     command.arg("-db").arg("-f").arg(&live.config).args(["-sf", &former]);
@@ -344,18 +348,22 @@ async fn a_front_that_is_killed_leaves_the_port_to_the_server_and_may_come_again
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_at_the_wildcard_address_and_with_ipv6() {
-    let at = |address: &str| std::net::TcpListener::bind(address).unwrap().local_addr().unwrap();
-    let (wide, six, both) = (free(), at("[::1]:0"), at("[::1]:0"));
-    for (program, shared, listen) in [
-        ("nginx", wide, format!("{} reuseport", wide.port())),
-        ("nginx", six, format!("{six} reuseport")),
-        // Its socket for IPv6 is of the kind that takes IPv4 as well.
-        ("haproxy", both, String::new()),
+    // Ports that are free at every address, of both families.
+    let free = || std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+    let at = |address: &str| SocketAddr::new(address.parse().unwrap(), free());
+    let (wide, six) = (at("127.0.0.23"), at("::1"));
+    let (wide_six, both) = (at("::1"), at("::1"));
+    for (program, shared, listen, v4) in [
+        ("nginx", wide, format!("{} reuseport", wide.port()), true),
+        ("nginx", six, format!("{six} reuseport"), false),
+        ("nginx", wide_six, format!("[::]:{} reuseport", wide_six.port()), false),
+        // This socket for IPv6 takes IPv4 as well.
+        ("haproxy", both, format!("[::]:{} v4v6", both.port()), true),
     ] {
         let folder = Arc::new(TempDir::new().unwrap());
         let config = match program {
             "nginx" => nginx(folder.path(), shared, &listen, 2),
-            _ => haproxy(shared, 2),
+            _ => haproxy(shared, &listen, 2),
         };
         let server = Server::started(program, folder.path(), shared, &config).await;
         let options = joining(folder.path(), shared, server.behind);
@@ -363,7 +371,14 @@ async fn joins_at_the_wildcard_address_and_with_ipv6() {
         for _ in 0..50 {
             assert!(by_front(shared).await, "{program} {listen}");
         }
+        let loopback = SocketAddr::new("127.0.0.1".parse().unwrap(), shared.port());
+        if v4 {
+            assert!(by_front(loopback).await, "{program} {listen}");
+        } else {
+            assert!(TcpStream::connect(loopback).await.is_err(), "{program} {listen}");
+        }
         bypass(front).await;
+        assert!(!v4 || !by_front(loopback).await, "{program} {listen}");
     }
 }
 
@@ -377,6 +392,7 @@ async fn a_server_that_shares_nothing_is_not_joined() {
     let nginx = Server::nginx(folder.path(), shared, &shared.to_string()).await;
     let fault = refused().await.unwrap_err();
     assert_eq!(fault.code, "SG0135");
+    assert!(fault.cause.ends_with("a socket there is without SO_REUSEPORT"), "{fault}");
     assert!(fault.hint.contains("reuseport") && fault.hint.contains("take_over"), "{fault}");
     assert!(!by_front(nginx.shared).await);
 }
