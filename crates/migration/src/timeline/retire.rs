@@ -53,9 +53,9 @@ pub(super) fn items(view: &View<'_>, last_s: i64) -> Vec<Draft> {
         "nobody has come to the address that a unit has left for {} d",
         days.unwrap_or_else(segue_model::plan::Policy::usual_straggler_days)
     );
-    let mut gate = Draft::gate(GATE, last_s + 14 * DAY, what, quiet(view)).duty(DNS).how(
-        "the line above names who comes; wait, or segue waive no-stragglers --because TEXT",
-    );
+    let mut gate = Draft::gate(GATE, last_s + 14 * DAY, what, quiet(view))
+        .duty(DNS)
+        .how("the line above names who comes; wait, or segue waive no-stragglers --because TEXT");
     let mut retire = step(
         view,
         STEP,
