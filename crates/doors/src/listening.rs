@@ -2,6 +2,8 @@
 
 use rustix::process::{Pid, geteuid};
 use segue_model::{Fault, FaultKind};
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -83,14 +85,24 @@ fn listening(line: &str) -> Option<Listening> {
 
 /// Returns who holds one of these sockets, as far as this user may see.
 pub(crate) fn holders(inodes: &[u64]) -> Vec<(Pid, RawFd)> {
-    let links: Vec<_> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    held(inodes).into_iter().map(|(_, pid, fd)| (pid, fd)).collect()
+}
+
+/// Returns which of these sockets is held by whom, as far as this user may see. Every process is
+/// looked at once, however many sockets are asked about.
+pub(crate) fn held(inodes: &[u64]) -> Vec<(u64, Pid, RawFd)> {
+    let link = |inode: &u64| (OsString::from(format!("socket:[{inode}]")), *inode);
+    let links: HashMap<_, _> = inodes.iter().map(link).collect();
     let mut found = Vec::new();
+    if links.is_empty() {
+        return found;
+    }
     for (pid, process) in numbered(Path::new("/proc")) {
         let Some(pid) = Pid::from_raw(pid) else { continue };
         for (fd, path) in numbered(&process.join("fd")) {
             let Ok(file) = fs::read_link(path) else { continue };
-            if links.iter().any(|link| file.as_os_str() == link.as_str()) {
-                found.push((pid, fd));
+            if let Some(inode) = links.get(file.as_os_str()) {
+                found.push((*inode, pid, fd));
             }
         }
     }

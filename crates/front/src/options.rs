@@ -117,6 +117,17 @@ impl FrontOptions {
         self.ports.iter().any(|port| port.redirect.is_some())
     }
 
+    /// Returns a port of a server that was joined and has nobody else than fronts at it, if there
+    /// is one.
+    pub(crate) async fn unserved(&self) -> Option<SocketAddr> {
+        let joined = self.ports.iter().filter(|port| port.join).map(|port| port.listen);
+        let joined: Vec<_> = joined.collect();
+        let first = *joined.first()?;
+        // All processes of the machine are looked at.
+        let look = tokio::task::spawn_blocking(move || segue_doors::join::unserved(&joined));
+        look.await.unwrap_or(Some(first))
+    }
+
     /// Returns the options of a front of a plan. What belongs to no unit goes to the server
     /// whose place a port for HTTP in clear takes, else to `server`. It believes the proxies of its plan, and
     /// its unit's other fronts, which may relay to it.

@@ -126,3 +126,26 @@ fn a_server_that_does_not_share_its_port_is_left_alone() {
     assert_eq!(joined.fault.unwrap().code, "SG0130");
     assert!(joined.sockets.is_empty());
 }
+
+#[test]
+fn a_port_is_served_if_another_program_than_a_front_listens_there() {
+    let held_by = |listener: TcpListener| {
+        let mut command = std::process::Command::new("sleep");
+        command.arg("20").stdin(std::os::fd::OwnedFd::from(listener)).spawn().unwrap()
+    };
+    let bind = || {
+        let listener = TcpListener::bind("127.0.0.31:0").unwrap();
+        (listener.local_addr().unwrap(), listener)
+    };
+    let ((first, listener), (second, other)) = (bind(), bind());
+    let mut servers = [held_by(listener), held_by(other)];
+    let (own, _listener) = bind();
+    assert_eq!(unserved(&[first, second]), None);
+    assert_eq!(unserved(&[first, own, second]), Some(own), "this program is the front's");
+    let _ = servers[1].kill();
+    servers[1].wait().unwrap();
+    assert_eq!(unserved(&[first, second]), Some(second), "nobody is there");
+    assert_eq!(unserved(&[]), None);
+    let _ = servers[0].kill();
+    servers[0].wait().unwrap();
+}

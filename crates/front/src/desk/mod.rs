@@ -134,6 +134,11 @@ impl Desk {
     }
 
     async fn make(&self, request: &Request) -> Result<Reply, Fault> {
+        // What takes its time is done before anybody else has to wait for the books.
+        let unserved = match request {
+            Request::Leave { .. } | Request::Bypass { .. } => self.front.options().unserved().await,
+            _ => None,
+        };
         let mut books = self.books.lock().await;
         let mut next = next(&books.saved, request)?;
         books.may_change(&request.what())?;
@@ -178,8 +183,8 @@ impl Desk {
                 }
                 self.keep_run(&mut books, next).await
             }
-            Request::Leave { unit, .. } => self.leave(books, next, unit).await,
-            Request::Bypass { .. } => self.bypass(books, next, &request.what()).await,
+            Request::Leave { unit, .. } => self.leave(books, next, unit, unserved).await,
+            Request::Bypass { .. } => self.bypass(books, next, &request.what(), unserved).await,
             _ => self.keep_run(&mut books, next).await,
         }
     }

@@ -319,6 +319,7 @@ impl Desk {
         mut books: MutexGuard<'_, Books>,
         mut next: Change,
         name: &UnitName,
+        unserved: Option<SocketAddr>,
     ) -> Result<Reply, Fault> {
         let op = format!("take unit `{name}` out of front");
         if books.gate(name, &op).is_ok_and(|gate| gate.is_sealed()) {
@@ -330,7 +331,7 @@ impl Desk {
         }
         if books.saved.units.keys().all(|other| other == name) {
             // In memory its route stays to the end: open connections still need it.
-            return self.bypass(books, next, &op).await;
+            return self.bypass(books, next, &op, unserved).await;
         }
         let left = books.saved.units.get(name).cloned();
         let done = self.keep(&mut books, next, EffectLeft::None, Haste::None).await?;
@@ -342,25 +343,25 @@ impl Desk {
         Ok(done)
     }
 
+    /// Has the front leave. `unserved` is a port that was joined and has nobody else.
     pub(super) async fn bypass(
         &self,
         mut books: MutexGuard<'_, Books>,
         next: Change,
         op: &str,
+        unserved: Option<SocketAddr>,
     ) -> Result<Reply, Fault> {
         if books.units.values().any(|unit| unit.gate.is_sealed()) {
             let cause = "a hold is sealed: what lies behind the front refuses writes";
             return Err(conflict(op, cause, "release the hold first"));
         }
-        for port in self.front.options().ports.iter().filter(|port| port.join) {
-            // Somebody would have to listen there once the front does not.
-            if !segue_doors::join::is_served(port.listen) {
-                let cause = format!("no server listens at {} beside the front", port.listen);
-                return Err(Fault::new("SG0138", FaultKind::Conflict, op, cause).hint(
-                    "start the site's web server, with `reuseport` as before, and ask again; \
-                     SIGTERM ends the front in any case",
-                ));
-            }
+        // Somebody would have to listen there once the front does not.
+        if let Some(listen) = unserved {
+            let cause = format!("no server listens at {listen} beside the front");
+            return Err(Fault::new("SG0138", FaultKind::Conflict, op, cause).hint(
+                "start the site's web server, with `reuseport` as before, and ask again; \
+                 SIGTERM ends the front in any case",
+            ));
         }
         let done = self.keep(&mut books, next, EffectLeft::None, Haste::None).await?;
         drop(books);

@@ -21,7 +21,8 @@
 //! ([`redirect`]): it renews it, and says so to the worker when it cannot.
 //!
 //! The keeper gives the port back by itself only if workers end again and again, and it would
-//! not let visitors through to a side that they must not reach ([`crate::store::guards`]).
+//! not let visitors through to a side that they must not reach ([`crate::store::guards`]), nor
+//! leave a port that was joined to nobody.
 
 mod kept;
 mod lock;
@@ -394,7 +395,11 @@ impl Keeper {
         let gives_back = self.options.ports.iter().any(|port| port.is_live() || port.join);
         match next {
             Next::After(pause) => self.due = Some(now + pause),
-            Next::GiveUp(pause) if !gives_back || store::guards(&self.options.state) => {
+            Next::GiveUp(pause)
+                if !gives_back
+                    || store::guards(&self.options.state)
+                    || self.options.unserved().await.is_some() =>
+            {
                 tracing::error!(?pause, "workers end again and again; the port stays closed");
                 self.due = Some(now + pause);
             }

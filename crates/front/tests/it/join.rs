@@ -347,6 +347,36 @@ async fn a_front_that_is_killed_leaves_the_port_to_the_server_and_may_come_again
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_whose_workers_all_die_is_kept_while_nobody_else_listens_there() {
+    let folder = Arc::new(TempDir::new().unwrap());
+    let shared = free();
+    let mut nginx = Server::nginx(folder.path(), shared, &format!("{shared} reuseport")).await;
+    let options = joining(folder.path(), shared, nginx.behind);
+    let mut keeper = Keeper::start(options, folder.clone()).await;
+    let file = FrontOptions::beside(&keeper.options.state);
+    let good = std::fs::read(&file).unwrap();
+    // No worker that starts from now on comes far.
+    let worker = keeper.worker().await;
+    std::fs::write(&file, "{}").unwrap();
+    nginx.end();
+    kill_process(worker, Signal::KILL).unwrap();
+    until("they end again and again", async || keeper.log().contains("again and again")).await;
+    let waits = later(shared, "GET", "/");
+    std::fs::write(&file, &good).unwrap();
+    let worker = keeper.worker().await;
+    let answer = within("its answer", waits).await.unwrap().unwrap();
+    assert!(answer.headers.contains_key("x-segue-front"));
+
+    // A server that is there is as good as the front.
+    nginx.process = start("nginx", &nginx.config);
+    until("it is back", async || TcpStream::connect(nginx.behind).await.is_ok()).await;
+    std::fs::write(&file, "{}").unwrap();
+    kill_process(worker, Signal::KILL).unwrap();
+    assert!(!keeper.ended().await, "it ends with an error");
+    assert!(!by_front(shared).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_at_the_wildcard_address_and_with_ipv6() {
     // Ports that are free at every address, of both families.
     let free = || std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
