@@ -35,6 +35,9 @@ pub(crate) struct Desk {
     front: Arc<Front>,
     door: Door,
     books: Mutex<Books>,
+    /// Locked by whoever has the keeper guard the live servers or not, and before `books`: what
+    /// the last one asks for is what the last change means. Others change and renew meanwhile.
+    guarding: Mutex<()>,
     /// What was counted when another process was let go on; none before.
     handed: Mutex<Option<SavedFigures>>,
     /// Writes it.
@@ -85,9 +88,9 @@ impl Desk {
         // The keeper reads the same file.
         let guarded = Some(saved.guards());
         let books = Mutex::new(Books { journal, saved, units, guarded, handed_on: false });
-        let handed = Mutex::new(None);
+        let (guarding, handed) = (Mutex::new(()), Mutex::new(None));
         let (pen, superseded) = (Pen::default(), CancellationToken::new());
-        Ok(Self { front, door, books, handed, pen, superseded })
+        Ok(Self { front, door, books, guarding, handed, pen, superseded })
     }
 
     /// Puts the restored routes in force.
@@ -123,12 +126,11 @@ impl Desk {
     /// Makes one change, and says to the keeper what it means for the live servers.
     async fn change(&self, request: &Request) -> Result<Reply, Fault> {
         let done = self.make(request).await;
-        let mut books = self.books.lock().await;
-        let guards = books.saved.guards();
         // What fails is tried again after the next change: whoever asked has waited long enough.
+        // A hold changes nothing of it, and begins a pause.
         let failed = done.as_ref().is_err_and(|fault| fault.code == "SG0190");
-        if books.guarded != Some(guards) && !failed {
-            let _ = self.guard(&mut books, guards, &request.what()).await;
+        if !failed && !matches!(request, Request::Hold { .. }) {
+            self.guard_as_saved().await;
         }
         done
     }
@@ -137,6 +139,11 @@ impl Desk {
         // What takes its time is done before anybody else has to wait for the books.
         let unserved = match request {
             Request::Leave { .. } | Request::Bypass { .. } => self.front.options().unserved().await,
+            _ => None,
+        };
+        // Kept until the hold is sealed: nobody has it unguarded in between.
+        let _guarding = match request {
+            Request::SealHold { unit, .. } => self.guard_for_seal(request, unit).await?,
             _ => None,
         };
         let mut books = self.books.lock().await;
@@ -286,8 +293,6 @@ impl Desk {
     ) -> Result<Reply, Fault> {
         let op = format!("seal hold `{hold_id}`");
         let gate = books.gate(unit, &op)?;
-        // Before anything is sealed: from then on even a front that dies opens nothing.
-        self.guard(books, true, &op).await?;
         let lease_ms = gate.held().map_or(0, |h| h.lease_ms);
         // In memory first: while the disk is written no lease may run out.
         let change = gate.seal(hold_id);

@@ -1,10 +1,14 @@
 //! One process goes on where another one was: what each may do meanwhile.
 
-use super::{Books, Desk};
+use super::{Books, Desk, rules};
 use crate::clock;
-use crate::control::{HoldStatus, Reply, Running};
+use crate::control::{HoldStatus, Reply, Request, Running};
+use crate::keeper::{GUARDS, Kept};
 use segue_model::{EffectLeft, Fault, FaultKind, UnitName};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::MutexGuard;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 impl Books {
@@ -51,29 +55,70 @@ impl Desk {
         self.superseded.cancel();
     }
 
-    /// Sees to it that visitors reach no live server, whoever dies, or that they may again.
+    /// Returns the keeper, if visitors are kept from the live servers by the packet filter.
+    fn filters(&self) -> Option<&Arc<Kept>> {
+        self.door.kept().filter(|_| self.front.options().redirects())
+    }
+
+    /// Sees to it that visitors reach no live server, whoever dies, before a hold is sealed; that
+    /// stays so as long as what is returned is kept. The books are not locked meanwhile, so whether
+    /// the hold may be sealed is to be looked at afterwards.
     ///
     /// # Errors
-    /// `SG0190` if the keeper cannot bring it about, or not soon enough: the next change asks anew.
-    pub(super) async fn guard(
+    /// Those of whoever may not seal it; `SG0190` if the keeper cannot bring it about, or not soon
+    /// enough.
+    pub(super) async fn guard_for_seal(
         &self,
-        books: &mut Books,
-        guarded: bool,
-        op: &str,
-    ) -> Result<(), Fault> {
-        let kept = self.door.kept().filter(|_| self.front.options().redirects());
-        // What is not answered in time may be done later.
-        books.guarded = None;
-        if let Some(kept) = kept
-            && kept.guard(guarded).await != guarded
-        {
-            let cause = "the packet filter was not changed: the keeper's log says why";
-            return Err(Fault::new("SG0190", FaultKind::Unreachable, op, cause)
-                .leaving(EffectLeft::None)
-                .hint("look whether `nft` is there and may be used; then ask again"));
+        request: &Request,
+        unit: &UnitName,
+    ) -> Result<Option<MutexGuard<'_, ()>>, Fault> {
+        let Some(kept) = self.filters() else { return Ok(None) };
+        let (op, until) = (request.what(), Instant::now() + GUARDS);
+        if let Ok(guarding) = timeout_at(until, self.guarding.lock()).await {
+            let mut books = self.books.lock().await;
+            rules::next(&books.saved, request)?;
+            books.may_change(&op)?;
+            books.gate(unit, &op)?;
+            // What is not answered in time may be done later.
+            books.guarded = None;
+            drop(books);
+            let guarded = kept.guard(true, until).await;
+            let mut books = self.books.lock().await;
+            if guarded {
+                books.guarded = Some(true);
+                return Ok(Some(guarding));
+            }
+            if !books.saved.guards() {
+                // It may come about late, and nothing would end it if this front died.
+                let _ = kept.wish_guarded(false).await;
+            }
         }
-        books.guarded = Some(guarded);
-        Ok(())
+        let cause = "the packet filter was not changed: the keeper's log says why";
+        Err(Fault::new("SG0190", FaultKind::Unreachable, op, cause)
+            .leaving(EffectLeft::None)
+            .hint("look whether `nft` is there and may be used; then ask again"))
+    }
+
+    /// Sees to it that visitors reach no live server, whoever dies, if the last change means that,
+    /// or that they may again. What fails is asked for anew after the next change.
+    pub(super) async fn guard_as_saved(&self) {
+        let Some(kept) = self.filters() else { return };
+        let is_so = |books: &Books| books.guarded == Some(books.saved.guards());
+        if is_so(&*self.books.lock().await) {
+            return;
+        }
+        let until = Instant::now() + GUARDS;
+        let Ok(_guarding) = timeout_at(until, self.guarding.lock()).await else { return };
+        let mut books = self.books.lock().await;
+        if is_so(&books) {
+            return;
+        }
+        let guards = books.saved.guards();
+        books.guarded = None;
+        drop(books);
+        if kept.guard(guards, until).await {
+            self.books.lock().await.guarded = Some(guards);
+        }
     }
 
     /// Ends the open streams of all units: their clients come back to whoever serves now.

@@ -5,17 +5,14 @@ use segue_doors::handover::Line;
 use segue_model::{Fault, FaultKind};
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Mutex, OnceCell, mpsc};
+use tokio::sync::{OnceCell, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long the keeper may take to close its sockets, and before that to lead nobody here.
 const CLOSES: Duration = Duration::from_secs(15);
-
-/// How long it may take to change until when connections are led here: a renewal that is under
-/// way ends before.
-const GUARDS: Duration = Duration::from_secs(4);
 
 /// What a keeper wants of the worker that serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +37,10 @@ pub(crate) struct Kept {
     left: OnceCell<()>,
     /// Whether new connections are led here, where that is needed.
     led: AtomicBool,
-    /// What came of asking to guard the live servers.
-    guarded: mpsc::Sender<bool>,
-    answers: Mutex<mpsc::Receiver<bool>>,
+    /// How often it was asked to guard the live servers, or not to.
+    asked: AtomicU64,
+    /// How many of these questions are answered, and with what the last one.
+    guarded: watch::Sender<(u64, bool)>,
 }
 
 impl Kept {
@@ -64,15 +62,14 @@ impl Kept {
         if first == Some(Word::Alone) {
             alone.cancel();
         }
-        let (guarded, answers) = mpsc::channel(1);
         Ok(Self {
             line,
             alone,
             closed: CancellationToken::new(),
             left: OnceCell::new(),
             led: AtomicBool::new(true),
-            guarded,
-            answers: Mutex::new(answers),
+            asked: AtomicU64::new(0),
+            guarded: watch::Sender::new((0, false)),
         })
     }
 
@@ -135,16 +132,32 @@ impl Kept {
     }
 
     /// Says whether visitors must not reach the live servers of ports that are redirected, even
-    /// if every process of the front dies; returns whether it is so now.
-    pub(crate) async fn guard(&self, guarded: bool) -> bool {
-        let mut answers = self.answers.lock().await;
-        // An answer that came too late was to another question.
-        while answers.try_recv().is_ok() {}
-        let word = if guarded { Word::Guard } else { Word::Unguard };
-        if self.line.say(word.byte(), None).await.is_err() {
-            return false;
+    /// if every process of the front dies; returns whether it is known to be as said, by then.
+    /// One asks at a time.
+    pub(crate) async fn guard(&self, guarded: bool, until: Instant) -> bool {
+        let mut answers = self.guarded.subscribe();
+        let Some(question) = self.wish_guarded(guarded).await else { return false };
+        // Each question is answered once, so that one whose answer came too late is not taken for
+        // this one's.
+        let answered = answers.wait_for(|(answered, _)| *answered >= question);
+        match tokio::time::timeout_at(until, answered).await {
+            Ok(Ok(answer)) => answer.1 == guarded,
+            _ => false,
         }
-        matches!(tokio::time::timeout(GUARDS, answers.recv()).await, Ok(Some(true)))
+    }
+
+    /// Says the same and does not wait; returns which question it was, if somebody hears it.
+    pub(crate) async fn wish_guarded(&self, guarded: bool) -> Option<u64> {
+        let question = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let word = if guarded { Word::Guard } else { Word::Unguard };
+        self.line.say(word.byte(), None).await.is_ok().then_some(question)
+    }
+
+    fn answered(&self, guarded: bool) {
+        self.guarded.send_modify(|(answered, last)| {
+            *answered += 1;
+            *last = guarded;
+        });
     }
 
     /// Waits for what the keeper wants.
@@ -156,9 +169,8 @@ impl Kept {
                 Some(Word::Closed) => self.closed.cancel(),
                 Some(Word::Led) => self.led.store(true, Ordering::SeqCst),
                 Some(Word::Lost) => self.led.store(false, Ordering::SeqCst),
-                // One is awaited at a time: a second one is of no use to anybody.
-                Some(Word::Guarded) => drop(self.guarded.try_send(true)),
-                Some(Word::Unguarded) => drop(self.guarded.try_send(false)),
+                Some(Word::Guarded) => self.answered(true),
+                Some(Word::Unguarded) => self.answered(false),
                 Some(Word::Retire) => return Wish::Retire,
                 Some(Word::KeepOn) => return Wish::KeepOn,
                 Some(Word::Prepare) => return Wish::Prepare,

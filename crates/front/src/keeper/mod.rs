@@ -48,10 +48,14 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use word::Word;
+
+/// How long a worker waits for the packet filter to guard the live servers. Its controllers give up
+/// after half as long again.
+pub(crate) const GUARDS: Duration = Duration::from_secs(1);
 
 /// News of workers that may wait to be read; each says few words.
 const NEWS_MAX: usize = 64;

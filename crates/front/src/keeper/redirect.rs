@@ -30,10 +30,10 @@ enum Order {
         guarded: bool,
         done: oneshot::Sender<Result<(), Fault>>,
     },
-    /// Who asks, if an answer is wanted.
+    /// Who asks and how long it waits, if an answer is wanted.
     Guard {
         guarded: bool,
-        asks: Option<u32>,
+        asks: Option<(u32, Instant)>,
     },
     Open {
         asks: Option<u32>,
@@ -97,6 +97,7 @@ impl Redirects {
     /// Says whether visitors must not reach the live server, whoever dies. Whoever asks hears by
     /// [`Event::Guarded`] how it is then; returns whether that will be said.
     pub(super) fn guard(&self, guarded: bool, asks: Option<u32>) -> bool {
+        let asks = asks.map(|number| (number, Instant::now() + super::GUARDS));
         self.orders.try_send(Order::Guard { guarded, asks }).is_ok()
     }
 
@@ -154,7 +155,7 @@ impl Filter {
                 biased;
                 order = orders.recv() => order,
                 _ = renewals.tick(), if self.leads => {
-                    self.renew().await;
+                    self.renew(self.lasts, Some(&orders)).await;
                     continue;
                 }
             };
@@ -163,8 +164,8 @@ impl Filter {
                     let _ = done.send(self.begin(guarded).await);
                 }
                 Some(Order::Guard { guarded, asks }) => {
-                    let guarded = self.guard(guarded).await;
-                    self.answer(asks, Event::Guarded(guarded)).await;
+                    let guarded = self.guard(guarded, asks.map(|(_, until)| until)).await;
+                    self.answer(asks.map(|(number, _)| number), Event::Guarded(guarded)).await;
                 }
                 Some(Order::Open { asks, done }) => {
                     self.open().await;
@@ -191,9 +192,10 @@ impl Filter {
         Ok(())
     }
 
-    /// Goes on leading them. A table that somebody else removed is made again.
-    async fn renew(&mut self) {
-        let (table, lasts) = (self.table.clone(), self.lasts);
+    /// Goes on leading them; returns whether that was done. A table that somebody else removed is
+    /// made again, unless one of these orders waits: whoever gave it would have it otherwise.
+    async fn renew(&mut self, lasts: Lasts, before: Option<&mpsc::Receiver<Order>>) -> bool {
+        let table = self.table.clone();
         let doubted = self.renewed + DOUBTED;
         let renewal = async move {
             let began = Instant::now();
@@ -201,6 +203,9 @@ impl Filter {
                 Ok(()) => return Ok(began),
                 Err(fault) => fault,
             };
+            if before.is_some_and(|orders| !orders.is_empty()) {
+                return Err(fault);
+            }
             tracing::warn!(%fault, table = table.name(), "made again");
             let began = Instant::now();
             table.insert_again(lasts).await.map(|()| began)
@@ -220,10 +225,12 @@ impl Filter {
                 self.renewed = began;
                 // What came too late is followed by one that may not.
                 self.turn(began.elapsed() < DOUBTED).await;
+                true
             }
             Err(fault) => {
                 tracing::error!(%fault, "new connections may go to the live server");
                 self.turn(false).await;
+                false
             }
         }
     }
@@ -236,21 +243,26 @@ impl Filter {
     }
 
     /// Says whether visitors must not reach the live server, whoever dies; returns how it is.
-    async fn guard(&mut self, guarded: bool) -> bool {
-        if !self.leads || self.lasts == lasts(guarded) {
-            return guarded;
+    /// Nothing is done for somebody who does not wait any more.
+    async fn guard(&mut self, guarded: bool, until: Option<Instant>) -> bool {
+        if !self.leads {
+            // They reach it: a bypass began.
+            return false;
         }
-        let began = Instant::now();
-        match self.table.renew(lasts(guarded)).await {
-            Ok(()) => {
-                (self.lasts, self.renewed) = (lasts(guarded), began);
-                guarded
-            }
-            Err(fault) => {
-                tracing::error!(%fault, guarded, "the packet filter is as it was");
-                !guarded
-            }
+        // The next renewal does what this one may not come to do. Not so for a seal: it is refused
+        // then, and an element without an end would stay after it.
+        if !guarded || until.is_none() {
+            self.lasts = lasts(guarded);
         }
+        // What the table is like is not taken for known: somebody else may have removed it.
+        if until.is_some_and(|until| until <= Instant::now())
+            || !self.renew(lasts(guarded), None).await
+        {
+            tracing::error!(guarded, "the packet filter is not as it should be");
+            return !guarded;
+        }
+        self.lasts = lasts(guarded);
+        guarded
     }
 
     /// Lets new connections through to the live server; those that are here go on.

@@ -289,9 +289,25 @@ async fn a_packet_filter_that_takes_its_time_keeps_no_worker_waiting() {
     };
     let ask = seal(&mut keeper);
     let asked = Instant::now();
-    assert_eq!(code(keeper.try_ask(ask).await), "SG0190");
-    let refused = asked.elapsed();
-    assert!(refused < Duration::from_millis(4_500), "refused after {refused:?}");
+    let renew = Ask::Renew {
+        run: run_id(),
+        epoch: segue_model::Epoch(1),
+        unit: unit(),
+        hold_id: "h1".into(),
+    };
+    let sealing = async { (code(keeper.try_ask(ask).await), asked.elapsed()) };
+    let renewing = async {
+        // By then the seal waits for the tool.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let renewed = keeper.ask(renew).await;
+        assert!(matches!(renewed, Reply::Done { .. }), "{renewed:?}");
+        keeper.hello().await.expect("an answer");
+        asked.elapsed()
+    };
+    let ((refusal, refused), renewed) = tokio::join!(sealing, renewing);
+    assert_eq!(refusal, "SG0190");
+    assert!(refused < Duration::from_millis(1_400), "refused after {refused:?}");
+    assert!(renewed + Duration::from_millis(200) < refused, "{renewed:?}, {refused:?}");
 
     std::fs::remove_file(&slow).unwrap();
     until("connections come again", async || {
@@ -342,6 +358,98 @@ fn unwilling(folder: &TempDir, room: &mut Command) {
     let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&tool, may_run).unwrap();
     room.env("PATH", format!("{at}:{path}")).env(UNWILLING, folder.path());
+}
+
+/// Removes the front's table, as somebody does who loads a firewall anew.
+fn remove_table() {
+    let name = table().name();
+    let name = name.strip_prefix("inet ").unwrap();
+    let mut nft = Command::new("/usr/sbin/nft");
+    assert!(nft.args(["delete", "table", "inet", name]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_seal_is_refused_if_the_table_that_guarded_the_first_is_gone() {
+    let (tool, test) = (
+        TempDir::new().unwrap(),
+        "redirect::a_second_seal_is_refused_if_the_table_that_guarded_the_first_is_gone",
+    );
+    if !inside_with(test, |room| unwilling(&tool, room)) {
+        return;
+    }
+    let folder = Arc::new(TempDir::new().unwrap());
+    let (nginx, mut keeper) = routed(&folder).await;
+    let other = segue_model::UnitName::from("other");
+    let backends = Sides { source: nginx.address, target: nginx.address };
+    let hosts = vec!["other.example.test".into()];
+    let site = segue_front::control::SiteRoute { hosts, backends, reach: None };
+    let mark = keeper.mark();
+    let route = Ask::SetRoute {
+        mark,
+        unit: other.clone(),
+        sites: vec![site],
+        write_side: Side::Source,
+        concurrency: Sides { source: 64, target: 64 },
+    };
+    assert!(matches!(keeper.ask(route).await, Reply::Done { .. }));
+    let hold = keeper.hold("h1");
+    assert!(matches!(keeper.ask(hold).await, Reply::Done { .. }));
+    let seal = Ask::SealHold { mark: keeper.mark(), unit: unit(), hold_id: "h1".into() };
+    assert!(matches!(keeper.ask(seal).await, Reply::Done { .. }));
+    let mark = keeper.mark();
+    let away = Ask::Release { mark, unit: unit(), hold_id: "h1".into(), to: Side::Target };
+    assert!(matches!(keeper.ask(away).await, Reply::Done { .. }));
+
+    let mut hold = keeper.hold("h2");
+    if let Ask::Hold { unit, .. } = &mut hold {
+        *unit = other.clone();
+    }
+    assert!(matches!(keeper.ask(hold).await, Reply::Done { .. }));
+    std::fs::write(beside_the_tool("all"), "").unwrap();
+    remove_table();
+    let seal = |keeper: &mut Keeper| {
+        let mark = keeper.mark();
+        Ask::SealHold { mark, unit: other.clone(), hold_id: "h2".into() }
+    };
+    let ask = seal(&mut keeper);
+    // The first one's guard is of no use to anybody without the table.
+    assert_eq!(code(keeper.try_ask(ask).await), "SG0190");
+    std::fs::remove_file(beside_the_tool("all")).unwrap();
+    let ask = seal(&mut keeper);
+    let sealed = keeper.ask(ask).await;
+    assert!(matches!(sealed, Reply::Done { .. }), "{sealed:?}");
+    kill_all(keeper).await;
+    tokio::time::sleep(LAPSES + Duration::from_millis(200)).await;
+    assert_eq!(table().standing().await.unwrap(), Standing::Redirects, "made again, and it stays");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guard_that_cannot_be_ended_at_once_is_ended_by_the_next_renewal() {
+    let (tool, test) = (
+        TempDir::new().unwrap(),
+        "redirect::a_guard_that_cannot_be_ended_at_once_is_ended_by_the_next_renewal",
+    );
+    if !inside_with(test, |room| unwilling(&tool, room)) {
+        return;
+    }
+    let folder = Arc::new(TempDir::new().unwrap());
+    let (_nginx, mut keeper) = routed(&folder).await;
+    let hold = keeper.hold("h1");
+    assert!(matches!(keeper.ask(hold).await, Reply::Done { .. }));
+    let seal = Ask::SealHold { mark: keeper.mark(), unit: unit(), hold_id: "h1".into() };
+    assert!(matches!(keeper.ask(seal).await, Reply::Done { .. }));
+    std::fs::write(beside_the_tool("all"), "").unwrap();
+    let mark = keeper.mark();
+    let back = Ask::Release { mark, unit: unit(), hold_id: "h1".into(), to: Side::Source };
+    assert!(matches!(keeper.ask(back).await, Reply::Done { .. }));
+    std::fs::remove_file(beside_the_tool("all")).unwrap();
+    // Nobody changes anything any more.
+    until("connections come again", async || {
+        keeper.hello().await.is_some_and(|hello| hello.listening)
+    })
+    .await;
+    kill_all(keeper).await;
+    until("the live server has its port back", async || who().await == "server").await;
 }
 
 /// Returns a file beside the unwilling tool.
