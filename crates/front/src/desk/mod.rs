@@ -55,6 +55,8 @@ struct Books {
     guarded: Option<bool>,
     /// Another process is about to go on from what is on disk: nothing is changed any more.
     handed_on: bool,
+    /// A bypass began.
+    leaves: bool,
 }
 
 /// A unit of the front.
@@ -87,7 +89,8 @@ impl Desk {
         }
         // The keeper reads the same file.
         let guarded = Some(saved.guards());
-        let books = Mutex::new(Books { journal, saved, units, guarded, handed_on: false });
+        let books =
+            Mutex::new(Books { journal, saved, units, guarded, handed_on: false, leaves: false });
         let (guarding, handed) = (Mutex::new(()), Mutex::new(None));
         let (pen, superseded) = (Pen::default(), CancellationToken::new());
         Ok(Self { front, door, books, guarding, handed, pen, superseded })
@@ -149,6 +152,9 @@ impl Desk {
         let mut books = self.books.lock().await;
         let mut next = next(&books.saved, request)?;
         books.may_change(&request.what())?;
+        if let Request::Hold { .. } | Request::SealHold { .. } = request {
+            self.may_hold(&books, &request.what())?;
+        }
         match request {
             Request::SetRoute { mark, unit, sites, write_side, concurrency } => {
                 let route = (sites.as_slice(), *write_side, concurrency);

@@ -364,6 +364,7 @@ impl Desk {
             ));
         }
         let done = self.keep(&mut books, next, EffectLeft::None, Haste::None).await?;
+        books.leaves = true;
         drop(books);
         self.door.leave().await;
         Ok(done)

@@ -4,6 +4,7 @@ use super::{Books, Desk, rules};
 use crate::clock;
 use crate::control::{HoldStatus, Reply, Request, Running};
 use crate::keeper::{GUARDS, Kept};
+use futures_util::FutureExt;
 use segue_model::{EffectLeft, Fault, FaultKind, UnitName};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +56,16 @@ impl Desk {
         self.superseded.cancel();
     }
 
+    /// # Errors
+    /// `SG0116` if the front leaves: new connections pass it by, whatever its gates do.
+    pub(super) fn may_hold(&self, books: &Books, op: &str) -> Result<(), Fault> {
+        if !books.leaves && self.door.leaving().now_or_never().is_none() {
+            return Ok(());
+        }
+        let cause = "the front leaves: it takes no new connections any more";
+        Err(rules::conflict(op, cause, "insert the front again, and hold the unit there"))
+    }
+
     /// Returns the keeper, if visitors are kept from the live servers by the packet filter.
     fn filters(&self) -> Option<&Arc<Kept>> {
         self.door.kept().filter(|_| self.front.options().redirects())
@@ -78,6 +89,7 @@ impl Desk {
             let mut books = self.books.lock().await;
             rules::next(&books.saved, request)?;
             books.may_change(&op)?;
+            self.may_hold(&books, &op)?;
             books.gate(unit, &op)?;
             // What is not answered in time may be done later.
             books.guarded = None;

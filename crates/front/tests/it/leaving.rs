@@ -1,6 +1,8 @@
 //! Clients that leave before their answer, and a front that is told to end.
 
 use crate::support::*;
+use crate::takeover::patient;
+use segue_front::control::Request as Ask;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -22,6 +24,30 @@ async fn carries_a_forwarded_post_to_its_end_when_the_client_leaves() {
     until("it ended", async || front.status().await.in_flight == 0).await;
     assert_eq!(shop.finished(), 1);
     front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_front_that_leaves_begins_no_hold_and_seals_none() {
+    let shop = Shop::start("source").await;
+    let front = Running::routed_with(&shop, &shop, patient(), 64).await;
+    assert!(done(&front.hold("h1").await));
+    let waits = later(front.address, "GET", "/");
+    front.held(1).await;
+    assert!(done(&front.ask(Ask::Bypass { mark: front.mark() }).await));
+    assert_eq!(code(front.seal("h1").await), "SG0116", "new connections are elsewhere");
+    assert!(done(&front.release("h1", segue_model::Side::Source).await));
+    let answer = within("its answer", waits).await.unwrap().unwrap();
+    assert_eq!(answer.status, 200);
+    within("the end", front.task).await.unwrap().unwrap();
+
+    let front = Running::routed_with(&shop, &shop, patient(), 64).await;
+    let runs_on = later(front.address, "GET", "/hang");
+    until("it runs", async || front.status().await.in_flight == 1).await;
+    assert!(done(&front.ask(Ask::Bypass { mark: front.mark() }).await));
+    assert_eq!(code(front.hold("h1").await), "SG0116");
+    shop.let_go();
+    assert_eq!(within("its answer", runs_on).await.unwrap().unwrap().status, 200);
+    within("the end", front.task).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
