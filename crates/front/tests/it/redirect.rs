@@ -196,8 +196,8 @@ async fn a_front_that_is_killed_gives_its_port_back_unless_it_guards_it() {
     let hold = keeper.hold("h1");
     assert!(matches!(keeper.ask(hold).await, Reply::Done { .. }));
     let seal = Ask::SealHold { mark: keeper.mark(), unit: unit(), hold_id: "h1".into() };
-    let sealed = keeper.ask(seal).await;
-    assert!(matches!(sealed, Reply::Done { .. }), "{sealed:?}");
+    let answer = keeper.ask(seal).await;
+    assert!(matches!(answer, Reply::Done { .. }), "{answer:?}");
     kill_all(keeper).await;
     let began = Instant::now();
     while began.elapsed() < LAPSES + Duration::from_millis(500) {
@@ -392,10 +392,7 @@ async fn a_second_seal_is_refused_if_the_table_that_guarded_the_first_is_gone() 
         concurrency: Sides { source: 64, target: 64 },
     };
     assert!(matches!(keeper.ask(route).await, Reply::Done { .. }));
-    let hold = keeper.hold("h1");
-    assert!(matches!(keeper.ask(hold).await, Reply::Done { .. }));
-    let seal = Ask::SealHold { mark: keeper.mark(), unit: unit(), hold_id: "h1".into() };
-    assert!(matches!(keeper.ask(seal).await, Reply::Done { .. }));
+    sealed(&mut keeper).await;
     let mark = keeper.mark();
     let away = Ask::Release { mark, unit: unit(), hold_id: "h1".into(), to: Side::Target };
     assert!(matches!(keeper.ask(away).await, Reply::Done { .. }));
@@ -416,8 +413,8 @@ async fn a_second_seal_is_refused_if_the_table_that_guarded_the_first_is_gone() 
     assert_eq!(code(keeper.try_ask(ask).await), "SG0190");
     std::fs::remove_file(beside_the_tool("all")).unwrap();
     let ask = seal(&mut keeper);
-    let sealed = keeper.ask(ask).await;
-    assert!(matches!(sealed, Reply::Done { .. }), "{sealed:?}");
+    let answer = keeper.ask(ask).await;
+    assert!(matches!(answer, Reply::Done { .. }), "{answer:?}");
     kill_all(keeper).await;
     tokio::time::sleep(LAPSES + Duration::from_millis(200)).await;
     assert_eq!(table().standing().await.unwrap(), Standing::Redirects, "made again, and it stays");
@@ -434,10 +431,7 @@ async fn a_guard_that_cannot_be_ended_at_once_is_ended_by_the_next_renewal() {
     }
     let folder = Arc::new(TempDir::new().unwrap());
     let (_nginx, mut keeper) = routed(&folder).await;
-    let hold = keeper.hold("h1");
-    assert!(matches!(keeper.ask(hold).await, Reply::Done { .. }));
-    let seal = Ask::SealHold { mark: keeper.mark(), unit: unit(), hold_id: "h1".into() };
-    assert!(matches!(keeper.ask(seal).await, Reply::Done { .. }));
+    sealed(&mut keeper).await;
     std::fs::write(beside_the_tool("all"), "").unwrap();
     let mark = keeper.mark();
     let back = Ask::Release { mark, unit: unit(), hold_id: "h1".into(), to: Side::Source };
@@ -450,6 +444,14 @@ async fn a_guard_that_cannot_be_ended_at_once_is_ended_by_the_next_renewal() {
     .await;
     kill_all(keeper).await;
     until("the live server has its port back", async || who().await == "server").await;
+}
+
+/// Holds the unit, and seals that.
+async fn sealed(keeper: &mut Keeper) {
+    let hold = keeper.hold("h1");
+    assert!(matches!(keeper.ask(hold).await, Reply::Done { .. }));
+    let seal = Ask::SealHold { mark: keeper.mark(), unit: unit(), hold_id: "h1".into() };
+    assert!(matches!(keeper.ask(seal).await, Reply::Done { .. }));
 }
 
 /// Returns a file beside the unwilling tool.
@@ -478,8 +480,8 @@ async fn a_seal_is_refused_while_the_packet_filter_cannot_be_changed() {
     assert!(matches!(held, HoldStatus::Leased { .. }), "as it was: {held:?}");
     std::fs::remove_file(beside_the_tool("all")).unwrap();
     let seal = Ask::SealHold { mark: keeper.mark(), unit: unit(), hold_id: "h1".into() };
-    let sealed = keeper.ask(seal).await;
-    assert!(matches!(sealed, Reply::Done { .. }), "{sealed:?}");
+    let answer = keeper.ask(seal).await;
+    assert!(matches!(answer, Reply::Done { .. }), "{answer:?}");
     kill_all(keeper).await;
     tokio::time::sleep(LAPSES + Duration::from_millis(200)).await;
     assert_eq!(table().standing().await.unwrap(), Standing::Redirects, "it does not lapse");
