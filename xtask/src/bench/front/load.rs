@@ -1,8 +1,11 @@
 //! Closed-loop load by wrk, or h2load for HTTP/2: as many requests as the proxy answers.
 
 use super::kinds::{Kind, Talk};
+use super::pace::Paced;
 use super::{HOST, Subject};
 use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 const CONNECTIONS: &str = "32";
@@ -10,6 +13,9 @@ const CONNECTIONS: &str = "32";
 /// Connections of HTTP/2, with so many requests at once on each: in all as many as of HTTP/1.
 const SHARED: &str = "4";
 const AT_ONCE: &str = "8";
+
+/// Seconds of a round in which latency is measured.
+const PACED: &str = "4";
 
 /// What was counted.
 #[derive(Debug, PartialEq)]
@@ -46,6 +52,38 @@ fn shared(subject: &Subject, kind: &Kind, seconds: u64) -> Result<Load> {
     ensure!(output.status.success(), "h2load: {}", String::from_utf8_lossy(&output.stderr));
     parse_shared(&String::from_utf8_lossy(&output.stdout))
         .context("h2load's output is not understood")
+}
+
+/// Asks a proxy in HTTP/2 for as many a second as the kind says. The time of a request counts
+/// from when it went out: at this rate none waits for another one.
+pub(super) fn paced(subject: &Subject, kind: &Kind, folder: &Path) -> Result<Paced> {
+    let log = folder.join("h2load.log");
+    let clients: u64 = SHARED.parse()?;
+    let output = Command::new("taskset")
+        .args(["-c", "1", "h2load", "-t1", "-c", SHARED, "-m", AT_ONCE, "-D", PACED])
+        .args([format!("--rps={}", kind.pace / clients), format!("--log-file={}", log.display())])
+        .arg(format!("--connect-to={}", subject.secure))
+        .arg(format!("https://{HOST}{}", kind.path))
+        .output()?;
+    ensure!(output.status.success(), "h2load: {}", String::from_utf8_lossy(&output.stderr));
+    let (times, failed) =
+        parse_log(&fs::read_to_string(&log)?).context("h2load's log is not understood")?;
+    fs::remove_file(log)?;
+    Paced::of(times, failed)
+}
+
+/// Reads h2load's log: when a request began, its status, and what it took, microseconds.
+fn parse_log(text: &str) -> Option<(Vec<f64>, u64)> {
+    let (mut times, mut failed) = (Vec::new(), 0);
+    for line in text.lines() {
+        let mut columns = line.split('\t').skip(1);
+        let (status, took) = (columns.next()?, columns.next()?);
+        match status {
+            "200" => times.push(took.parse().ok()?),
+            _ => failed += 1,
+        }
+    }
+    Some((times, failed))
 }
 
 /// Reads h2load's summary. What was under way when the time was over is no failure.
@@ -92,6 +130,13 @@ mod tests {
         assert_eq!(parse_shared(text), Some(Load { requests: 120, failed: 10 }));
         assert_eq!(parse_shared(&text.replace("l: h2", "l: http/1.1")), None);
         assert_eq!(parse_shared("unable to connect"), None);
+    }
+
+    #[test]
+    fn reads_a_log_of_requests() {
+        let log = "1600000000\t200\t150\n1600000001\t503\t9\n1600000002\t200\t70\n";
+        assert_eq!(parse_log(log), Some((vec![150.0, 70.0], 1)));
+        assert_eq!(parse_log("no log"), None);
     }
 
     #[test]

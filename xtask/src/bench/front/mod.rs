@@ -8,6 +8,9 @@
 //! leave out just the requests that a slow proxy kept from being sent.
 //!
 //! Over TLS all show one certificate, and HTTP/2 is spoken up to the proxy only.
+//!
+//! The front has every rule on: those of its wire, of its limits and of its times cannot be
+//! switched off, a network of trusted proxies is named, and its figures are shown.
 
 mod held;
 mod kinds;
@@ -23,15 +26,17 @@ use super::program;
 use super::result::Row;
 use anyhow::{Context, Result, ensure};
 use kinds::{KINDS, Kind, Talk};
+use pace::Paced;
 use process::{Process, cpu_ns, installed};
+use rustls::ClientConfig;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Name of the host that every request asks for.
 const HOST: &str = "bench.example.test";
 
-/// Requests a second in the rows of latency: far below what any of the proxies carries.
-const PACE: u64 = 2_000;
+/// Rounds in which latency is measured.
 const PACE_ROUNDS: usize = 3;
 
 /// A plain request that waits may take so much memory, KiB.
@@ -61,7 +66,10 @@ pub(super) fn run(target: &Path) -> Result<Vec<Row>> {
     for kind in KINDS {
         rows.extend(measure(kind, &subjects)?);
     }
-    rows.extend(latency(&subjects)?);
+    let tls = secure::client(&pair)?;
+    for kind in KINDS {
+        rows.extend(latency(kind, &subjects, &tls, folder)?);
+    }
     drop(subjects);
     rows.push(held(&binary, &folder.join("held"), upstream, &pair)?);
     rows.extend(routes(folder)?);
@@ -155,20 +163,30 @@ fn measure(kind: &Kind, subjects: &[Subject]) -> Result<Vec<Row>> {
 }
 
 /// Measures latency at a fixed rate of every proxy, in turns.
-fn latency(subjects: &[Subject]) -> Result<Vec<Row>> {
-    let mut all: Vec<Vec<pace::Paced>> = subjects.iter().map(|_| Vec::new()).collect();
+fn latency(
+    kind: &Kind,
+    subjects: &[Subject],
+    tls: &Arc<ClientConfig>,
+    folder: &Path,
+) -> Result<Vec<Row>> {
+    let Kind { name, pace, .. } = kind;
+    let mut all: Vec<Vec<Paced>> = subjects.iter().map(|_| Vec::new()).collect();
     let mut failed = 0;
     for round in 1..=PACE_ROUNDS {
         let mut line = String::new();
         for (subject, all) in subjects.iter().zip(&mut all) {
-            let paced = pace::run(subject.at, PACE)?;
+            let paced = match kind.talk {
+                Talk::Http2 if !installed("h2load") => return Ok(Vec::new()),
+                Talk::Http2 => load::paced(subject, kind, folder)?,
+                Talk::Clear | Talk::Tls => pace::run(subject, kind, tls)?,
+            };
             if subject.name == "front" {
                 failed += paced.failed;
             }
             line += &format!("  {} {:.0}/{:.0}", subject.name, paced.at(0.5), paced.at(0.99));
             all.push(paced);
         }
-        println!("{PACE} requests/s, round {round}/{PACE_ROUNDS}: p50/p99 us{line}");
+        println!("{name}, {pace}/s, round {round}/{PACE_ROUNDS}: p50/p99 us{line}");
     }
     let at = |name, q| {
         let rounds = subjects.iter().position(|s| s.name == name).map(|at| &all[at])?;
@@ -176,17 +194,13 @@ fn latency(subjects: &[Subject]) -> Result<Vec<Row>> {
     };
     let mut rows = Vec::new();
     for (label, q) in [("p50", 0.5), ("p99", 0.99)] {
-        let what = format!("{label} at {PACE} requests/s, open loop");
+        let what = format!("{label} at {pace}/s, {name}");
         let ours = at("front", q).unwrap_or(f64::INFINITY);
         rows.push(Row::shown(&what, "us", ours, "nginx", at("nginx", q)));
         rows.push(Row::shown(&what, "us", ours, "haproxy", at("haproxy", q)));
     }
-    rows.push(Row::bound(
-        "failed requests of the front, open loop",
-        "requests",
-        failed as f64,
-        0.0,
-    ));
+    let what = format!("failed requests of the front at {pace}/s, {name}");
+    rows.push(Row::bound(&what, "requests", failed as f64, 0.0));
     Ok(rows)
 }
 

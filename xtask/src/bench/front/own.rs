@@ -50,6 +50,7 @@ impl Front {
             "control": control, "state": folder.join("front.json"),
             // All of the load comes from one address.
             "limits": { "connections_per_client": 10_000 },
+            "trusted": ["192.0.2.0/24"], "metrics": free()?,
         });
         let file = folder.join("options.json");
         fs::write(&file, options.to_string())?;

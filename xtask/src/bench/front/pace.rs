@@ -5,10 +5,14 @@
 //! connection, a request goes out late, and its time is counted from when it should have
 //! gone out. Waking up takes the system some 60 us, in every row alike.
 
-use super::HOST;
+use super::kinds::{Kind, Talk};
+use super::{HOST, Subject};
 use anyhow::{Context, Result, ensure};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,8 +21,11 @@ const LENGTH: Duration = Duration::from_secs(4);
 /// Until all threads are there.
 const RUN_UP: Duration = Duration::from_millis(100);
 const LATEST: Duration = Duration::from_secs(5);
+/// Longest head of an answer.
+const HEAD: usize = 4096;
 
 /// What came of it.
+#[derive(Debug, Default)]
 pub(super) struct Paced {
     /// Sorted, microseconds.
     times: Vec<f64>,
@@ -33,65 +40,113 @@ impl Paced {
     }
 }
 
-/// Asks for so many a second.
-pub(super) fn run(address: SocketAddr, a_second: u64) -> Result<Paced> {
-    let began = Instant::now() + RUN_UP;
-    let gap = Duration::from_secs(1) / u32::try_from(a_second)?;
-    let threads: Vec<_> = (0..CONNECTIONS)
-        .map(|first| thread::spawn(move || client(address, began, first, gap)))
-        .collect();
-    let mut all = Paced { times: Vec::new(), failed: 0 };
-    for thread in threads {
-        let part = thread.join().ok().context("a client of the open loop broke off")?;
-        all.times.extend(part.times);
-        all.failed += part.failed;
+impl Paced {
+    /// Makes it of times in any order, microseconds.
+    pub(super) fn of(mut times: Vec<f64>, failed: u64) -> Result<Self> {
+        ensure!(!times.is_empty(), "no request was answered");
+        times.sort_by(f64::total_cmp);
+        Ok(Self { times, failed })
     }
-    ensure!(!all.times.is_empty(), "no request was answered");
-    all.times.sort_by(f64::total_cmp);
-    Ok(all)
 }
 
-/// Sends every `CONNECTIONS`th request.
-fn client(address: SocketAddr, began: Instant, first: u64, gap: Duration) -> Paced {
-    let mut part = Paced { times: Vec::new(), failed: 0 };
+/// Asks for as many a second as the kind of load says, in HTTP/1.
+pub(super) fn run(subject: &Subject, kind: &Kind, tls: &Arc<ClientConfig>) -> Result<Paced> {
+    let asking = Asking {
+        address: if kind.talk == Talk::Clear { subject.at } else { subject.secure },
+        tls: (kind.talk == Talk::Tls).then(|| Arc::clone(tls)),
+        path: kind.path,
+        new_connections: kind.new_connections,
+    };
+    let began = Instant::now() + RUN_UP;
+    let gap = Duration::from_secs(1) / u32::try_from(kind.pace)?;
+    let clients = (0..CONNECTIONS).map(|first| {
+        let asking = asking.clone();
+        thread::spawn(move || client(&asking, began, first, gap))
+    });
+    let clients: Vec<_> = clients.collect();
+    let (mut times, mut failed) = (Vec::new(), 0);
+    for client in clients {
+        let part = client.join().ok().context("a client of the open loop broke off")?;
+        times.extend(part.0);
+        failed += part.1;
+    }
+    Paced::of(times, failed)
+}
+
+/// What is asked, and how.
+#[derive(Clone)]
+struct Asking {
+    address: std::net::SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+    path: &'static str,
+    new_connections: bool,
+}
+
+/// Sends every `CONNECTIONS`th request; returns times and failures.
+fn client(asking: &Asking, began: Instant, first: u64, gap: Duration) -> (Vec<f64>, u64) {
+    let (mut times, mut failed) = (Vec::new(), 0);
     let mut stream = None;
     let turns = (LENGTH.as_nanos() / (gap.as_nanos() * u128::from(CONNECTIONS))) as u64;
     for turn in 0..turns {
         let due = began + gap * (first + turn * CONNECTIONS) as u32;
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        match ask(&mut stream, address) {
-            Ok(()) => part.times.push(due.elapsed().as_secs_f64() * 1e6),
+        match asking.ask(&mut stream) {
+            Ok(()) => times.push(due.elapsed().as_secs_f64() * 1e6),
             Err(_) => {
-                part.failed += 1;
+                failed += 1;
                 stream = None;
             }
         }
     }
-    part
+    (times, failed)
 }
 
-fn ask(kept: &mut Option<TcpStream>, address: SocketAddr) -> Result<()> {
-    let stream = match kept {
-        Some(stream) => stream,
-        None => kept.insert(connect(address)?),
-    };
-    stream.write_all(format!("GET /1k HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes())?;
-    let mut answer = [0; 4096];
-    let mut read = 0;
-    while whole(&answer[..read])?.is_none_or(|length| read < length) {
-        ensure!(read < answer.len(), "the answer is too long");
-        let more = stream.read(&mut answer[read..])?;
-        ensure!(more > 0, "the answer is cut off");
-        read += more;
+/// What reads and writes, in clear or not.
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+impl Asking {
+    fn ask(&self, kept: &mut Option<Box<dyn Stream>>) -> Result<()> {
+        if self.new_connections {
+            *kept = None;
+        }
+        let stream = match kept {
+            Some(stream) => stream,
+            None => kept.insert(self.connect()?),
+        };
+        let close = if self.new_connections { "Connection: close\r\n" } else { "" };
+        let ask = format!("GET {} HTTP/1.1\r\nHost: {HOST}\r\n{close}\r\n", self.path);
+        stream.write_all(ask.as_bytes())?;
+        stream.flush()?;
+        let mut answer = [0; 64 * 1024];
+        let (mut read, mut length) = (0, None);
+        while length.is_none_or(|length| read < length) {
+            // Of a long answer only the head is kept.
+            let free = if length.is_some() { 0 } else { read };
+            let more = stream.read(&mut answer[free..])?;
+            ensure!(more > 0, "the answer is cut off");
+            read += more;
+            if length.is_none() {
+                length = whole(&answer[..read])?;
+                ensure!(length.is_some() || read < HEAD, "the head is too long");
+            }
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(LATEST))?;
-    Ok(stream)
+    fn connect(&self) -> Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect(self.address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LATEST))?;
+        Ok(match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let connection =
+                    ClientConnection::new(Arc::clone(tls), ServerName::try_from(HOST)?)?;
+                Box::new(StreamOwned::new(connection, stream))
+            }
+        })
+    }
 }
 
 /// Returns how long an answer is as a whole, once its head is there.
@@ -118,7 +173,8 @@ mod tests {
 
     #[test]
     fn tells_the_middle_from_the_tail() {
-        let paced = Paced { times: (1..=100).map(f64::from).collect(), failed: 0 };
+        let paced = Paced::of((1..=100).rev().map(f64::from).collect(), 0).unwrap_or_default();
         assert_eq!((paced.at(0.5), paced.at(0.99), paced.at(1.0)), (50.0, 99.0, 100.0));
+        assert!(Paced::of(Vec::new(), 7).is_err());
     }
 }
