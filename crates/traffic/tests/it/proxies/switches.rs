@@ -73,6 +73,7 @@ async fn switch(kind: Kind, switches: u64, every: Duration) -> Outcome {
     Outcome { met, switches, pause, lost, doubled, reloads }
 }
 
+/// Prints it, and makes sure that there was load: a thousand switches want 300,000 requests.
 fn print(kind: Kind, outcome: &Outcome) {
     let Outcome { met, switches, pause, lost, doubled, reloads } = outcome;
     println!(
@@ -88,6 +89,7 @@ fn print(kind: Kind, outcome: &Outcome) {
     for failure in &met.first {
         println!("  {failure}");
     }
+    assert!(met.requests >= if *switches < 1_000 { 500 } else { 300_000 }, "there was no load");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +98,7 @@ async fn of_a_front_of_ours_lose_nothing() {
     print(Kind::Own, &outcome);
     assert_eq!((outcome.met.failed, outcome.met.refused), (0, 0), "{:?}", outcome.met.first);
     assert_eq!((outcome.lost, outcome.doubled), (0, 0));
-    assert!(outcome.met.orders.len() > 500, "there was no load");
+    assert!(outcome.met.orders.len() > 500, "no orders");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +108,7 @@ async fn of_haproxy_lose_nothing() {
     print(Kind::Haproxy, &outcome);
     assert_eq!((outcome.met.failed, outcome.met.refused), (0, 0), "{:?}", outcome.met.first);
     assert_eq!((outcome.lost, outcome.doubled), (0, 0));
-    assert!(outcome.met.orders.len() > 500, "there was no load");
+    assert!(outcome.met.orders.len() > 500, "no orders");
 }
 
 /// What it loses is said and bounded; what it acknowledged is there exactly once.
@@ -121,7 +123,11 @@ async fn of_nginx_lose_what_its_reloads_lose() {
     assert_eq!((outcome.lost, outcome.doubled), (0, 0));
 }
 
-/// A WebSocket lives through changes of a split, and ends after a hold began.
+/// The shares that a split goes through, there and back.
+const SHARES: [u8; 9] = [5, 25, 50, 75, 100, 50, 0, 100, 0];
+
+/// A WebSocket lives through changes of a split under load, while the servers behind replace their
+/// workers, and ends after a hold began.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_split_leave_web_sockets_alone() {
     let world = World::start(Kind::Own).await;
@@ -131,6 +137,7 @@ async fn of_a_split_leave_web_sockets_alone() {
     for _ in 0..4 {
         sockets.push(web_socket(world.front).await);
     }
+    let load = Load::start(world.front, asked("SEGUE_SWITCH_RATE", 1_000) / 2);
     let plan = SplitPlan {
         shares: vec![5, 25, 50, 75, 100],
         dwell_s: 1,
@@ -146,14 +153,28 @@ async fn of_a_split_leave_web_sockets_alone() {
         cookie: "segue".into(),
     };
     let mut former = 0;
-    for (number, share) in [5, 25, 50, 75, 100, 50, 0, 100, 0].into_iter().enumerate() {
-        let at = call(Phase::Split, u32::try_from(number + 1).unwrap(), 1);
+    let rounds = (asked("SEGUE_SWITCHES", 18) / SHARES.len() as u64).max(1);
+    let shares = (0..rounds).flat_map(|_| SHARES);
+    let mut changes = 0;
+    for share in shares {
+        changes += 1;
+        let at = call(Phase::Split, changes, 1);
         fronts.split(&plan, share, former).run(&at).await.unwrap();
         former = share;
-        for socket in &mut sockets {
-            assert!(echoes(socket).await, "a WebSocket ended at {share} %");
+        // Their workers go on for the connections that they have.
+        world.servers.source.reload();
+        world.servers.target.reload();
+        for _ in 0..3 {
+            for socket in &mut sockets {
+                assert!(echoes(socket).await, "a WebSocket ended at {share} %");
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
+    let met = load.stop().await;
+    println!("{changes} changes of a split, {} requests, {} failed", met.requests, met.failed);
+    assert_eq!((met.failed, met.refused), (0, 0), "{:?}", met.first);
+    assert!(met.orders.len() > 200, "there was no load");
     let at = call(Phase::Cutover, 2, 1);
     fronts.hold().run(&at).await.unwrap();
     for socket in &mut sockets {
