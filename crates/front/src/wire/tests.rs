@@ -7,7 +7,7 @@ use super::{Told, Wire};
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{Request, Response, Version};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -269,9 +269,7 @@ fn reads_the_corpus_as_it_says() {
 /// requests in it. `SEGUE_FUZZ_SECONDS` says for how long; `SEGUE_FUZZ_SEED` begins elsewhere.
 #[test]
 fn mutations_are_refused_or_read_alike() {
-    let of = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let end = Instant::now() + Duration::from_secs(of("SEGUE_FUZZ_SECONDS").unwrap_or(3));
-    let mut dice = Dice(of("SEGUE_FUZZ_SEED").unwrap_or(1) | 1);
+    let (end, mut dice) = (until(), Dice(seed()));
     let (runtime, mut cases) = (runtime(), corpus());
     // Long ones would take all the time.
     cases.retain(|case| case.text.len() < 2_000);
@@ -282,6 +280,123 @@ fn mutations_are_refused_or_read_alike() {
     }
     println!("{read} mutations read, {messages} requests in them");
     assert!(read > 100 && messages > 100);
+}
+
+/// Requests of HTTP/2 made of telling parts: one that is taken is, written down as HTTP/1.1, one
+/// request and no more, to the wire and to the HTTP layer alike.
+#[test]
+fn mutations_of_streams_make_one_request_or_none() {
+    const METHODS: [&str; 6] = ["GET", "POST", "M-SEARCH", "CONNECT", "OPTIONS", "PRI"];
+    const TARGETS: [&str; 9] = [
+        "/",
+        "*",
+        "/a?b=c",
+        "//x",
+        "/%0d%0a",
+        "https://a.test/",
+        "http://u@a.test/",
+        "ftp://a.test/",
+        "/a#b",
+    ];
+    const NAMES: [&str; 11] = [
+        "host",
+        "content-length",
+        "content_length",
+        "x-a",
+        "cookie",
+        "te",
+        "transfer_encoding",
+        "x_forwarded_for",
+        "expect",
+        "authorization",
+        "via",
+    ];
+    const VALUES: [&[u8]; 14] = [
+        b"a.test",
+        b"b.test",
+        b"",
+        b"0",
+        b"1",
+        b"+1",
+        b"01",
+        b"5",
+        b" 1",
+        b"a\tb",
+        b"\xe9",
+        b"trailers",
+        b"a, b",
+        b"100-continue",
+    ];
+    let end = until();
+    let (runtime, mut dice) = (runtime(), Dice(seed()));
+    let (mut made, mut taken) = (0_u64, 0_u64);
+    while Instant::now() < end {
+        let pick = |all: usize, dice: &mut Dice| dice.below(all);
+        let (method, target) =
+            (METHODS[pick(METHODS.len(), &mut dice)], TARGETS[pick(TARGETS.len(), &mut dice)]);
+        let mut request = Request::builder().method(method).uri(target).version(Version::HTTP_2);
+        for _ in 0..dice.below(6) {
+            let (name, value) = (NAMES[dice.below(NAMES.len())], VALUES[dice.below(VALUES.len())]);
+            request = request.header(name, value);
+        }
+        let body = if dice.below(2) == 0 { &b""[..] } else { b"GET /" };
+        let Ok(mut request) = request.body(Full::new(body)) else { continue };
+        made += 1;
+        if super::stream::check(&mut request, 8).is_err() {
+            continue;
+        }
+        let text = as_http_1(&request, body);
+        // What a frame's length decides there, the HTTP layer has looked at: a body that does not
+        // have the length that is told never comes so far.
+        let told = request.headers().get("content-length").map(|told| told.as_bytes().to_vec());
+        if told.is_some_and(|told| told != body.len().to_string().into_bytes()) {
+            continue;
+        }
+        let (passed, ends, stop) = scanned(&text, text.len());
+        let shown = text.escape_ascii();
+        assert!(stop.is_none_or(|stop| matches!(stop, Stop::Asked)), "{stop:?}: {shown}");
+        assert_eq!((passed, ends), (text.len(), vec![text.len()]), "{shown}");
+        let (messages, refusal) = served(&runtime, vec![text.clone()]);
+        assert_eq!((messages.len(), refusal), (1, None), "{shown}");
+        assert_eq!(messages[0].body, body, "{shown}");
+        taken += 1;
+    }
+    println!("{made} requests of HTTP/2 made, {taken} taken");
+    assert!(taken > 100 && made > 2 * taken);
+}
+
+/// Writes a request down as a backend of HTTP/1.1 gets it.
+fn as_http_1(request: &Request<Full<&'static [u8]>>, body: &[u8]) -> Vec<u8> {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let mut text = format!("{} {target} HTTP/1.1\r\n", request.method()).into_bytes();
+    let mut line = |name: &str, value: &[u8]| {
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value);
+        text.extend_from_slice(b"\r\n");
+    };
+    if let (Some(authority), None) = (request.uri().authority(), request.headers().get("host")) {
+        line("host", authority.as_str().as_bytes());
+    }
+    for (name, value) in request.headers() {
+        line(name.as_str(), value.as_bytes());
+    }
+    if !body.is_empty() && !request.headers().contains_key("content-length") {
+        line("content-length", body.len().to_string().as_bytes());
+    }
+    text.extend_from_slice(b"\r\n");
+    text.extend_from_slice(body);
+    text
+}
+
+/// How long mutations are made, and with which numbers.
+fn until() -> Instant {
+    let seconds = std::env::var("SEGUE_FUZZ_SECONDS").ok().and_then(|value| value.parse().ok());
+    Instant::now() + Duration::from_secs(seconds.unwrap_or(3))
+}
+
+fn seed() -> u64 {
+    std::env::var("SEGUE_FUZZ_SEED").ok().and_then(|value| value.parse().ok()).unwrap_or(1) | 1
 }
 
 /// Numbers that a seed decides (xorshift, Marsaglia 2003).

@@ -146,3 +146,62 @@ fn mixed_families_are_written_as_ipv6() {
     let client = binary(head, rest).unwrap().unwrap();
     assert_eq!((client.ip().to_canonical(), client.port()), (address("192.0.2.7:1").ip(), 1));
 }
+
+/// Headers with some octets changed: one that is taken names what stands in it, and nothing
+/// breaks off. `SEGUE_FUZZ_SECONDS` says for how long.
+#[test]
+fn mutations_name_what_they_hold_or_nobody() {
+    let seconds = std::env::var("SEGUE_FUZZ_SECONDS").ok().and_then(|value| value.parse().ok());
+    let end = std::time::Instant::now() + Duration::from_secs(seconds.unwrap_or(1));
+    let (mut dice, mut made, mut named) = (0x9e37_79b9_u64, 0_u64, 0_u64);
+    let mut below = |bound: usize| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        (dice % bound as u64) as usize
+    };
+    let lines = [
+        &b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n"[..],
+        b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 80\r\n",
+        b"PROXY UNKNOWN\r\n",
+    ];
+    let binaries = [
+        write(address("192.0.2.7:4711"), address("192.0.2.1:80")),
+        write(address("[2001:db8::7]:4711"), address("[2001:db8::1]:80")),
+    ];
+    while std::time::Instant::now() < end {
+        let is_line = below(2) == 0;
+        let mut bytes = if is_line { lines[below(3)].to_vec() } else { binaries[below(2)].clone() };
+        for _ in 0..below(4) {
+            let place = below(bytes.len());
+            match below(3) {
+                0 => bytes[place] = b"\r\n\0 .:0159afTCPU\x20\x21\x11"[below(19)],
+                1 if bytes.len() > 17 => drop(bytes.remove(place)),
+                _ => bytes.insert(place, below(256) as u8),
+            }
+        }
+        made += 1;
+        if is_line {
+            if let Ok(Some(client)) = text(&bytes) {
+                let said = String::from_utf8(bytes).unwrap();
+                let words: Vec<&str> = said.trim_end().split(' ').collect();
+                assert_eq!(words.len(), 6, "{said}");
+                assert_eq!(words[2].parse::<IpAddr>().unwrap(), client.ip());
+                assert_eq!(words[4], client.port().to_string());
+                named += 1;
+            }
+        } else if let Some((head, rest)) = bytes.split_first_chunk::<HEAD_2>()
+            && rest_of(head).is_ok()
+            && let Ok(Some(client)) = binary(head, rest)
+        {
+            let octets = match client.ip() {
+                IpAddr::V4(v4) => v4.octets().to_vec(),
+                IpAddr::V6(v6) => v6.octets().to_vec(),
+            };
+            assert!(rest.starts_with(&octets), "{}", bytes.escape_ascii());
+            named += 1;
+        }
+    }
+    println!("{made} headers, {named} of them name a client");
+    assert!(named > 100 && made > named);
+}
