@@ -7,11 +7,12 @@
 # make rehearse       every trigger of a plan fires in a closed room, and really fails back
 # make dns            changes of zones raced, sampled and killed many times; zone files fuzzed
 # make front          a thousand switches of traffic under load, with each kind of front
+# make fuzz           what clients send, changed at random, is refused or read alike
 # make fleet          a hundred accounts in four waves; one goes back
 # make bench NAME=x   one benchmark; writes target/bench/x.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks soak fleet bad rehearse dns front bench lint crash setup build
+.PHONY: help demo test checks soak fleet bad rehearse dns front fuzz bench lint crash setup build
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET_DIR)/debug
@@ -34,11 +35,14 @@ demo: build
 test:
 	@$(MAKE) --no-print-directory checks && echo 'make test: passed' || { echo 'make test: FAILED'; exit 1; }
 
+# Programs and tests are built at once: tests ask for more of some crates, and built before them the
+# programs would have all of these crates compiled twice.
 # The rules of the repository (`cargo xtask tidy`) are among the tests of xtask.
 # The simulator takes its seeds for half a minute; alone it takes three seconds.
 checks: export SEGUE_SIM_SECONDS ?= 30
 checks: export SEGUE_BAD_OUT ?= $(abspath $(TARGET_DIR))/bad.json
-checks: build
+checks: setup
+	cargo build --locked --workspace --bins --tests
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    set -x; cargo nextest run --locked --workspace; \
 	else \
@@ -70,6 +74,11 @@ front: export SEGUE_SWITCHES ?= 1000
 front: export SEGUE_SWITCH_RATE ?= 3000
 front: setup
 	cargo test --locked --package segue-traffic --test it switches:: -- --nocapture --test-threads 1
+
+# What the tests do for seconds, done for ten minutes.
+fuzz: export SEGUE_FUZZ_SECONDS ?= 600
+fuzz: setup
+	cargo test --locked --package segue-front --lib mutations -- --nocapture --test-threads 2
 
 rehearse: build
 	cargo test --locked --package segue-testkit --test it rehearse::every_trigger -- --ignored --nocapture
