@@ -20,11 +20,13 @@ final class Table implements SessionHandlerInterface
 
     public function close(): bool
     {
-        return true;
+        return $this->rows->prepare('DO RELEASE_ALL_LOCKS()')->execute();
     }
 
     public function read(string $id): string|false
     {
+        // One at a time, as with PHP's files: two visits at once would count as one.
+        $this->rows->prepare('DO GET_LOCK(?, 10)')->execute([$id]);
         $found = $this->rows->prepare("SELECT data FROM $this->table WHERE session_id = ?");
         $found->execute([$id]);
         return (string) $found->fetchColumn();
