@@ -51,7 +51,8 @@ pub struct Limits {
     pub stalled: Duration,
     /// To connect to a backend.
     pub connect: Duration,
-    /// From a request to the head of its answer, and between two parts of the answer.
+    /// From the last byte of a request, or the last that the backend took of it, to the head of its
+    /// answer, and between two parts of the answer. How long its client sends is no part of it.
     pub answer: Duration,
     /// How long the front goes on waiting for an answer whose client is gone.
     pub orphan: Duration,

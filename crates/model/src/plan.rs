@@ -133,8 +133,8 @@ pub struct SitePlan {
     pub hosts: Vec<String>,
     /// The web servers.
     pub backends: Sides<Backend>,
-    /// How long the head of an answer may take and each further part, seconds; none for the
-    /// fronts' own limit.
+    /// How long the head of an answer may take once its request is there, and each further part,
+    /// seconds; none for the fronts' own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_timeout_s: Option<u64>,
     /// What the probes ask for.

@@ -5,7 +5,7 @@ use super::exchange::drain;
 use crate::gate::Pass;
 use crate::mirror::Sample;
 use crate::trailers;
-use crate::upstream::{Arriving, Pool};
+use crate::upstream::{Arriving, Fate, Pool};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -43,6 +43,8 @@ pub(crate) struct FromBackend {
     end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// What a copy of the request will be compared with.
     sample: Option<Box<Sample>>,
+    /// How the request's body gets on that is under way still.
+    upload: Option<Fate>,
 }
 
 /// What an answer's body is made of.
@@ -59,11 +61,13 @@ pub(super) struct Pieces {
     pub(super) end: Option<CancellationToken>,
     /// What a copy of the request will be compared with.
     pub(super) sample: Option<Box<Sample>>,
+    /// How the request's body gets on that is under way still.
+    pub(super) upload: Option<Fate>,
 }
 
 impl FromBackend {
     pub(super) fn new(pieces: Pieces) -> Self {
-        let Pieces { body, pool, pass, visit, safe, trailers, end, sample } = pieces;
+        let Pieces { body, pool, pass, visit, safe, trailers, end, sample, upload } = pieces;
         let idle = visit.patience();
         let end = end.map(|token| Box::pin(token.cancelled_owned()));
         Self {
@@ -78,6 +82,7 @@ impl FromBackend {
             trailers,
             end,
             sample,
+            upload,
         }
     }
 
@@ -167,7 +172,17 @@ impl FromBackend {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let idle = self.idle;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        if timer.as_mut().poll(cx).is_pending() {
+        while timer.as_mut().poll(cx).is_ready() {
+            // A backend that still gets the request may say more only when it has it.
+            let Some(upload) = &self.upload else { break };
+            let left =
+                upload.with_backend().map_or(idle, |since| idle.saturating_sub(since.elapsed()));
+            if left.is_zero() {
+                break;
+            }
+            timer.as_mut().reset(tokio::time::Instant::now() + left);
+        }
+        if !timer.is_elapsed() {
             return Poll::Pending;
         }
         self.fail();

@@ -57,6 +57,12 @@ impl Exchange {
         let way = Way::General(Box::pin(link.send(request)));
         Self { running: Some(Running { way, pass }), seat, front, safe }
     }
+
+    /// Ends a request that its backend did not get whole, and with it the connection: what is left
+    /// of it shall not arrive after its client was told that it failed.
+    pub(super) fn cut(&mut self) {
+        self.running = None;
+    }
 }
 
 impl Future for Running {

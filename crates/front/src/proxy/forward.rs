@@ -2,7 +2,7 @@
 
 use super::Goal;
 use super::answer::{FromBackend, Pieces, Reply};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Outcome};
 use super::headers::{self, Seen};
 use super::visit::{Conn, Visit};
 use crate::gate::Pass;
@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use segue_model::Side;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Why there is no answer of a backend.
@@ -37,6 +38,15 @@ pub(super) struct Rest {
     pub(super) safe: bool,
     /// What its copy will be compared with; in a box, as few are copied.
     pub(super) sample: Option<Box<Sample>>,
+    /// How the request's body gets on that is under way still.
+    pub(super) upload: Option<Fate>,
+}
+
+impl Rest {
+    /// What is left of a request that is at its backend whole.
+    pub(super) fn new(pool: Option<Arc<Pool>>, pass: Option<Pass>, safe: bool) -> Self {
+        Self { pool, pass, safe, sample: None, upload: None }
+    }
 }
 
 /// Asks the backend of a goal.
@@ -107,7 +117,7 @@ pub(super) async fn fetch<B>(
         }
         let keeps = !headers::closes(response.version(), response.headers());
         let pool = keeps.then_some(choice.pool);
-        return Ok((response, Rest { pool, pass, safe: true, sample }));
+        return Ok((response, Rest { sample, ..Rest::new(pool, pass, true) }));
     }
 }
 
@@ -124,15 +134,13 @@ async fn send(
     let caller = goal.group.introduces().then(|| conn.caller_of(&parts.headers, seen));
     headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
     parts.extensions.clear();
-    let (body, fate) = match body {
-        None => (Outgoing::Empty, None),
-        Some(body) => {
-            let (body, fate) = Outgoing::client(body, conn.front().limits());
-            (body, Some(fate))
-        }
-    };
     let Goal { group, pass, .. } = goal;
     let (choice, link) = group.open(Pool::open, caller).await.map_err(Unanswered::Broken)?;
+    let fate = link.fate();
+    let body = match body {
+        None => Outgoing::Empty,
+        Some(body) => Outgoing::client(body, conn.front().limits(), &fate),
+    };
     visit.carry(choice.under_way);
     // The backend closes, so that the port of a connection used once is not kept waiting here.
     let close = if seen.wants_trailers() { "close, te" } else { "close" };
@@ -141,15 +149,40 @@ async fn send(
         // Left to itself the HTTP layer sends no body with GET that does not say its length.
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let safe = parts.method.is_safe();
+    let (safe, bodiless) = (parts.method.is_safe(), body.is_end_stream());
     visit.forwarded();
     let request = Request::from_parts(parts, body);
     let mut exchange = Exchange::begin(link, request, pass, visit.seat(), conn.front().clone());
-    let answered = conn.timer().within(visit.patience(), &mut exchange).await;
-    let (result, pass) = answered.ok_or(Unanswered::Late)?;
-    let response = asked_for(result.map_err(|broken| cause(broken, fate.as_ref()))?)?;
-    visit.answered(response.status());
-    Ok((response, Rest { pool: None, pass, safe, sample: None }))
+    let Some((result, pass)) = patiently(conn, visit.patience(), &mut exchange, &fate).await else {
+        if !bodiless && !fate.is_whole() {
+            exchange.cut();
+        }
+        return Err(Unanswered::Late);
+    };
+    let response = asked_for(result.map_err(|broken| cause(broken, &fate))?)?;
+    visit.answered_since(response.status(), fate.with_backend());
+    let upload = (!bodiless && !fate.is_whole()).then_some(fate);
+    Ok((response, Rest { upload, ..Rest::new(None, pass, safe) }))
+}
+
+/// Waits for the head of an answer. The limit counts from when something of the request got on for
+/// the last time, and not while the client has more to send: for that a body has rules of its own.
+async fn patiently(
+    conn: &Conn,
+    limit: Duration,
+    exchange: &mut Exchange,
+    fate: &Fate,
+) -> Option<Outcome> {
+    loop {
+        let since = fate.with_backend().unwrap_or_else(Instant::now);
+        let left = limit.saturating_sub(since.elapsed());
+        if let Some(outcome) = conn.timer().within(left, &mut *exchange).await {
+            return Some(outcome);
+        }
+        if fate.with_backend().is_some_and(|since| since.elapsed() >= limit) {
+            return None;
+        }
+    }
 }
 
 /// Nobody who did not ask to leave HTTP is taken out of it.
@@ -161,8 +194,8 @@ fn asked_for(response: Response<Arriving>) -> Result<Response<Arriving>, Unanswe
 }
 
 /// A broken exchange is the client's doing if its body did not arrive.
-fn cause(broken: Broken, fate: Option<&Fate>) -> Unanswered {
-    match fate.and_then(Fate::unsent) {
+fn cause(broken: Broken, fate: &Fate) -> Unanswered {
+    match fate.unsent() {
         Some(unsent) => Unanswered::Unsent(unsent),
         None => Unanswered::Broken(broken),
     }
@@ -178,7 +211,7 @@ pub(super) fn relay(
     mut visit: Visit,
 ) -> Response<Reply> {
     let (mut parts, body) = response.into_parts();
-    let Rest { pool, mut pass, safe, mut sample } = rest;
+    let Rest { pool, mut pass, safe, mut sample, upload } = rest;
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         headers::for_upgraded_client(&mut parts.headers, conn, side);
     } else {
@@ -195,6 +228,7 @@ pub(super) fn relay(
         sample = None;
     }
     let trailers = seen.wants_trailers();
-    let body = FromBackend::new(Pieces { body, pool, pass, visit, safe, trailers, end, sample });
+    let pieces = Pieces { body, pool, pass, visit, safe, trailers, end, sample, upload };
+    let body = FromBackend::new(pieces);
     Response::from_parts(parts, Reply::Backend(body))
 }

@@ -50,7 +50,7 @@ pub(super) async fn forward(
         let end = pass.as_mut().map_or_else(CancellationToken::new, Pass::become_stream);
         conn.front().tasks().spawn(pass_on(client, backend, end, pass.take()));
     }
-    Ok((response, Rest { pool: None, pass, safe: true, sample: None }))
+    Ok((response, Rest::new(None, pass, true)))
 }
 
 /// Passes bytes both ways. The pass ends with it.

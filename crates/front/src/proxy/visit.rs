@@ -20,7 +20,7 @@ use segue_model::Side;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a client speaks to the front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -402,6 +402,16 @@ impl Visit {
         self.answer_us = Some(self.answered_at_us.saturating_sub(self.forwarded_us));
         self.failed = status.is_server_error();
         self.status = Some(status);
+    }
+
+    /// As [`Visit::answered`], of a request whose last part went to the backend at that time: how
+    /// long a client sends is not the backend's time.
+    pub(super) fn answered_since(&mut self, status: StatusCode, sent: Option<Instant>) {
+        self.answered(status);
+        if let Some(sent) = sent {
+            let since_us = sent.elapsed().as_micros() as u64;
+            self.answer_us = self.answer_us.map(|us| us.min(since_us));
+        }
     }
 
     /// The front itself answers so.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
@@ -20,18 +20,70 @@ pub(crate) enum Unsent {
     Slow,
 }
 
-/// What became of a client's body, as told to the one who waits for the answer.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Fate(Arc<AtomicU8>);
+/// How a request gets on to its backend, as told to the one who waits for the answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Fate(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    unsent: AtomicU8,
+    /// Whether the front waits for the client: for the next part of the body.
+    clients_turn: AtomicBool,
+    /// Whether all of the body was handed on.
+    whole: AtomicBool,
+    began: Instant,
+    /// When a part came from the client, or was taken by the backend, last; microseconds since
+    /// `began`.
+    moved_us: AtomicU64,
+}
 
 impl Fate {
+    /// Begins with a connection to a backend.
+    pub(crate) fn begin() -> Self {
+        Self(Arc::new(State {
+            unsent: AtomicU8::new(0),
+            clients_turn: AtomicBool::new(false),
+            whole: AtomicBool::new(false),
+            began: Instant::now(),
+            moved_us: AtomicU64::new(0),
+        }))
+    }
+
     /// Returns why the body did not arrive whole; none if nothing is wrong with it.
     pub(crate) fn unsent(&self) -> Option<Unsent> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.unsent.load(Ordering::Relaxed) {
             1 => Some(Unsent::Left),
             2 => Some(Unsent::Slow),
             _ => None,
         }
+    }
+
+    /// Returns since when the backend has the next word: to take more of the request, or to answer
+    /// it. None while it is the client's to send more.
+    pub(crate) fn with_backend(&self) -> Option<Instant> {
+        // In this order, so that it is not told of a turn that began, with a time before it.
+        let clients_turn = self.0.clients_turn.load(Ordering::Acquire);
+        let since = Duration::from_micros(self.0.moved_us.load(Ordering::Relaxed));
+        (!clients_turn).then(|| self.0.began + since)
+    }
+
+    /// Returns whether all of the body was handed on.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.whole.load(Ordering::Relaxed)
+    }
+
+    /// Something of the request got on.
+    pub(super) fn moved(&self) {
+        let since = self.0.began.elapsed().as_micros() as u64;
+        self.0.moved_us.store(since, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.0.whole.store(true, Ordering::Relaxed);
+    }
+
+    fn waits_for_client(&self, waits: bool) {
+        self.0.clients_turn.store(waits, Ordering::Release);
     }
 
     fn set(&self, unsent: Unsent) {
@@ -39,7 +91,7 @@ impl Fate {
             Unsent::Left => 1,
             Unsent::Slow => 2,
         };
-        self.0.store(code, Ordering::Relaxed);
+        self.0.unsent.store(code, Ordering::Relaxed);
     }
 }
 
@@ -70,6 +122,11 @@ impl FromClient {
         self.timer = None;
         self.waited += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
         self.bytes += length as u64;
+        if self.body.is_end_stream() {
+            self.fate.end();
+        }
+        self.fate.moved();
+        self.fate.waits_for_client(false);
     }
 
     /// Returns how long the next part may take.
@@ -87,8 +144,7 @@ impl FromClient {
 
 impl Outgoing {
     /// Passes on what a client sends, as long as it is not too slow.
-    pub(crate) fn client(body: Incoming, limits: &Arc<Limits>) -> (Self, Fate) {
-        let fate = Fate::default();
+    pub(crate) fn client(body: Incoming, limits: &Arc<Limits>, fate: &Fate) -> Self {
         let client = FromClient {
             body,
             fate: fate.clone(),
@@ -98,7 +154,7 @@ impl Outgoing {
             waited: Duration::ZERO,
             bytes: 0,
         };
-        (Self::Client(client), fate)
+        Self::Client(client)
     }
 }
 
@@ -115,14 +171,17 @@ impl Body for Outgoing {
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
                 client.arrived(0);
                 // Nothing comes after them.
+                client.fate.end();
                 let fields = frame.into_trailers().ok().and_then(trailers::kept);
                 Poll::Ready(fields.map(|fields| Ok(Frame::trailers(fields))))
             }
             Poll::Ready(frame) => {
                 let data = frame.as_ref().and_then(|f| f.as_ref().ok()).and_then(Frame::data_ref);
                 client.arrived(data.map_or(0, Bytes::len));
-                if let Some(Err(_)) = &frame {
-                    client.fate.set(Unsent::Left);
+                match &frame {
+                    Some(Err(_)) => client.fate.set(Unsent::Left),
+                    None => client.fate.end(),
+                    Some(Ok(_)) => {}
                 }
                 Poll::Ready(frame.map(|f| f.map_err(Into::into)))
             }
@@ -134,6 +193,7 @@ impl Body for Outgoing {
                 let timer =
                     client.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(allowed)));
                 if timer.as_mut().poll(cx).is_pending() {
+                    client.fate.waits_for_client(true);
                     return Poll::Pending;
                 }
                 client.fate.set(Unsent::Slow);

@@ -1,7 +1,8 @@
 //! One connection to a backend.
 
+use super::noted::Noted;
 use super::stream::Stream;
-use super::{Broken, Outgoing};
+use super::{Broken, Fate, Outgoing};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
@@ -13,9 +14,15 @@ use tokio::net::{TcpSocket, TcpStream};
 /// A connection that takes one request.
 pub(crate) struct Link {
     sender: SendRequest<Outgoing>,
+    fate: Fate,
 }
 
 impl Link {
+    /// Returns how the request gets on, once it is sent.
+    pub(crate) fn fate(&self) -> Fate {
+        self.fate.clone()
+    }
+
     /// Sends the request and returns the head of the answer.
     pub(crate) async fn send(
         mut self,
@@ -34,6 +41,8 @@ fn builder() -> http1::Builder {
 
 /// Begins to speak HTTP.
 pub(super) async fn open(address: SocketAddr, stream: Stream) -> Result<Link, Broken> {
+    let fate = Fate::begin();
+    let stream = Noted::new(stream, fate.clone());
     let (sender, connection) = builder().handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         // Whoever waits for an answer is told as well.
@@ -41,7 +50,7 @@ pub(super) async fn open(address: SocketAddr, stream: Stream) -> Result<Link, Br
             tracing::debug!(%address, %error, "connection to backend broke");
         }
     });
-    Ok(Link { sender })
+    Ok(Link { sender, fate })
 }
 
 /// Begins to speak HTTP, which may end in another protocol.
@@ -52,7 +61,7 @@ pub(super) async fn open_for_upgrade(address: SocketAddr, stream: Stream) -> Res
             tracing::debug!(%address, %error, "connection to backend broke");
         }
     });
-    Ok(Link { sender })
+    Ok(Link { sender, fate: Fate::begin() })
 }
 
 /// Opens a connection of TCP, from `egress` where that is of the address's family.

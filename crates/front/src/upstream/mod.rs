@@ -13,6 +13,7 @@ mod body;
 mod group;
 mod kept;
 mod link;
+mod noted;
 mod stream;
 mod tls;
 

@@ -42,7 +42,8 @@ pub struct BackendsFile {
     /// The one at the target.
     pub target: BackendFile,
     /// How long the head of an answer may take and each further part, seconds, before a front
-    /// gives up: 1 to 3600. Default: 60.
+    /// gives up: 1 to 3600. It counts from the last byte of the request: how long an upload takes
+    /// is no part of it. Default: 60.
     pub answer_timeout_s: Option<u64>,
 }
 
