@@ -2,6 +2,7 @@
 
 use super::Visit;
 use super::exchange::drain;
+use super::split::Judged;
 use crate::gate::Pass;
 use crate::mirror::Sample;
 use crate::trailers;
@@ -45,6 +46,8 @@ pub(crate) struct FromBackend {
     sample: Option<Box<Sample>>,
     /// How the request's body gets on that is under way still.
     upload: Option<Fate>,
+    /// What a split counts when this is over.
+    judged: Option<Box<Judged>>,
 }
 
 /// What an answer's body is made of.
@@ -63,11 +66,14 @@ pub(super) struct Pieces {
     pub(super) sample: Option<Box<Sample>>,
     /// How the request's body gets on that is under way still.
     pub(super) upload: Option<Fate>,
+    /// What a split counts when this is over.
+    pub(super) judged: Option<Box<Judged>>,
 }
 
 impl FromBackend {
     pub(super) fn new(pieces: Pieces) -> Self {
-        let Pieces { body, pool, pass, visit, safe, trailers, end, sample, upload } = pieces;
+        let Pieces { body, pool, pass, visit, safe, trailers, end, sample, upload, judged } =
+            pieces;
         let idle = visit.patience();
         let end = end.map(|token| Box::pin(token.cancelled_owned()));
         Self {
@@ -83,6 +89,7 @@ impl FromBackend {
             end,
             sample,
             upload,
+            judged,
         }
     }
 
@@ -101,12 +108,26 @@ impl FromBackend {
         if let Some(sample) = self.sample.take() {
             sample.passed();
         }
+        if let Some(judged) = self.judged.take() {
+            judged.passed();
+        }
     }
 
     fn fail(&mut self) {
         self.body = None;
         self.pass = None;
         self.visit.end(true);
+        if let Some(judged) = self.judged.take() {
+            judged.cut();
+        }
+    }
+
+    /// Returns how long the backend has not sent the next part.
+    fn waited(&self) -> Duration {
+        let left = |timer: &Pin<Box<Sleep>>| {
+            timer.deadline().saturating_duration_since(tokio::time::Instant::now())
+        };
+        self.timer.as_ref().map_or(Duration::ZERO, |timer| self.idle.saturating_sub(left(timer)))
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
@@ -198,6 +219,9 @@ impl Drop for FromBackend {
         let Some(body) = self.body.take() else { return };
         // The client left before the end.
         self.visit.end(false);
+        if let Some(judged) = self.judged.take() {
+            judged.left(self.waited());
+        }
         let pass = self.pass.take();
         if pass.is_none() || self.end.is_some() {
             return;

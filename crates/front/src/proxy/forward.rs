@@ -4,6 +4,7 @@ use super::Goal;
 use super::answer::{FromBackend, Pieces, Reply};
 use super::exchange::{Exchange, Outcome};
 use super::headers::{self, Seen};
+use super::split::Judged;
 use super::visit::{Conn, Visit};
 use crate::gate::Pass;
 use crate::mirror::Sample;
@@ -40,12 +41,14 @@ pub(super) struct Rest {
     pub(super) sample: Option<Box<Sample>>,
     /// How the request's body gets on that is under way still.
     pub(super) upload: Option<Fate>,
+    /// What a split counts when the answer is over; in a box for the same reason.
+    pub(super) judged: Option<Box<Judged>>,
 }
 
 impl Rest {
     /// What is left of a request that is at its backend whole.
     pub(super) fn new(pool: Option<Arc<Pool>>, pass: Option<Pass>, safe: bool) -> Self {
-        Self { pool, pass, safe, sample: None, upload: None }
+        Self { pool, pass, safe, sample: None, upload: None, judged: None }
     }
 }
 
@@ -211,7 +214,7 @@ pub(super) fn relay(
     mut visit: Visit,
 ) -> Response<Reply> {
     let (mut parts, body) = response.into_parts();
-    let Rest { pool, mut pass, safe, mut sample, upload } = rest;
+    let Rest { pool, mut pass, safe, mut sample, upload, mut judged } = rest;
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         headers::for_upgraded_client(&mut parts.headers, conn, side);
     } else {
@@ -226,9 +229,12 @@ pub(super) fn relay(
         parts.headers.remove(CONTENT_LENGTH);
         visit.end(false);
         sample = None;
+        if let Some(judged) = judged.take() {
+            judged.passed();
+        }
     }
     let trailers = seen.wants_trailers();
-    let pieces = Pieces { body, pool, pass, visit, safe, trailers, end, sample, upload };
+    let pieces = Pieces { body, pool, pass, visit, safe, trailers, end, sample, upload, judged };
     let body = FromBackend::new(pieces);
     Response::from_parts(parts, Reply::Backend(body))
 }

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
 use segue_model::Side;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a split made of a request.
 pub(super) struct Turn {
@@ -53,8 +54,8 @@ pub(super) async fn ask(
     let mut answer = if goal.side == Side::Target {
         at_target(conn, &split, &site, counted, goal, request, seen, visit).await
     } else {
-        let answer = forward(conn, goal, request, seen, visit).await;
-        note(&split, Side::Source, counted, &answer, visit);
+        let mut answer = forward(conn, goal, request, seen, visit).await;
+        note(&split, Side::Source, counted, &mut answer, visit);
         answer
     };
     if let (Some(cookie), Ok((response, _))) = (cookie, &mut answer) {
@@ -66,7 +67,7 @@ pub(super) async fn ask(
 #[allow(clippy::too_many_arguments)] // What a request is, and where it goes instead.
 async fn at_target(
     conn: &Arc<Conn>,
-    split: &Split,
+    split: &Arc<Split>,
     site: &Arc<Site>,
     counted: Option<u64>,
     mut goal: Goal,
@@ -83,8 +84,9 @@ async fn at_target(
         headers::wish_for(&mut parts.headers, Side::Target, run.as_str());
     }
     let asked = forward(conn, goal, Request::from_parts(parts, None), seen, visit);
-    let answer = tokio::time::timeout(split.slow(), asked).await.unwrap_or(Err(Unanswered::Late));
-    note(split, Side::Target, counted, &answer, visit);
+    let answer = tokio::time::timeout(split.slow(), asked).await;
+    let mut answer = answer.unwrap_or(Err(Unanswered::Late));
+    note(split, Side::Target, counted, &mut answer, visit);
     if let Ok((response, mut rest)) = answer {
         if !response.status().is_server_error() {
             rest.pass = pass;
@@ -100,19 +102,63 @@ async fn at_target(
     forward(conn, goal, again, seen, visit).await
 }
 
-/// Counts what came of a request, unless it was the client's doing.
+/// Counts what came of a request, unless it was the client's doing. A good head is not all of an
+/// answer: one that has it is counted when its body is over.
 fn note(
-    split: &Split,
+    split: &Arc<Split>,
     side: Side,
     counted: Option<u64>,
-    answer: &Result<(Response<Arriving>, Rest), Unanswered>,
+    answer: &mut Result<(Response<Arriving>, Rest), Unanswered>,
     visit: &Visit,
 ) {
-    let failed = match answer {
-        Ok((response, _)) => response.status().is_server_error(),
-        Err(Unanswered::Broken(_) | Unanswered::Late | Unanswered::Unasked) => true,
+    let answer_us = match answer {
+        Ok((response, rest)) if !response.status().is_server_error() => {
+            let judged = |visitor| Judged {
+                split: split.clone(),
+                side,
+                visitor,
+                answer_us: visit.answer_us(),
+            };
+            rest.judged = counted.map(judged).map(Box::new);
+            return;
+        }
+        Ok(_) => visit.answer_us(),
+        Err(Unanswered::Broken(_) | Unanswered::Late | Unanswered::Unasked) => None,
         Err(Unanswered::Refused(_) | Unanswered::Unsent(_)) => return,
     };
-    let answer_us = if answer.is_ok() { visit.answer_us() } else { None };
-    split.count(side, counted, Outcome { failed, answer_us }, clock::now_us());
+    let outcome = Outcome { failed: true, cut: false, answer_us };
+    split.count(side, counted, outcome, clock::now_us());
+}
+
+/// A request of the trial whose answer had a good head and is on its way; counted once.
+pub(super) struct Judged {
+    split: Arc<Split>,
+    side: Side,
+    visitor: u64,
+    answer_us: Option<u64>,
+}
+
+impl Judged {
+    /// The answer came whole, or is one without an end of its own.
+    pub(super) fn passed(self) {
+        self.count(false);
+    }
+
+    /// Its side did not send it to the end.
+    pub(super) fn cut(self) {
+        self.count(true);
+    }
+
+    /// The visitor left, after it had waited so long for the next part. Who gives up on a side that
+    /// sends nothing is no sign that all is well.
+    pub(super) fn left(self, waited: Duration) {
+        let cut = waited >= self.split.slow();
+        self.count(cut);
+    }
+
+    fn count(self, cut: bool) {
+        let Self { split, side, visitor, answer_us } = self;
+        let outcome = Outcome { failed: cut, cut, answer_us };
+        split.count(side, Some(visitor), outcome, clock::now_us());
+    }
 }

@@ -337,7 +337,7 @@ mod tests {
         let tester = get(&split, 9_999, &mut HeaderMap::new());
         assert_eq!((tester.side, tester.counted), (Side::Target, None));
         assert_eq!(side(&split, 1), Side::Source);
-        let bad = Outcome { failed: true, answer_us: None };
+        let bad = Outcome { failed: true, cut: false, answer_us: None };
         for _ in 0..10 {
             split.count(Side::Target, tester.counted, bad, 1_000);
         }
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn a_target_that_fails_gets_no_visitors_until_it_answers_again() {
         let split = Split::new(route(100), 0, None);
-        let bad = Outcome { failed: true, answer_us: None };
+        let bad = Outcome { failed: true, cut: false, answer_us: None };
         for _ in 0..10 {
             split.count(Side::Target, Some(1), bad, 1_000);
         }
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn at_a_hundred_percent_the_source_is_remembered_for_comparison() {
         let half = Split::new(route(50), 0, None);
-        let good = Outcome { failed: false, answer_us: Some(5_000) };
+        let good = Outcome { failed: false, cut: false, answer_us: Some(5_000) };
         half.count(Side::Source, Some(1), good, 10);
         let whole = Split::new(route(100), 20, Some(&half));
         let sides: Sides<u64> = {

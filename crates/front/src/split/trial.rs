@@ -16,8 +16,10 @@ const BITS: usize = 4_096;
 /// What came of a request of the trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// No answer, too late an answer, or one with 5xx.
+    /// No answer, too late an answer, one with 5xx, or one that ended before its end.
     pub(crate) failed: bool,
+    /// Whether the visitor has seen that: an answer that has begun is asked for nowhere else.
+    pub(crate) cut: bool,
     /// From forwarding to the head of the answer, microseconds; none without one.
     pub(crate) answer_us: Option<u64>,
 }
@@ -68,7 +70,7 @@ impl Trial {
 
     /// Counts a request.
     pub(super) fn count(&self, side: Side, visitor: u64, outcome: Outcome, now_us: u64) {
-        if side == Side::Target && outcome.failed {
+        if side == Side::Target && outcome.failed && !outcome.cut {
             self.saved.fetch_add(1, Ordering::Relaxed);
         }
         if now_us < self.began_us + self.warm_us {
@@ -192,10 +194,10 @@ mod tests {
     }
 
     fn good(us: u64) -> Outcome {
-        Outcome { failed: false, answer_us: Some(us) }
+        Outcome { failed: false, cut: false, answer_us: Some(us) }
     }
 
-    const BAD: Outcome = Outcome { failed: true, answer_us: None };
+    const BAD: Outcome = Outcome { failed: true, cut: false, answer_us: None };
 
     #[test]
     fn a_visitor_counts_once_a_minute_however_much_it_asks() {
@@ -215,6 +217,16 @@ mod tests {
         assert_eq!((target.failing, target.requests), (3, 12_006));
         assert_eq!(target.times_us.iter().map(|(_, n)| n).sum::<u64>(), 12_000);
         assert_eq!((report.sides.source.cells, trial.saved()), (0, 6));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_failed_and_nobody_was_saved() {
+        let trial = Trial::begin(0, Duration::ZERO);
+        let cut = Outcome { failed: true, cut: true, answer_us: Some(900) };
+        trial.count(Side::Target, 1, cut, 1);
+        trial.count(Side::Target, 2, BAD, 1);
+        let target = trial.report("x", 5, 2).sides.target;
+        assert_eq!((target.failing, target.requests, trial.saved()), (2, 2, 1));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! A share of the visitors who read at the target, while the source writes.
 
 use crate::support::*;
+use segue_front::Limits;
 use segue_front::control::{Reply, Request as Ask, SplitRoute, Trial};
 use segue_model::{Fault, Side};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 fn route(percent: u8) -> SplitRoute {
     SplitRoute {
@@ -123,6 +126,72 @@ async fn nobody_notices_that_the_target_fails() {
     // What the source fails too is the source's own.
     let answer = visit(&front, 4, "GET", "/error/source").await;
     assert_eq!((answer.status.as_u16(), answer.side()), (500, "source"));
+    front.stop().await;
+}
+
+/// A target whose answers begin well, and then break off or stand still.
+async fn half(breaks: bool) -> Shop {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = [0; 4_096];
+                let _ = stream.read(&mut head).await;
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
+                stream.write_all(answer).await.unwrap();
+                if !breaks {
+                    // Until the front leaves.
+                    let _ = stream.read(&mut head).await;
+                }
+            });
+        }
+    });
+    Shop::at(address, "target")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_whose_answers_end_half_way_is_taken_out_as_well() {
+    let source = Shop::start("source").await;
+    for breaks in [true, false] {
+        let target = half(breaks).await;
+        let limits = Limits { answer: Duration::from_millis(300), ..quick() };
+        let front = Running::routed_with(&source, &target, limits, 64).await;
+        assert!(done(&set(&front, route(100)).await));
+        for visitor in 1..=3 {
+            assert!(!front.status().await.split.unwrap().open, "after {visitor}");
+            let client = format!("127.0.1.{visitor}");
+            let asked = send_from(&client, front.address, request("GET", "/static/a.css", ""));
+            assert!(within("an end", asked).await.is_err(), "breaks {breaks}: it is not whole");
+        }
+        // Nobody was spared these, and the next one is.
+        let split = front.status().await.split.unwrap();
+        assert_eq!((split.open, split.opened, split.saved), (true, 1, 0), "breaks {breaks}");
+        let target = trial(&front).await.sides.target;
+        assert_eq!((target.requests, target.failing), (3, 3), "breaks {breaks}");
+        assert_eq!(visit(&front, 4, "GET", "/static/a.css").await.side(), "source");
+        front.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_a_target_that_stands_still_says_so_and_who_leaves_at_once_does_not() {
+    let (source, target) = (Shop::start("source").await, half(false).await);
+    let front = Running::routed(&source, &target).await;
+    assert!(done(&set(&front, route(100)).await));
+    for (stays, requests, failing) in [(0, 1, 0), (600, 2, 1)] {
+        let mut client = tokio::net::TcpStream::connect(front.address).await.unwrap();
+        let ask = format!("GET /static/a.css HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        client.write_all(ask.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        within("a head", client.read_exact(&mut status)).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        tokio::time::sleep(Duration::from_millis(stays)).await;
+        drop(client);
+        until("it is counted", async || trial(&front).await.sides.target.requests == requests)
+            .await;
+        assert_eq!(trial(&front).await.sides.target.failing, failing, "after {stays} ms");
+    }
     front.stop().await;
 }
 
