@@ -7,6 +7,10 @@ use std::time::Duration;
 /// some time of each request, see `serve`.
 pub(crate) const HEADERS: usize = 100;
 
+/// What a client of HTTP/2 may send of one body, before somebody takes it, bytes: so much of it is
+/// kept in memory. A body that waits at a hold is kept, and weighed, up to here.
+pub(crate) const BODY_WINDOW: u32 = 128 << 10;
+
 /// Open files beside those of connections: ports, control, log, state.
 const FILES_BESIDE: usize = 64;
 

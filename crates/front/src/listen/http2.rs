@@ -5,7 +5,7 @@
 
 use super::serve::Guest;
 use crate::front::Front;
-use crate::limits::Limits;
+use crate::limits::{BODY_WINDOW, Limits};
 use crate::proxy::{Conn, Scheme, Streams, Talk, handle_stream, watch};
 use crate::tls::Shown;
 use crate::wire::HEAD_MAX;
@@ -17,9 +17,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// What a client may send of one body, and of all of a connection, before somebody takes it,
-/// bytes: so much of it is kept in memory. A body that waits at a hold is kept up to here.
-const STREAM_WINDOW: u32 = 128 << 10;
+/// What a client may send of all bodies of a connection before somebody takes it, bytes.
 const WINDOW: u32 = 256 << 10;
 
 /// What is kept of one answer beside the part in hand, bytes, while a client does not take it.
@@ -50,7 +48,7 @@ fn builder(front: &Arc<Front>) -> http2::Builder<Tasks> {
         .max_header_list_size(HEAD_MAX as u32)
         .max_pending_accept_reset_streams(RESET_UNSEEN)
         .max_local_error_reset_streams(RESET_WRONG)
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_stream_window_size(BODY_WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_send_buf_size(SEND)
         .keep_alive_interval(ping)

@@ -20,6 +20,7 @@ pub(crate) use visit::{Conn, Scheme, Talk};
 
 use crate::clock;
 use crate::gate::{Flight, Pass, Turned, Weight};
+use crate::limits::BODY_WINDOW;
 use crate::policy::Page;
 use crate::routes::Site;
 use crate::upstream::{Arriving, Group};
@@ -35,7 +36,7 @@ use stream::Seat;
 use visit::{Lane, Visit, Visitor};
 
 /// What the HTTP layer reads of a body along with its head, at most.
-const READ_ALONG: usize = 8 << 10;
+const READ_ALONG: u64 = 8 << 10;
 
 /// Where a request goes.
 struct Goal {
@@ -249,14 +250,22 @@ async fn goal(
     Ok(Goal { group, side, lane: lane(side), pass, turn, copied })
 }
 
-/// Returns what a request costs that waits: its head, and what is read along of its body.
+/// Returns what a request costs that waits: its head, and what is read along of its body. In HTTP/2
+/// that is what a client may send before anybody asks for it.
 fn weight(conn: &Arc<Conn>, request: &Request<Incoming>) -> Weight {
     let fields = request.headers().iter();
     let head: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let path = request.uri().path_and_query().map_or(1, |path| path.as_str().len());
-    let body = if request.body().is_end_stream() { 0 } else { READ_ALONG };
+    let body = match request.body() {
+        body if body.is_end_stream() => 0,
+        body if conn.is_shared() => {
+            let window = u64::from(BODY_WINDOW);
+            body.size_hint().upper().map_or(window, |length| length.min(window))
+        }
+        _ => READ_ALONG,
+    };
     let conn = conn.clone();
-    Weight { bytes: (head + path + body) as u64, left: Some(Arc::new(move || conn.client_left())) }
+    Weight { bytes: (head + path) as u64 + body, left: Some(Arc::new(move || conn.client_left())) }
 }
 
 /// Lets the unit's split choose a side for a request, if it has one.

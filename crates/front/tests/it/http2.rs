@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
 use segue_front::Limits;
-use segue_front::control::Request as Ask;
+use segue_front::control::{HoldPolicy, Request as Ask};
 use segue_model::Side;
 use segue_model::plan::FrontLimits;
 use std::net::SocketAddr;
@@ -326,5 +326,53 @@ async fn whoever_takes_nothing_of_an_answer_or_asks_for_nothing_is_let_go() {
     let (mut silent, _) = tokio::io::split(silent);
     let mut rest = Vec::new();
     let _ = within("it ends", tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut rest)).await;
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_waits_at_a_hold_weighs_what_may_come_of_it() {
+    let shop = Shop::start("source").await;
+    let (front, certificate) = tls_front(&shop, &shop, quick()).await;
+    let policy = HoldPolicy { bytes_max: Some(300_000), ..HoldPolicy::default() };
+    let ask = Ask::SetHoldPolicy { mark: front.mark(), unit: unit(), policy };
+    assert!(done(&front.ask(ask).await));
+    assert!(done(&front.hold("h1").await));
+    let trust = trusting(&certificate);
+    let mut waiting = Vec::new();
+    // Of a body of unknown length a client may send 128 KiB before anybody asks for it.
+    for count in 1..=2 {
+        let client = Http2::open(front.address, &trust, HOST).await;
+        let (answer, mut body) =
+            client.sender().await.send_request(asking("POST", HOST, "/up"), false).unwrap();
+        body.reserve_capacity(200_000);
+        until("its window is full", async || {
+            let room = body.capacity().min(16 << 10);
+            if room > 0 {
+                body.send_data(Bytes::from(vec![b'x'; room]), false).unwrap();
+            }
+            tokio::task::yield_now().await;
+            room == 0 && count == front.status().await.held
+        })
+        .await;
+        waiting.push((client, answer, body));
+    }
+    let (client, ..) = &waiting[0];
+    let large = client.ask(asking("POST", HOST, "/large"), Some("x"));
+    assert_eq!(within("an answer", large).await.unwrap().status, 503);
+    // One that says how short it is weighs that.
+    let mut small = asking("POST", HOST, "/small");
+    small.headers_mut().insert("content-length", 1_u64.into());
+    let small = client.ask(small, Some("x"));
+    let released = async {
+        front.held(3).await;
+        assert!(done(&front.release("h1", Side::Source).await));
+    };
+    let (small, ()) = within("an answer", async { tokio::join!(small, released) }).await;
+    assert_eq!(small.unwrap().status, 200);
+    assert_eq!(front.stats().await.holds[0].refused_503, 1);
+    for (_client, answer, mut body) in waiting {
+        body.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(within("an answer", answer).await.unwrap().status(), 200);
+    }
     front.stop().await;
 }
