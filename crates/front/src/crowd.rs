@@ -72,7 +72,7 @@ impl Crowd {
         free
     }
 
-    /// Counts a connection that was refused for what it said.
+    /// Counts what was refused for what it said or did.
     pub(crate) fn turn_away(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -83,7 +83,8 @@ impl Crowd {
         self.refused.fetch_add(refused, Ordering::Relaxed);
     }
 
-    /// Returns connections that are open, were taken, and were refused.
+    /// Returns connections that are open, were taken, and were refused; requests that would have taken
+    /// a further place count as connections do, but as none that was taken.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         (of(&self.open), of(&self.taken), of(&self.refused))
@@ -116,6 +117,11 @@ impl Place {
         }
         let mut other = Self { crowd: self.crowd.clone(), number: self.number, client: None };
         self.client.is_none_or(|client| other.join(client)).then_some(other)
+    }
+
+    /// Counts a request that would take a further place and may not, however many are free.
+    pub(crate) fn turn_away(&self) {
+        self.crowd.turn_away();
     }
 
     fn join(&mut self, client: Client) -> bool {

@@ -93,7 +93,11 @@ impl Desk {
         let dropped = self.front.log().map_or(0, crate::log::Log::dropped);
         for (name, help, value) in [
             ("segue_front_accepted_total", "Client connections taken.", accepted),
-            ("segue_front_turned_away_total", "Client connections refused.", turned_away),
+            (
+                "segue_front_turned_away_total",
+                "Client connections refused, and requests of HTTP/2 in the place of one.",
+                turned_away,
+            ),
             (
                 "segue_front_unclear_total",
                 "Requests refused because they can be read in two ways.",

@@ -124,9 +124,14 @@ fn checked(
     seen: Seen,
 ) -> Result<(Option<Arc<Site>>, bool), headers::Refusal> {
     headers::check(request, seen)?;
-    let probe = headers::take_probe(request.headers_mut(), seen)
-        .is_some_and(|run| conn.front().is_claimed_by(run.as_bytes()));
+    let probe = is_probe(conn, request, seen);
     Ok((conn.front().site(headers::host(request.headers())), probe))
+}
+
+/// Takes out what a request says of itself, and returns whether the run's own probe asks.
+fn is_probe<B>(conn: &Conn, request: &mut Request<B>, seen: Seen) -> bool {
+    headers::take_probe(request.headers_mut(), seen)
+        .is_some_and(|run| conn.front().is_claimed_by(run.as_bytes()))
 }
 
 /// Returns whether a request has no body and stays in HTTP: most do.

@@ -31,10 +31,12 @@ pub(super) fn unclear(conn: &Conn, refusal: Refusal) -> Response<Reply> {
 }
 
 /// Refuses a request of a client that has as many at once as it may.
-pub(super) fn too_many(conn: &Conn) -> Response<Reply> {
+pub(super) fn too_many(conn: &Conn, mut visit: Visit) -> Response<Reply> {
     let why = "too many requests at once";
     let mut response = text(conn, StatusCode::SERVICE_UNAVAILABLE, why);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    visit.answered_here(response.status());
+    visit.end(true);
     response
 }
 

@@ -6,8 +6,10 @@
 //! backends than as many connections would. A client that takes nothing of an answer holds a
 //! backend's connection: [`watch`] lets go of it.
 
-use super::visit::Conn;
-use super::{Reply, headers, own};
+use super::headers::Seen;
+use super::visit::{Conn, Lane, Visitor};
+use super::{Reply, headers, is_probe, own};
+use crate::clock;
 use crate::crowd::Place;
 use crate::front::Front;
 use crate::wire::check_stream;
@@ -69,8 +71,12 @@ impl Streams {
         self.begun.fetch_add(1, Ordering::Relaxed);
         let others = self.running.fetch_add(1, Ordering::Relaxed);
         let mut seated = Seated { streams: self.clone(), _place: None };
+        if others >= self.most {
+            self.place.turn_away();
+            return None;
+        }
         if others > 0 {
-            seated._place = Some(self.place.beside().filter(|_| others < self.most)?);
+            seated._place = Some(self.place.beside()?);
         }
         Some(Arc::new(seated))
     }
@@ -83,7 +89,7 @@ pub(crate) async fn handle(
     mut request: Request<Incoming>,
 ) -> Result<Response<Paced>, Infallible> {
     let response = match streams.sit() {
-        None => own::too_many(&conn),
+        None => turned_away(&conn, &mut request),
         Some(seat) => match check_stream(&mut request, conn.front().limits().headers) {
             Err(refusal) => {
                 conn.front().count_unclear();
@@ -101,6 +107,22 @@ pub(crate) async fn handle(
     };
     let pace = PACE.try_with(Arc::clone).unwrap_or_default();
     Ok(response.map(|reply| Paced { reply, rest: Bytes::new(), pace }))
+}
+
+/// Refuses a request that there is no place for. Its visitor sees an error, so it counts as one of
+/// the site's that failed.
+fn turned_away(conn: &Arc<Conn>, request: &mut Request<Incoming>) -> Response<Reply> {
+    let began_us = clock::now_us();
+    let seen = Seen::of(request.headers());
+    let probe = is_probe(conn, request, seen);
+    let site = conn.front().site(headers::host_of(request));
+    let lane = match &site {
+        None => Lane::Other,
+        Some(_) if seen.is_relayed() => Lane::Relayed,
+        Some(site) => Lane::Side(site.gate.heads_for(conn.hint())),
+    };
+    let visitor = Visitor::of(conn, request, site.as_deref(), None, seen, probe);
+    own::too_many(conn, visitor.visit(conn, lane, began_us))
 }
 
 /// Returns whether a host wants a connection of its own: one that another certificate is for, or

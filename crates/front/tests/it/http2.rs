@@ -285,6 +285,8 @@ async fn requests_of_one_client_are_bounded_over_all_its_connections() {
         (answer.status.as_u16(), &answer.headers["retry-after"]),
         (503, &"1".parse().unwrap())
     );
+    let stats = front.stats().await;
+    assert_eq!((stats.turned_away, stats.other.failed), (1, 1));
     assert!(trust.connect(front.address, HOST).await.is_err(), "nor a connection");
     shop.let_go();
     for answer in hanging {
@@ -326,6 +328,29 @@ async fn whoever_takes_nothing_of_an_answer_or_asks_for_nothing_is_let_go() {
     let (mut silent, _) = tokio::io::split(silent);
     let mut rest = Vec::new();
     let _ = within("it ends", tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut rest)).await;
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_refused_counts_as_one_that_failed() {
+    let shop = Shop::start("source").await;
+    let (front, certificate) = tls_front(&shop, &shop, Limits { streams: 1, ..quick() }).await;
+    let client = Http2::open(front.address, &trusting(&certificate), HOST).await;
+    // Four that were reset are at their backend still.
+    for count in 1..=4 {
+        let hanging = client.begin(asking("GET", HOST, "/hang")).await;
+        until("it is at the backend", async || shop.paths().len() == count).await;
+        drop(hanging);
+    }
+    assert_eq!(client.get(HOST, "/fifth").await.status, 503);
+    let mut probe = asking("GET", HOST, "/sixth");
+    probe.headers_mut().insert("x-segue-probe", "run-1".parse().unwrap());
+    assert_eq!(within("an answer", client.ask(probe, None)).await.unwrap().status, 503);
+    let stats = front.stats().await;
+    assert_eq!((stats.turned_away, stats.sides.source.failed, stats.probes.failed), (2, 2, 1));
+    shop.let_go();
+    until("there is room again", async || client.get(HOST, "/again").await.status == 200).await;
+    assert_eq!(front.stats().await.sides.target.requests, 0);
     front.stop().await;
 }
 
