@@ -2,6 +2,7 @@
 //! the request that waits and asks whether its client is still there.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,36 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+/// A peer that is silent for so long is asked whether it is still there, then every so often, so
+/// many times: one that is gone without a word goes within two minutes. Mail clients and WebSockets
+/// are silent for longer, and answer.
+const SILENT: Duration = Duration::from_secs(60);
+const ASKED_EVERY: Duration = Duration::from_secs(15);
+const ASKED_TIMES: u32 = 4;
+
+/// As long may a peer confirm nothing of what it is sent.
+const UNCONFIRMED_MS: u32 = 120_000;
+
+/// Has the kernel find out about a peer that is gone without a word.
+pub(crate) fn keep_alive(stream: &TcpStream) {
+    let set = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, SILENT))
+        .and_then(|()| sockopt::set_tcp_keepintvl(stream, ASKED_EVERY))
+        .and_then(|()| sockopt::set_tcp_keepcnt(stream, ASKED_TIMES));
+    if let Err(error) = set {
+        tracing::debug!(%error, "keepalive");
+    }
+}
+
+/// Has the kernel find out as soon about a peer that was sent something: it asks nobody who has
+/// something to confirm, and sends that again for a quarter of an hour. Not for a peer that may
+/// take nothing for long: one that is there and has no room counts as gone too.
+pub(crate) fn give_up(stream: &TcpStream) {
+    if let Err(error) = sockopt::set_tcp_user_timeout(stream, UNCONFIRMED_MS) {
+        tracing::debug!(%error, "limit of what is not confirmed");
+    }
+}
 
 /// A socket behind a lock that is all but never contended.
 #[derive(Clone)]
@@ -48,11 +79,6 @@ impl Shared {
     /// Wraps an accepted connection whose peer takes something at least that often.
     pub(crate) fn new(stream: TcpStream, taken_idle: Duration) -> Self {
         Self(Arc::new(Mutex::new(Inner { stream, taken_idle, stalled: None })))
-    }
-
-    /// Does something with the socket itself.
-    pub(crate) fn with(&self, work: impl FnOnce(&TcpStream)) {
-        work(&self.lock().stream);
     }
 
     /// Returns whether the peer closed the connection or its sending half.
@@ -110,5 +136,26 @@ impl AsyncWrite for Shared {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.lock().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_gone_without_a_word_goes_within_two_minutes() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        keep_alive(&stream);
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        let silent = sockopt::tcp_keepidle(&stream).unwrap();
+        let asked = sockopt::tcp_keepintvl(&stream).unwrap();
+        let times = sockopt::tcp_keepcnt(&stream).unwrap();
+        assert_eq!(silent + asked * times, Duration::from_secs(120));
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 0, "it may take nothing for long");
+        give_up(&stream);
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 120_000);
     }
 }

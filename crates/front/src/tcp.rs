@@ -20,7 +20,6 @@ use crate::socket::Shared;
 use crate::tls;
 use crate::upstream::dial;
 use http::Method;
-use rustix::net::sockopt;
 use segue_model::plan::TcpPlan;
 use std::io;
 use std::net::SocketAddr;
@@ -28,14 +27,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-
-/// A peer that is silent for so long is asked whether it is still there. Mail clients wait for
-/// news for half an hour.
-const SILENT: Duration = Duration::from_secs(120);
 
 /// What is counted of the connections to one side.
 #[derive(Debug, Default)]
@@ -186,8 +180,6 @@ impl Client {
         lanes: Option<[&Bytes; 2]>,
         end: &CancellationToken,
     ) {
-        keep_alive(&server);
-        self.socket.with(keep_alive);
         let mut client = Counted { inner: &mut self.socket, lanes };
         let mut server = Shared::new(server, self.front.limits().stalled);
         lanes.iter().flatten().for_each(|lane| add(&lane.received, first.len() as u64));
@@ -209,15 +201,6 @@ impl Client {
 
 fn add(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
-}
-
-/// Has the kernel find out about peers that are gone without a word.
-fn keep_alive(stream: &TcpStream) {
-    let set = sockopt::set_socket_keepalive(stream, true)
-        .and_then(|()| sockopt::set_tcp_keepidle(stream, SILENT));
-    if let Err(error) = set {
-        tracing::debug!(%error, "keepalive");
-    }
 }
 
 /// Counts what passes.

@@ -10,7 +10,7 @@ use crate::gate::{Flight, Weight};
 use crate::limits::HEADERS;
 use crate::proxy::{self, Conn, Scheme, Talk};
 use crate::routes::Unread;
-use crate::socket::Shared;
+use crate::socket::{Shared, give_up, keep_alive};
 use crate::tcp;
 use crate::tls::{Client, Host, no_protocol};
 use crate::upstream::dial;
@@ -50,11 +50,15 @@ pub(super) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "client connection");
     }
+    let patient = entrance.options().kind == PortKind::Tcp;
+    keep_alive(&stream);
+    if !patient {
+        give_up(&stream);
+    }
     // In a box, so that connections without it do not carry its room along.
     if arrival.says_client && !Box::pin(learn_client(&front, &mut stream, &mut arrival)).await {
         return;
     }
-    let patient = entrance.options().kind == PortKind::Tcp;
     let limits = front.limits();
     let taken_idle = if patient { limits.stalled } else { limits.taken_idle };
     let socket = Shared::new(stream, taken_idle);
@@ -200,6 +204,7 @@ impl Guest {
         let (limit, egress) = (self.front.limits().connect, self.front.options().egress);
         let opened = async {
             let mut stream = dial(server.address, egress).await?;
+            give_up(&stream);
             if server.introduces {
                 let (client, listen) = (self.peer, self.entrance.options().listen);
                 stream.write_all(&introduction(Some(&Caller { client, listen }))).await?;

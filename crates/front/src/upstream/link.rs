@@ -3,6 +3,7 @@
 use super::noted::Noted;
 use super::stream::Stream;
 use super::{Broken, Fate, Outgoing};
+use crate::socket::keep_alive;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
@@ -73,5 +74,6 @@ pub(crate) async fn dial(address: SocketAddr, egress: Option<IpAddr>) -> io::Res
     }
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
+    keep_alive(&stream);
     Ok(stream)
 }

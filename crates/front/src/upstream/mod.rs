@@ -26,6 +26,7 @@ pub(crate) use tls::Tls;
 use crate::client::{Caller, ToldOf, introduction};
 use crate::clock;
 use crate::limits::Limits;
+use crate::socket::give_up;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -150,6 +151,8 @@ impl Pool {
     pub(crate) fn open_for_upgrade(&self, caller: ToldOf) -> Opening<'_> {
         Box::pin(async move {
             let stream = self.dial(caller.as_deref()).await?;
+            // What it becomes has no limits of HTTP.
+            give_up(stream.socket());
             link::open_for_upgrade(self.address, stream).await
         })
     }

@@ -36,6 +36,14 @@ impl Stream {
         })
     }
 
+    /// Returns the socket.
+    pub(super) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     /// Returns whether nothing came that nobody read, the end included. What came is lost.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0; 1];

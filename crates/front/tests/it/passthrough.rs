@@ -3,6 +3,7 @@
 use crate::certificates::*;
 use crate::http2::{Http2, trusting};
 use crate::support::*;
+use crate::system::{End, watched};
 use crate::tls::tls_options;
 use crate::upstream_tls::Secured;
 use segue_front::control::Request as Ask;
@@ -88,6 +89,12 @@ async fn goes_to_the_write_side_waits_at_a_hold_and_stays_once_it_is_there() {
     assert!(theirs.is_of(&first), "the site's own certificate");
     assert_eq!(asked(&mut first).await, "source /x");
     assert_eq!((front.status().await.streams, front.status().await.in_flight), (1, 0));
+    until("both ends are watched", async || {
+        let server = watched(servers.source.address, End::Other, 60);
+        let client = watched(front.address, End::Own, 60);
+        client.0 >= 1 && client.0 == client.1 && server == (1, 1)
+    })
+    .await;
     // A certificate's own protocol goes there as well.
     let authority = trust.connect_for(front.address, HOST, b"acme-tls/1").await.unwrap();
     assert!(theirs.is_of(&authority));

@@ -1,6 +1,7 @@
 //! Answers that never end by themselves.
 
 use crate::support::*;
+use crate::system::{End, watched};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1 as client;
 use hyper_util::rt::TokioIo;
@@ -97,6 +98,13 @@ async fn passes_upgraded_connections_on_and_ends_them_at_a_hold() {
     within("the echo", client.read_exact(&mut echoed)).await.unwrap();
     assert_eq!(&echoed, b"ping");
     until("it counts as a stream", async || front.status().await.streams == 1).await;
+    // A client that vanishes, or a server, is found out about by the kernel.
+    until("both ends are watched", async || {
+        let (client, server) =
+            (watched(front.address, End::Own, 60), watched(backend, End::Other, 60));
+        client.0 >= 1 && client.0 == client.1 && server == (1, 1)
+    })
+    .await;
     assert!(done(&front.hold("h1").await));
     assert_eq!(within("the end", client.read(&mut echoed)).await.unwrap(), 0);
     until("it is gone", async || front.status().await.streams == 0).await;
