@@ -32,6 +32,10 @@ pub(super) const MIRROR: HeaderName = HeaderName::from_static("x-segue-mirror");
 /// servers stop compressing when they see it.
 const VIA: HeaderName = HeaderName::from_static("x-segue-via");
 
+/// Longest body of a request that wants to leave HTTP, bytes; those that have one say in it what
+/// they want over there.
+const ASKING_MAX: u64 = 16 << 10;
+
 /// Which of the headers that mean something to a front a head carries. Most heads carry
 /// few of them, and one look at every name costs less than asking for each.
 #[derive(Debug, Clone, Copy)]
@@ -423,8 +427,9 @@ fn strip(headers: &mut HeaderMap, seen: Seen) {
     }
 }
 
-/// Returns the protocol that a request wants to change to. HTTP/2 is none of them: within it
-/// requests would pass that no front sees, past every hold.
+/// Returns the protocol that a request wants to change to, be its method what it may (RFC 9110 7.8).
+/// HTTP/2 is none of them: within it requests would pass that no front sees, past every hold. A body
+/// must say how short it is; any other request goes on as one that wants nothing.
 pub(super) fn wanted_upgrade<B: Body>(request: &Request<B>, seen: Seen) -> Option<HeaderValue> {
     if !seen.any(Seen::UPGRADE) {
         return None;
@@ -438,8 +443,8 @@ pub(super) fn wanted_upgrade<B: Body>(request: &Request<B>, seen: Seen) -> Optio
     let named = headers.get_all(CONNECTION).iter().any(|c| {
         c.as_bytes().split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
     });
-    let bare = request.version() == Version::HTTP_11 && request.body().is_end_stream();
-    (named && bare && request.method() == Method::GET).then(|| wanted.clone())
+    let short = request.body().size_hint().exact().is_some_and(|length| length <= ASKING_MAX);
+    (named && short && request.version() == Version::HTTP_11).then(|| wanted.clone())
 }
 
 /// Returns whether a backend closes the connection after its answer.

@@ -85,8 +85,7 @@ pub(crate) fn handle(
         if let Some(refusal) = told.and_then(|told| told.refused(&request)) {
             return Ok(own::unclear(&conn, refusal));
         }
-        let asks = told.is_some_and(crate::wire::Told::is_asked)
-            && request.headers().contains_key(UPGRADE);
+        let asks = request.headers().contains_key(UPGRADE);
         let (began_us, seen) = (clock::now_us(), Seen::of(request.headers()));
         let response = match checked(&conn, &mut request, seen) {
             Err((status, why)) => own::text(&conn, status, why),

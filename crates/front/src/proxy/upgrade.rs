@@ -1,14 +1,20 @@
 //! Requests that leave HTTP, such as WebSocket: from the backend's 101 on, bytes are
 //! passed both ways until one end closes or a hold begins.
+//!
+//! A request of any method may ask for it (RFC 9110 7.8): `docker exec` sends POST with a small body,
+//! `kubectl exec` POST without one. A body has to be there whole before anything goes on, so that no
+//! byte of it can be taken for one of what comes after.
 
 use super::exchange::Exchange;
 use super::headers::Seen;
 use super::{Conn, Goal, Rest, Unanswered, Visit, headers};
 use crate::gate::Pass;
-use crate::upstream::{Arriving, Outgoing, Pool};
+use crate::limits::Limits;
+use crate::upstream::{Arriving, Fate, Outgoing, Pool, Unsent};
 use http::header::{CONNECTION, TE, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
@@ -26,7 +32,8 @@ pub(super) async fn forward(
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
     let client = hyper::upgrade::on(&mut request);
-    let (mut parts, _) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let body = whole(body, conn.front().limits()).await?;
     let backend = goal.group.address();
     let caller = goal.group.introduces().then(|| conn.caller_of(&parts.headers, seen));
     headers::for_backend(&mut parts, seen, conn, backend).map_err(Unanswered::Refused)?;
@@ -39,7 +46,8 @@ pub(super) async fn forward(
     let (choice, link) = opened.map_err(Unanswered::Broken)?;
     visit.carry(choice.under_way);
     visit.forwarded();
-    let request = Request::from_parts(parts, Outgoing::Empty);
+    let safe = parts.method.is_safe();
+    let request = Request::from_parts(parts, body);
     let exchange = Exchange::begin(link, request, pass, visit.seat(), conn.front().clone());
     let (result, mut pass) =
         tokio::time::timeout(visit.patience(), exchange).await.map_err(|_| Unanswered::Late)?;
@@ -50,7 +58,19 @@ pub(super) async fn forward(
         let end = pass.as_mut().map_or_else(CancellationToken::new, Pass::become_stream);
         conn.front().tasks().spawn(pass_on(client, backend, end, pass.take()));
     }
-    Ok((response, Rest::new(None, pass, true)))
+    Ok((response, Rest::new(None, pass, safe)))
+}
+
+/// Reads all of a body.
+async fn whole(body: Incoming, limits: &Arc<Limits>) -> Result<Outgoing, Unanswered> {
+    if body.is_end_stream() {
+        return Ok(Outgoing::Empty);
+    }
+    let fate = Fate::begin();
+    match Outgoing::client(body, limits, &fate).collect().await {
+        Ok(body) => Ok(Outgoing::Whole(body.to_bytes())),
+        Err(_) => Err(Unanswered::Unsent(fate.unsent().unwrap_or(Unsent::Left))),
+    }
 }
 
 /// Passes bytes both ways. The pass ends with it.

@@ -95,10 +95,12 @@ impl Fate {
     }
 }
 
-/// A request's body: none, or the client's, part by part.
+/// A request's body: none, one that is there, or the client's, part by part.
 pub(crate) enum Outgoing {
     /// No body.
     Empty,
+    /// One that was read before the request goes on.
+    Whole(Bytes),
     /// What the client sends.
     Client(FromClient),
 }
@@ -166,7 +168,14 @@ impl Body for Outgoing {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Self::Client(client) = self.get_mut() else { return Poll::Ready(None) };
+        let client = match self.get_mut() {
+            Self::Client(client) => client,
+            Self::Empty => return Poll::Ready(None),
+            Self::Whole(bytes) => {
+                let part = Some(std::mem::take(bytes)).filter(|part| !part.is_empty());
+                return Poll::Ready(part.map(|part| Ok(Frame::data(part))));
+            }
+        };
         match Pin::new(&mut client.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
                 client.arrived(0);
@@ -205,6 +214,7 @@ impl Body for Outgoing {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Whole(bytes) => bytes.is_empty(),
             Self::Client(client) => client.body.is_end_stream(),
         }
     }
@@ -212,6 +222,7 @@ impl Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Client(client) => client.body.size_hint(),
         }
     }

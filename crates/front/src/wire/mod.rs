@@ -69,13 +69,9 @@ impl Told {
         (request.method() == Method::GET && request.uri().path() == "*").then_some(refusal)
     }
 
-    /// Returns whether a request was read that wants another protocol. Nothing is read after
-    /// it until [`Told::decide`] says what comes next.
-    pub(crate) fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) == Self::ASKED
-    }
-
-    /// The request that wants another protocol has its answer: it `leaves` HTTP or not.
+    /// The request that wants another protocol has its answer: it `leaves` HTTP or not. Nothing is
+    /// read after such a request, whatever its method and body, until this was said; it may be said
+    /// before all of the body was read.
     pub(crate) fn decide(&self, leaves: bool) {
         let decision = if leaves { Self::LEAVES } else { Self::STAYS };
         self.asked.store(decision, Ordering::Release);
@@ -119,6 +115,8 @@ pub(crate) struct Wire<S> {
     kept: BytesMut,
     /// How many of them may be.
     ready: usize,
+    /// Whether it was told that the present request wants another protocol.
+    asked: bool,
     told: Arc<Told>,
 }
 
@@ -131,6 +129,7 @@ impl<S> Wire<S> {
             mode: Mode::Requests,
             kept: BytesMut::new(),
             ready: 0,
+            asked: false,
             told,
         }
     }
@@ -139,9 +138,10 @@ impl<S> Wire<S> {
     fn judge(&mut self) {
         let (pass, stop) = self.scanner.look(&self.kept);
         self.ready = pass;
+        self.ask();
         match stop {
             None | Some(Stop::Partial) => {}
-            Some(Stop::Asked) => self.ask(),
+            Some(Stop::Asked) => self.mode = Mode::Asked,
             Some(Stop::Refused(_) | Stop::Broken(_)) => self.kept.truncate(pass),
         }
         self.stop(stop);
@@ -163,9 +163,13 @@ impl<S> Wire<S> {
         }
     }
 
+    /// Says that a request wants another protocol, before its head is passed on: its answer may
+    /// come before the end of its body.
     fn ask(&mut self) {
-        self.told.ask();
-        self.mode = Mode::Asked;
+        if self.scanner.asks() && !self.asked {
+            self.asked = true;
+            self.told.ask();
+        }
     }
 
     /// Passes on what may be.
@@ -192,13 +196,14 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         let fresh = &buf.filled()[before..];
         let (pass, stop) = self.scanner.look(fresh);
+        self.ask();
         let end = fresh.is_empty();
         match stop {
             None => return Poll::Ready(Ok(true)),
             Some(Stop::Partial) => self.kept.extend_from_slice(&fresh[pass..]),
             Some(Stop::Asked) => {
                 self.kept.extend_from_slice(&fresh[pass..]);
-                self.ask();
+                self.mode = Mode::Asked;
             }
             Some(Stop::Refused(_) | Stop::Broken(_)) => {}
         }
@@ -244,6 +249,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 Mode::Asked if ready!(this.told.poll_leaves(cx)) => this.mode = Mode::Free,
                 Mode::Asked => {
                     this.mode = Mode::Requests;
+                    this.asked = false;
                     this.scanner.stays();
                     this.judge();
                 }

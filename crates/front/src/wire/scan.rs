@@ -33,17 +33,30 @@ pub(super) enum Stop {
 #[derive(Debug, Clone)]
 pub(super) struct Scanner {
     state: State,
+    /// Whether the present request wants another protocol.
+    asks: bool,
 }
 
 impl Scanner {
     /// Begins at the start of a connection.
     pub(super) fn new() -> Self {
-        Self { state: State::Head(Head::default()) }
+        Self { state: State::Head(Head::default()), asks: false }
+    }
+
+    /// Returns whether the present request wants another protocol, be its body still to come.
+    pub(super) fn asks(&self) -> bool {
+        self.asks
     }
 
     /// The request that wanted another protocol got an answer of HTTP: another may follow.
     pub(super) fn stays(&mut self) {
+        self.asks = false;
         self.state = State::Head(Head::default());
+    }
+
+    /// Returns what comes after a request that is over.
+    fn next(&self) -> State {
+        if self.asks { State::Asked } else { State::Head(Head::default()) }
     }
 
     /// Returns whether the last request is over and the next one has not begun.
@@ -69,10 +82,10 @@ impl Scanner {
                     Ok(Some(facts)) => {
                         began = Some(at);
                         at += facts.length;
+                        self.asks = facts.upgrade;
                         self.state = match facts.framing {
                             Framing::Chunked => State::Chunked(Box::new(Chunks::new())),
-                            Framing::Length(0) if facts.upgrade => State::Asked,
-                            Framing::Length(0) => State::Head(Head::default()),
+                            Framing::Length(0) => self.next(),
                             Framing::Length(left) => State::Length(left),
                         };
                     }
@@ -83,14 +96,14 @@ impl Scanner {
                     at += here;
                     *left -= here as u64;
                     if *left == 0 {
-                        self.state = State::Head(Head::default());
+                        self.state = self.next();
                     }
                 }
                 State::Chunked(chunks) => match chunks.look(&bytes[at..]) {
                     Ok((here, over)) => {
                         at += here;
                         if over {
-                            self.state = State::Head(Head::default());
+                            self.state = self.next();
                         }
                     }
                     Err(refusal) => {

@@ -153,7 +153,7 @@ fn served(runtime: &Runtime, pieces: Vec<Vec<u8>>) -> (Vec<Message>, Option<Refu
         let (told, seen) = (told.clone(), seen.clone());
         async move {
             if told.refused(&request).is_none() {
-                let asks = told.is_asked() && request.headers().contains_key(UPGRADE);
+                let asks = request.headers().contains_key(UPGRADE);
                 if let Some(message) = message(request).await {
                     seen.lock().unwrap().push(message);
                 }

@@ -52,10 +52,14 @@ fn changes_to_a_protocol_only_where_nothing_of_http_is_left() {
         wanted_upgrade(&request, Seen::of(request.headers())).is_some()
     };
     assert!(wanted("GET", Version::HTTP_11, "websocket", ""));
-    assert!(!wanted("POST", Version::HTTP_11, "websocket", ""));
+    assert!(wanted("POST", Version::HTTP_11, "SPDY/3.1", ""));
+    assert!(wanted("POST", Version::HTTP_11, "tcp", "{\"Tty\":true}"));
+    assert!(wanted("GET", Version::HTTP_11, "websocket", "body"));
+    assert!(wanted("POST", Version::HTTP_11, "tcp", &"x".repeat(16 << 10)));
+    assert!(!wanted("POST", Version::HTTP_11, "tcp", &"x".repeat((16 << 10) + 1)));
     assert!(!wanted("GET", Version::HTTP_10, "websocket", ""));
-    assert!(!wanted("GET", Version::HTTP_11, "websocket", "body"));
     assert!(!wanted("GET", Version::HTTP_11, "h2c", ""));
+    assert!(!wanted("POST", Version::HTTP_11, "h2c", ""));
     assert!(!wanted("GET", Version::HTTP_11, "websocket, H2C", ""));
 }
 
