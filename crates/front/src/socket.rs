@@ -4,6 +4,7 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -23,7 +24,8 @@ const ASKED_TIMES: u32 = 4;
 const UNCONFIRMED_MS: u32 = 120_000;
 
 /// Has the kernel find out about a peer that is gone without a word.
-pub(crate) fn keep_alive(stream: &TcpStream) {
+pub(crate) fn keep_alive(stream: impl AsFd) {
+    let stream = stream.as_fd();
     let set = sockopt::set_socket_keepalive(stream, true)
         .and_then(|()| sockopt::set_tcp_keepidle(stream, SILENT))
         .and_then(|()| sockopt::set_tcp_keepintvl(stream, ASKED_EVERY))
@@ -36,7 +38,7 @@ pub(crate) fn keep_alive(stream: &TcpStream) {
 /// Has the kernel find out as soon about a peer that was sent something: it asks nobody who has
 /// something to confirm, and sends that again for a quarter of an hour. Not for a peer that may
 /// take nothing for long: one that is there and has no room counts as gone too.
-pub(crate) fn give_up(stream: &TcpStream) {
+pub(crate) fn give_up(stream: impl AsFd) {
     if let Err(error) = sockopt::set_tcp_user_timeout(stream, UNCONFIRMED_MS) {
         tracing::debug!(%error, "limit of what is not confirmed");
     }

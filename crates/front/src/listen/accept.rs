@@ -7,7 +7,10 @@ use crate::crowd::Place;
 use crate::entrance::Entrance;
 use crate::front::Front;
 use crate::options::PortOptions;
+use crate::socket::{give_up, keep_alive};
+use rustix::net::sockopt;
 use segue_doors::{join, takeover};
+use segue_model::plan::PortKind;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +22,17 @@ use tokio_util::sync::CancellationToken;
 /// time of the last one seen, and all of them within [`HANDSHAKES_MAX`].
 pub(super) const HANDSHAKES: Duration = Duration::from_millis(300);
 pub(super) const HANDSHAKES_MAX: Duration = Duration::from_secs(3);
+
+/// Sets what connections have from the socket that they come to: for each of them apart it would
+/// be six calls of the system. Clients of a `patient` port may take nothing for long.
+fn inherited(socket: &std::net::TcpListener, patient: bool) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    keep_alive(socket);
+    if !patient {
+        give_up(socket);
+    }
+    Ok(())
+}
 
 /// A port with its listening sockets.
 pub(crate) struct Port {
@@ -32,6 +46,9 @@ impl Port {
         entrance: &Arc<Entrance>,
         sockets: Vec<std::net::TcpListener>,
     ) -> io::Result<Self> {
+        for socket in &sockets {
+            inherited(socket, entrance.options().kind == PortKind::Tcp)?;
+        }
         Ok(Self { entrance: entrance.clone(), sockets: Several::of(sockets)? })
     }
 
@@ -135,5 +152,26 @@ fn spawn(
 pub(super) fn too_many(front: &Front, peer: SocketAddr) {
     if front.may_warn() {
         tracing::warn!(%peer, "too many connections: refused");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_have_what_is_set_where_they_come_in() {
+        for (patient, unconfirmed) in [(false, 120_000), (true, 0)] {
+            let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            inherited(&socket, patient).unwrap();
+            let client = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+            let (stream, _) = socket.accept().unwrap();
+            assert!(sockopt::tcp_nodelay(&stream).unwrap());
+            assert!(sockopt::socket_keepalive(&stream).unwrap());
+            assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), Duration::from_secs(60));
+            assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), unconfirmed);
+            drop(client);
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::gate::{Flight, Weight};
 use crate::limits::HEADERS;
 use crate::proxy::{self, Conn, Scheme, Talk};
 use crate::routes::Unread;
-use crate::socket::{Shared, give_up, keep_alive};
+use crate::socket::{Shared, give_up};
 use crate::tcp;
 use crate::tls::{Client, Host, no_protocol};
 use crate::upstream::dial;
@@ -47,14 +47,7 @@ pub(super) async fn serve(
     mut arrival: Arrival,
     hurry: CancellationToken,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "client connection");
-    }
     let patient = entrance.options().kind == PortKind::Tcp;
-    keep_alive(&stream);
-    if !patient {
-        give_up(&stream);
-    }
     // In a box, so that connections without it do not carry its room along.
     if arrival.says_client && !Box::pin(learn_client(&front, &mut stream, &mut arrival)).await {
         return;
