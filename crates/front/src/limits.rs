@@ -11,6 +11,9 @@ pub(crate) const HEADERS: usize = 100;
 /// kept in memory. A body that waits at a hold is kept, and weighed, up to here.
 pub(crate) const BODY_WINDOW: u32 = 128 << 10;
 
+/// The same of all bodies of a connection.
+pub(crate) const WINDOW: u32 = 256 << 10;
+
 /// Open files beside those of connections: ports, control, log, state.
 const FILES_BESIDE: usize = 64;
 

@@ -297,7 +297,7 @@ pub struct Stats {
     pub accepted: u64,
     /// Client connections refused: too many, too many of one client, or without the PROXY
     /// header that belongs there. So are requests of HTTP/2 that would have taken the place of one;
-    /// they count among those of their unit that failed, too.
+    /// they count among those of no unit that failed, too.
     #[serde(default)]
     pub turned_away: u64,
     /// What visitors met at both sides of a split; of one unit only.

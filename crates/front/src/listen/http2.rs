@@ -5,7 +5,7 @@
 
 use super::serve::Guest;
 use crate::front::Front;
-use crate::limits::{BODY_WINDOW, Limits};
+use crate::limits::{BODY_WINDOW, Limits, WINDOW};
 use crate::proxy::{Conn, Scheme, Streams, Talk, handle_stream, watch};
 use crate::tls::Shown;
 use crate::wire::HEAD_MAX;
@@ -16,9 +16,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-
-/// What a client may send of all bodies of a connection before somebody takes it, bytes.
-const WINDOW: u32 = 256 << 10;
 
 /// What is kept of one answer beside the part in hand, bytes, while a client does not take it.
 /// Below it a long answer goes out in pieces so small that each costs more than what it carries.

@@ -193,7 +193,10 @@ impl FromBackend {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let idle = self.idle;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        while timer.as_mut().poll(cx).is_ready() {
+        loop {
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
             // A backend that still gets the request may say more only when it has it.
             let Some(upload) = &self.upload else { break };
             let left =
@@ -202,9 +205,6 @@ impl FromBackend {
                 break;
             }
             timer.as_mut().reset(tokio::time::Instant::now() + left);
-        }
-        if !timer.is_elapsed() {
-            return Poll::Pending;
         }
         self.fail();
         Poll::Ready(Some(Err("the backend stopped sending its answer".into())))

@@ -59,9 +59,16 @@ impl Exchange {
     }
 
     /// Ends a request that its backend did not get whole, and with it the connection: what is left
-    /// of it shall not arrive after its client was told that it failed.
+    /// of it shall not arrive after its client was told that it failed. The backend may be at work on
+    /// what it has, and nobody learns when it is done: the unit counts as busy for as long as an
+    /// answer may take.
     pub(super) fn cut(&mut self) {
-        self.running = None;
+        let Some(Running { pass, .. }) = self.running.take() else { return };
+        let (seat, limit) = (self.seat.take(), self.front.limits().answer);
+        self.front.tasks().spawn(async move {
+            tokio::time::sleep(limit).await;
+            drop((pass, seat));
+        });
     }
 }
 

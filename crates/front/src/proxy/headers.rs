@@ -44,7 +44,7 @@ pub(super) struct Seen(u16);
 impl Seen {
     const CONNECTION: u16 = 1;
     const TRANSFER_ENCODING: u16 = 1 << 1;
-    const UPGRADE: u16 = 1 << 2;
+    pub(super) const UPGRADE: u16 = 1 << 2;
     const EXPECT: u16 = 1 << 3;
     const VIA: u16 = 1 << 4;
     const TO: u16 = 1 << 5;

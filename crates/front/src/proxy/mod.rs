@@ -26,7 +26,6 @@ use crate::routes::Site;
 use crate::upstream::{Arriving, Group};
 use forward::{Rest, Unanswered, fetch, forward, relay};
 use headers::Seen;
-use http::header::UPGRADE;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use segue_model::Side;
@@ -85,8 +84,8 @@ pub(crate) fn handle(
         if let Some(refusal) = told.and_then(|told| told.refused(&request)) {
             return Ok(own::unclear(&conn, refusal));
         }
-        let asks = request.headers().contains_key(UPGRADE);
         let (began_us, seen) = (clock::now_us(), Seen::of(request.headers()));
+        let asks = seen.any(Seen::UPGRADE);
         let response = match checked(&conn, &mut request, seen) {
             Err((status, why)) => own::text(&conn, status, why),
             Ok((Some(site), _)) if challenge::is_one(&request) => {
@@ -264,7 +263,11 @@ fn weight(conn: &Arc<Conn>, request: &Request<Incoming>) -> Weight {
         body if body.is_end_stream() => 0,
         body if conn.is_shared() => {
             let window = u64::from(BODY_WINDOW);
-            body.size_hint().upper().map_or(window, |length| length.min(window))
+            let wanted = body.size_hint().upper().map_or(window, |length| length.min(window));
+            let share = conn.share(wanted);
+            let bytes = (head + path) as u64 + share.bytes();
+            // The share is given back with what is weighed here.
+            return Weight { bytes, left: Some(Arc::new(move || share.conn().client_left())) };
         }
         _ => READ_ALONG,
     };

@@ -109,20 +109,15 @@ pub(crate) async fn handle(
     Ok(response.map(|reply| Paced { reply, rest: Bytes::new(), pace }))
 }
 
-/// Refuses a request that there is no place for. Its visitor sees an error, so it counts as one of
-/// the site's that failed.
+/// Refuses a request that there is no place for. It counts as one that failed, but as none of a
+/// site's, just as a connection that is refused: a client that wants too much shall not make a site
+/// look ill.
 fn turned_away(conn: &Arc<Conn>, request: &mut Request<Incoming>) -> Response<Reply> {
     let began_us = clock::now_us();
     let seen = Seen::of(request.headers());
     let probe = is_probe(conn, request, seen);
-    let site = conn.front().site(headers::host_of(request));
-    let lane = match &site {
-        None => Lane::Other,
-        Some(_) if seen.is_relayed() => Lane::Relayed,
-        Some(site) => Lane::Side(site.gate.heads_for(conn.hint())),
-    };
-    let visitor = Visitor::of(conn, request, site.as_deref(), None, seen, probe);
-    own::too_many(conn, visitor.visit(conn, lane, began_us))
+    let visitor = Visitor::of(conn, request, None, None, seen, probe);
+    own::too_many(conn, visitor.visit(conn, Lane::Other, began_us))
 }
 
 /// Returns whether a host wants a connection of its own: one that another certificate is for, or

@@ -11,10 +11,11 @@ use super::{Conn, Goal, Rest, Unanswered, Visit, headers};
 use crate::gate::Pass;
 use crate::limits::Limits;
 use crate::upstream::{Arriving, Fate, Outgoing, Pool, Unsent};
+use bytes::BytesMut;
 use http::header::{CONNECTION, TE, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
@@ -66,11 +67,19 @@ async fn whole(body: Incoming, limits: &Arc<Limits>) -> Result<Outgoing, Unanswe
     if body.is_end_stream() {
         return Ok(Outgoing::Empty);
     }
+    let length = body.size_hint().exact().unwrap_or(0) as usize;
     let fate = Fate::begin();
-    match Outgoing::client(body, limits, &fate).collect().await {
-        Ok(body) => Ok(Outgoing::Whole(body.to_bytes())),
-        Err(_) => Err(Unanswered::Unsent(fate.unsent().unwrap_or(Unsent::Left))),
+    let mut body = Outgoing::client(body, limits, &fate);
+    // Put together: each part by itself would keep all of what it was read into.
+    let mut whole = BytesMut::with_capacity(length);
+    while let Some(frame) = body.frame().await {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => whole.extend_from_slice(&data),
+            Ok(Err(_trailers)) => {}
+            Err(_) => return Err(Unanswered::Unsent(fate.unsent().unwrap_or(Unsent::Left))),
+        }
     }
+    Ok(Outgoing::Whole(whole.freeze()))
 }
 
 /// Passes bytes both ways. The pass ends with it.

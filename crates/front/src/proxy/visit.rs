@@ -6,7 +6,7 @@ use crate::client::Caller;
 use crate::clock;
 use crate::entrance::Entrance;
 use crate::front::Front;
-use crate::limits::Limits;
+use crate::limits::{Limits, WINDOW};
 use crate::log::Entry;
 use crate::routes::{Site, bare};
 use crate::socket::Shared;
@@ -20,6 +20,7 @@ use segue_model::Side;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How a client speaks to the front.
@@ -75,9 +76,42 @@ pub(crate) struct Conn {
     socket: Shared,
     timer: Kept,
     talk: Talk,
+    /// Bytes of bodies that wait and were weighed.
+    bodies: AtomicU64,
+}
+
+/// What a body that waits may keep of its connection's room.
+pub(super) struct Share {
+    conn: Arc<Conn>,
+    bytes: u64,
+}
+
+impl Share {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn conn(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.conn.bodies.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Conn {
+    /// Takes room for a body of HTTP/2 that waits: all bodies of a connection together keep no more
+    /// than its window.
+    pub(super) fn share(self: &Arc<Self>, wanted: u64) -> Share {
+        let before = self.bodies.fetch_add(wanted, Ordering::Relaxed);
+        let bytes = wanted.min(u64::from(WINDOW).saturating_sub(before));
+        self.bodies.fetch_sub(wanted - bytes, Ordering::Relaxed);
+        Share { conn: self.clone(), bytes }
+    }
+
     /// Describes a connection that was accepted.
     pub(crate) fn new(
         front: Arc<Front>,
@@ -108,6 +142,7 @@ impl Conn {
             socket,
             timer: Kept::default(),
             talk,
+            bodies: AtomicU64::new(0),
         })
     }
 

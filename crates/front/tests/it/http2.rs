@@ -332,7 +332,7 @@ async fn whoever_takes_nothing_of_an_answer_or_asks_for_nothing_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_is_refused_counts_as_one_that_failed() {
+async fn a_request_that_is_refused_counts_as_one_that_failed_and_as_none_of_the_site() {
     let shop = Shop::start("source").await;
     let (front, certificate) = tls_front(&shop, &shop, Limits { streams: 1, ..quick() }).await;
     let client = Http2::open(front.address, &trusting(&certificate), HOST).await;
@@ -347,7 +347,8 @@ async fn a_request_that_is_refused_counts_as_one_that_failed() {
     probe.headers_mut().insert("x-segue-probe", "run-1".parse().unwrap());
     assert_eq!(within("an answer", client.ask(probe, None)).await.unwrap().status, 503);
     let stats = front.stats().await;
-    assert_eq!((stats.turned_away, stats.sides.source.failed, stats.probes.failed), (2, 2, 1));
+    assert_eq!((stats.turned_away, stats.other.failed), (2, 2));
+    assert_eq!((stats.sides.source.failed, stats.sides.target.failed), (0, 0));
     shop.let_go();
     until("there is room again", async || client.get(HOST, "/again").await.status == 200).await;
     assert_eq!(front.stats().await.sides.target.requests, 0);
