@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderValue, Method, Request};
 use hyper::body::Body;
+use segue_model::harmless::below;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -58,24 +59,6 @@ impl Policy {
     }
 }
 
-/// Returns whether a path begins with one of those, and a server cannot find that it leads
-/// elsewhere: many take `/a/../b`, also in other spellings, for `/b`.
-pub(crate) fn below(begins: &[String], path: &str) -> bool {
-    let escaped = |hex: &[u8]| {
-        matches!(hex.to_ascii_lowercase().as_slice(), [b'2', b'e' | b'f'] | [b'5', b'c'])
-    };
-    let plain = || {
-        path.bytes().all(|byte| byte != b'\\')
-            && path.as_bytes().windows(3).all(|three| three[0] != b'%' || !escaped(&three[1..]))
-            && !path
-                .get(1..)
-                .unwrap_or_default()
-                .split_inclusive('/')
-                .any(|segment| matches!(segment, "/" | "." | "./" | ".." | "../"))
-    };
-    begins.iter().any(|begin| path.starts_with(begin.as_str())) && plain()
-}
-
 impl Page {
     fn read(path: &Path) -> Result<Self, String> {
         let why = |e: io::Error| format!("read page `{}`: {e}", path.display());
@@ -102,31 +85,4 @@ impl Page {
 /// Says why the file cannot be the page of a hold, if it cannot. Blocks.
 pub fn unusable_page(path: &Path) -> Option<String> {
     Page::read(path).err()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_that_may_lead_elsewhere_is_below_nothing() {
-        let begins = ["/pub/".to_owned()];
-        for path in ["/pub/", "/pub/a.b/..c", "/pub/a%20b", "/pub/a/", "/pub/%2"] {
-            assert!(below(&begins, path), "{path}");
-        }
-        for path in [
-            "/",
-            "/public",
-            "/pub/../x",
-            "/pub/..",
-            "/pub/./x",
-            "/pub/a/%2E%2e/x",
-            "/pub/..%2fx",
-            "/pub/%5c..",
-            "/pub/a\\..\\x",
-            "/pub//x",
-        ] {
-            assert!(!below(&begins, path), "{path}");
-        }
-    }
 }

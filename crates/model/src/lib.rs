@@ -10,6 +10,7 @@ pub mod fault;
 pub mod finding;
 pub mod fleet;
 pub mod gate;
+pub mod harmless;
 pub mod ids;
 pub mod network;
 pub mod plan;

@@ -21,11 +21,11 @@ pub(crate) use sample::{PARTIAL, Sample};
 
 use crate::control::{MirrorRoute, Mirrored};
 use crate::gate::Gate;
-use crate::policy::below;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 use segue_model::Side;
 use segue_model::compare::Tally;
+use segue_model::harmless::below;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

@@ -14,6 +14,7 @@ use crate::upstream::Arriving;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use segue_model::Side;
+use segue_model::harmless::below;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ const FIRST: Duration = Duration::from_secs(3);
 
 /// Returns whether a request is such a question.
 pub(super) fn is_one<B: Body>(request: &Request<B>) -> bool {
-    request.uri().path().starts_with(PREFIX)
+    // It passes a hold: what may lead elsewhere is a request like any other.
+    below(&[PREFIX], request.uri().path())
         && matches!(*request.method(), Method::GET | Method::HEAD)
         && request.body().is_end_stream()
 }

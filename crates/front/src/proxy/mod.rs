@@ -228,18 +228,13 @@ async fn goal(
     let now = pass.as_ref().map_or_else(|| site.gate.heads_for(conn.hint()), Pass::side);
     let mut side = wish.unwrap_or(now);
     let (mut turn, mut copied) = (None, None);
-    if now == Side::Source
-        && wish.is_none()
-        && !relayed
-        // The run's own probes are no visitors.
-        && !probe
-        && let Some((chosen, chose)) = split_of(conn, &site, request, seen)
-    {
+    // The run's own probes are no visitors.
+    let visits = wish.is_none() && !relayed && !probe;
+    // Also once the unit is at the target: a split that ended takes its cookies back.
+    if visits && let Some((chosen, chose)) = split_of(conn, &site, now, request, seen) {
         (side, turn) = (chosen, Some(chose));
-    } else if now == Side::Source
-        && wish.is_none()
-        && !relayed
-        && !probe
+    } else if visits
+        && now == Side::Source
         && request.body().is_end_stream()
         && headers::wanted_upgrade(request, seen).is_none()
     {
@@ -275,10 +270,11 @@ fn weight(conn: &Arc<Conn>, request: &Request<Incoming>) -> Weight {
     Weight { bytes: (head + path) as u64 + body, left: Some(Arc::new(move || conn.client_left())) }
 }
 
-/// Lets the unit's split choose a side for a request, if it has one.
+/// Lets the unit's split choose a side for a request, if it has or had one.
 fn split_of(
     conn: &Conn,
     site: &Arc<Site>,
+    now: Side,
     request: &mut Request<Incoming>,
     seen: Seen,
 ) -> Option<(Side, Box<split::Turn>)> {
@@ -290,7 +286,7 @@ fn split_of(
     let reads = matches!(method, Method::GET | Method::HEAD)
         && request.body().is_end_stream()
         && headers::wanted_upgrade(request, seen).is_none();
-    split::turn(conn, site, (&method, &path, request.headers_mut()), reads, seen)
+    split::turn(conn, site, now, (&method, &path, request.headers_mut()), reads, seen)
 }
 
 impl From<Turned> for &'static str {

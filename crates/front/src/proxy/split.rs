@@ -4,7 +4,7 @@ use super::visit::Visit;
 use super::{Conn, Goal, Rest, Unanswered, forward, headers};
 use crate::clock;
 use crate::routes::Site;
-use crate::split::{Asked, Cookie, Outcome, Split};
+use crate::split::{Asked, Choice, Cookie, Outcome, Split};
 use crate::upstream::Arriving;
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
@@ -16,28 +16,32 @@ use std::time::Duration;
 pub(super) struct Turn {
     split: Arc<Split>,
     site: Arc<Site>,
+    /// Whether it leaves the write side.
+    leaves: bool,
     /// The visitor, if the request is part of the trial.
     counted: Option<u64>,
     cookie: Option<Cookie>,
 }
 
-/// Lets the split of a site choose a side; nothing if it leaves the request alone.
+/// Lets the split of a site choose a side; nothing if it leaves the request where it goes `now`.
 pub(super) fn turn(
     conn: &Conn,
     site: &Arc<Site>,
+    now: Side,
     (method, path, headers): (&Method, &str, &mut HeaderMap),
     reads: bool,
     seen: super::Seen,
 ) -> Option<(Side, Box<Turn>)> {
     let split = site.split.load_full()?;
-    let asked = Asked { method, path, reads, client: conn.address_of(headers, seen) };
+    let asked = Asked { method, path, now, reads, client: conn.address_of(headers, seen) };
     let choice = split.choose(asked, headers, clock::now_us());
-    if choice.side == Side::Source && choice.counted.is_none() && choice.cookie.is_none() {
+    let Choice { side, counted, cookie } = choice;
+    let leaves = side != now;
+    if !leaves && counted.is_none() && cookie.is_none() {
         return None;
     }
-    let turn =
-        Turn { split, site: Arc::clone(site), counted: choice.counted, cookie: choice.cookie };
-    Some((choice.side, Box::new(turn)))
+    let turn = Turn { split, site: Arc::clone(site), leaves, counted, cookie };
+    Some((side, Box::new(turn)))
 }
 
 /// Asks the side that was chosen; what the target does not answer well and in time is asked at
@@ -50,8 +54,8 @@ pub(super) async fn ask(
     seen: super::Seen,
     visit: &mut Visit,
 ) -> Result<(Response<Arriving>, Rest), Unanswered> {
-    let Turn { split, site, counted, cookie } = turn;
-    let mut answer = if goal.side == Side::Target {
+    let Turn { split, site, leaves, counted, cookie } = turn;
+    let mut answer = if leaves {
         at_target(conn, &split, &site, counted, goal, request, seen, visit).await
     } else {
         let mut answer = forward(conn, goal, request, seen, visit).await;

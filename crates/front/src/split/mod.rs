@@ -21,6 +21,7 @@ use cookie::Ticket;
 use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method};
 use segue_model::Side;
+use segue_model::harmless::below;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub(crate) struct Split {
 /// What a split makes of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
-    /// Where it goes while the source is the write side.
+    /// Where it goes.
     pub(crate) side: Side,
     /// The visitor, for counting; none if this request is no part of the trial.
     pub(crate) counted: Option<u64>,
@@ -88,13 +89,15 @@ impl Split {
         self.route.percent > 0 || !self.route.testers.is_empty()
     }
 
-    /// Chooses a side for a request, and takes the split's cookie out of its head.
+    /// Chooses a side for a request, and takes the split's cookie out of its head. Once the unit is at
+    /// the target, or the split is over, that is all that it does.
     pub(crate) fn choose(&self, asked: Asked<'_>, headers: &mut HeaderMap, now_us: u64) -> Choice {
         let brought = cookie::take(headers, &self.route.cookie);
         let ticket = brought.as_deref().and_then(Ticket::read).filter(|t| t.tag == self.tag);
         let stay = |cookie| Choice { side: Side::Source, counted: None, cookie };
-        if !self.is_on() {
-            return stay(brought.map(|_| self.expire()));
+        if !self.is_on() || asked.now == Side::Target {
+            let cookie = brought.map(|_| self.expire(asked.method.is_safe()));
+            return Choice { side: asked.now, counted: None, cookie };
         }
         let visitor = hash(&asked.client);
         let wrote = ticket.is_some_and(|t| t.place >= PLACES) || self.writers.has(visitor);
@@ -103,7 +106,7 @@ impl Split {
             let known = ticket.is_some_and(|t| t.place >= PLACES);
             return stay((!known).then(|| self.pin(PLACES, false)));
         }
-        let may_leave = asked.reads && self.route.paths.iter().any(|p| asked.path.starts_with(p));
+        let may_leave = asked.reads && below(&self.route.paths, asked.path);
         if self.route.testers.contains(&asked.client) && may_leave && !wrote {
             return Choice { side: Side::Target, counted: None, cookie: None };
         }
@@ -174,8 +177,9 @@ impl Split {
         Cookie { value: cookie::set(&self.route.cookie, ticket), private }
     }
 
-    fn expire(&self) -> Cookie {
-        Cookie { value: cookie::expire(&self.route.cookie), private: true }
+    /// The end of a cookie; what only reads may be answered by a shared cache next time.
+    fn expire(&self, private: bool) -> Cookie {
+        Cookie { value: cookie::expire(&self.route.cookie), private }
     }
 }
 
@@ -183,6 +187,8 @@ impl Split {
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
     pub(crate) path: &'a str,
+    /// The side that takes the unit's requests.
+    pub(crate) now: Side,
     /// A GET or HEAD without a body that does not leave HTTP.
     pub(crate) reads: bool,
     /// The visitor's address.
@@ -230,8 +236,12 @@ mod tests {
     }
 
     fn get(split: &Split, number: u32, headers: &mut HeaderMap) -> Choice {
-        let asked = Asked { method: &Method::GET, path: "/a", reads: true, client: client(number) };
-        split.choose(asked, headers, 1)
+        at(split, Side::Source, number, headers)
+    }
+
+    fn at(split: &Split, now: Side, number: u32, headers: &mut HeaderMap) -> Choice {
+        let (method, client) = (&Method::GET, client(number));
+        split.choose(Asked { method, path: "/a", now, reads: true, client }, headers, 1)
     }
 
     fn side(split: &Split, number: u32) -> Side {
@@ -260,11 +270,19 @@ mod tests {
         plan.paths = vec!["/static/".into()];
         let split = Split::new(plan, 0, None);
         let ask = |method: &Method, path: &str, reads, number| {
-            let asked = Asked { method, path, reads, client: client(number) };
+            let asked = Asked { method, path, now: Side::Source, reads, client: client(number) };
             split.choose(asked, &mut HeaderMap::new(), 1)
         };
         assert_eq!(ask(&Method::GET, "/static/a.css", true, 1).side, Side::Target);
-        for (path, reads) in [("/cart", true), ("/static/ws", false), ("/", true)] {
+        for (path, reads) in [
+            ("/cart", true),
+            ("/static/ws", false),
+            ("/", true),
+            // What a server may take for another path.
+            ("/static/../cart", true),
+            ("/static/..%2fcart", true),
+            ("/static/%2E%2E/cart", true),
+        ] {
             assert_eq!(ask(&Method::GET, path, reads, 1).side, Side::Source, "{path}");
         }
         let wrote = ask(&Method::POST, "/static/", false, 1);
@@ -329,6 +347,22 @@ mod tests {
         let last = answer.get_all(SET_COOKIE).iter().next_back().unwrap().to_str().unwrap();
         assert!(last.starts_with("segue-split=;") && last.contains("Max-Age=0"), "{last}");
         assert_eq!(get(&over, 7, &mut HeaderMap::new()).cookie, None);
+    }
+
+    #[test]
+    fn a_unit_at_the_target_takes_back_what_a_split_gave_and_counts_nobody() {
+        // One whose end did not come as far as the disk.
+        let split = Split::new(route(100), 0, None);
+        for number in [7, 9_999] {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_static("a=1; segue-split=1.2"));
+            let choice = at(&split, Side::Target, number, &mut headers);
+            assert_eq!((choice.side, choice.counted), (Side::Target, None));
+            assert!(choice.cookie.is_some_and(|cookie| cookie.private));
+            assert_eq!(headers[COOKIE], "a=1");
+            let none = at(&split, Side::Target, number, &mut HeaderMap::new());
+            assert_eq!((none.side, none.counted, none.cookie), (Side::Target, None, None));
+        }
     }
 
     #[test]

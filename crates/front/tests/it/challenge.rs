@@ -21,9 +21,13 @@ async fn are_answered_by_whichever_side_knows_also_while_the_site_is_held() {
     assert_eq!(ask("nobody", "GET").await, (404, "source".to_owned()));
     assert!(done(&front.hold("h1").await));
     assert_eq!(ask("target", "GET").await, (200, "target".to_owned()));
+    // What a server may take for another path passes no hold.
+    let elsewhere = later(front.address, "GET", "/.well-known/acme-challenge/..%2f..%2fcart");
+    front.held(1).await;
     assert!(done(&front.seal("h1").await));
     assert_eq!(ask("source", "GET").await, (200, "source".to_owned()));
     assert!(done(&front.release("h1", Side::Target).await));
+    assert_eq!(within("released", elsewhere).await.unwrap().unwrap().side(), "target");
     assert_eq!(ask("source", "GET").await, (200, "source".to_owned()));
     assert_eq!(ask("nobody", "GET").await, (404, "target".to_owned()));
     let stats = front.stats().await;

@@ -1,7 +1,10 @@
 //! A share of the visitors who read at the target, while the source writes.
 
+use crate::certificates::Trust;
+use crate::http2::{Http2, trusting};
 use crate::support::*;
 use segue_front::Limits;
+use crate::tls::{tls_front, tls_options};
 use segue_front::control::{Reply, Request as Ask, SplitRoute, Trial};
 use segue_model::{Fault, Side};
 use std::collections::BTreeMap;
@@ -248,5 +251,82 @@ async fn a_split_that_makes_no_sense_is_refused() {
     }
     assert_eq!(front.status().await.split, None);
     assert_eq!(visit(&front, 1, "GET", "/static/a.css").await.side(), "source");
+    front.stop().await;
+}
+
+/// What is left of a visitor's cookies at the application, and what an answer says of the split's.
+async fn after_the_split(shop: &Shop, ask: impl AsyncFn(http::Request<()>) -> Answer) {
+    for (method, path) in [("GET", "/account/orders"), ("POST", "/order")] {
+        let asked = http::Request::builder().method(method).uri(format!("https://{HOST}{path}"));
+        // HTTP/2 has a field for each.
+        let asked = asked.header("cookie", "sid=1").header("cookie", "segue-split=1f.77; a=2");
+        let answer = ask(asked.body(()).unwrap()).await;
+        assert_eq!((answer.status.as_u16(), answer.side()), (200, "target"), "{path}");
+        let set = answer.headers["set-cookie"].to_str().unwrap();
+        assert!(set.starts_with("segue-split=;") && set.contains("Max-Age=0"), "{path}: {set}");
+        let seen = shop.seen();
+        let headers = &seen.iter().rfind(|seen| seen.path == path).unwrap().headers;
+        let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
+        let all = cookies.iter().map(|c| c.to_str().unwrap()).collect::<Vec<_>>().join("; ");
+        assert_eq!(all, "sid=1; a=2", "{path}");
+    }
+    // Who has none is given none, and what a shared cache may keep says nothing of one.
+    for cookie in ["sid=1", "segue-split=1f.77"] {
+        let path = if cookie == "sid=1" { "/account/none" } else { "/static/a.css" };
+        let asked = http::Request::get(format!("https://{HOST}{path}")).header("cookie", cookie);
+        let answer = ask(asked.body(()).unwrap()).await;
+        assert_eq!((answer.side(), answer.headers.get("set-cookie")), ("target", None), "{path}");
+    }
+}
+
+async fn in_http_1(front: &Running, trust: &Trust, asked: http::Request<()>) -> Answer {
+    let (parts, ()) = asked.into_parts();
+    let mut plain = request(parts.method.as_str(), parts.uri.path(), "");
+    plain.headers_mut().extend(parts.headers);
+    let stream = trust.connect(front.address, HOST).await.unwrap();
+    within("an answer", exchange(stream, plain)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_cutover_no_cookie_of_the_split_is_left_also_at_the_next_front() {
+    let (source, target) = (Shop::start("source").await, Shop::start("target").await);
+    let (front, certificate) = tls_front(&source, &target, quick()).await;
+    let trust = trusting(&certificate);
+    assert!(done(&set(&front, route(100)).await));
+    let mut asked = request("GET", "/static/a.css", "");
+    asked.headers_mut().insert("cookie", "segue-split=1f.77".parse().unwrap());
+    let stream = trust.connect(front.address, HOST).await.unwrap();
+    let answer = within("an answer", exchange(stream, asked)).await.unwrap();
+    assert_eq!(answer.side(), "target");
+    assert!(done(&front.hold("h1").await) && done(&front.seal("h1").await));
+    assert!(done(&front.release("h1", Side::Target).await));
+    let both = async |front: &Running| {
+        after_the_split(&target, async |asked| in_http_1(front, &trust, asked).await).await;
+        let client = Http2::open(front.address, &trust, HOST).await;
+        let ask = async |asked: http::Request<()>| {
+            let body = (asked.method() == "POST").then_some("x");
+            within("an answer", client.ask(asked, body)).await.unwrap()
+        };
+        after_the_split(&target, ask).await;
+    };
+    both(&front).await;
+    let address = front.address;
+    let folder = front.stop().await;
+    let options = tls_options(folder.path(), address, source.address);
+    let front = Running::start(options, quick(), folder).await;
+    both(&front).await;
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_may_lead_elsewhere_stays_with_the_write_side() {
+    let (source, target) = (Shop::start("source").await, Shop::start("target").await);
+    let front = Running::routed(&source, &target).await;
+    assert!(done(&set(&front, route(100)).await));
+    for path in ["/static/..%2fcart", "/static/../cart", "/static/%2e%2e/cart", "/static/..;/x"] {
+        assert_eq!(visit(&front, 1, "GET", path).await.side(), "source", "{path}");
+    }
+    assert_eq!(target.paths(), [""; 0]);
+    assert_eq!(visit(&front, 1, "GET", "/static/..a").await.side(), "target");
     front.stop().await;
 }

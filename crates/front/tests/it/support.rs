@@ -162,7 +162,10 @@ impl Shop {
             _ if unknown => 404,
             _ => 200,
         };
-        let response = Response::builder().status(status);
+        let mut response = Response::builder().status(status);
+        if path.starts_with("/account") {
+            response = response.header("cache-control", "private");
+        }
         Ok(response.body(Full::new(Bytes::from(text)).boxed()).unwrap())
     }
 }

@@ -92,6 +92,8 @@ fn asks_only_for_what_is_allowed_and_shows_no_secrets() {
         line("GET /b?key=secret&x HTTP/1.1", 200),
         line("GET /b?key=secret&x HTTP/1.1", 304),
         line("GET /admin/logout HTTP/1.1", 302),
+        line("GET /b/..%2fadmin/logout HTTP/1.1", 200),
+        line("GET /b?to=/../x HTTP/1.1", 200),
         line("POST /a HTTP/1.1", 200),
         line("GET /gone HTTP/1.1", 404),
         line("GET http://other/ HTTP/1.1", 200),
@@ -106,6 +108,7 @@ fn asks_only_for_what_is_allowed_and_shows_no_secrets() {
     assert_eq!(urls(&read(&["/a", "/b"], false)), ["/a", "/admin/logout"]);
     let all = read(&["/b", "/a"], true);
     assert_eq!(urls(&all)[0], "/b?key=secret&x");
+    assert_eq!(urls(&all)[1..], ["/a", "/admin/logout", "/b?to=/../x"]);
     assert_eq!((all[0].count, all[0].masked().as_str()), (2, "/b?key=*&*"));
     assert_eq!(read(&["/never"], true), []);
 }

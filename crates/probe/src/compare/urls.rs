@@ -1,6 +1,7 @@
 //! URLs that a log knows.
 
 use crate::request_times::read_line;
+use segue_model::harmless::below;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -46,7 +47,7 @@ pub fn logged(log: &Path, most: u64, paths: &[String], queries: bool) -> io::Res
             continue;
         }
         if let Some(path) = url(&line)
-            && paths.iter().any(|allowed| path.starts_with(allowed.as_str()))
+            && below(paths, path.split('?').next().unwrap_or_default())
             && (queries || !path.contains('?'))
         {
             *counts.entry(path).or_default() += 1;
