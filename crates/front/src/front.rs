@@ -42,6 +42,7 @@ pub(crate) struct Front {
     warned_s: AtomicU64,
     stragglers: Stragglers,
     unclear: AtomicU64,
+    refused: AtomicU64,
     unshaken: AtomicU64,
     tasks: TaskTracker,
     log: Option<Log>,
@@ -82,6 +83,7 @@ impl Front {
             warned_s: AtomicU64::new(0),
             stragglers: Stragglers::default(),
             unclear: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             unshaken: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             log,
@@ -211,6 +213,7 @@ impl Front {
             all: self.counts.saved().unwrap_or_default(),
             other: self.other.saved(),
             doors: [accepted, turned_away, self.unclear(), self.unshaken()],
+            refused: self.refused(),
             ..SavedFigures::default()
         }
     }
@@ -223,6 +226,7 @@ impl Front {
         self.crowd.add(accepted, turned_away);
         self.unclear.fetch_add(unclear, Ordering::Relaxed);
         self.unshaken.fetch_add(unshaken, Ordering::Relaxed);
+        self.refused.fetch_add(figures.refused, Ordering::Relaxed);
     }
 
     /// Counts a request that was refused because its boundaries are not clear.
@@ -233,6 +237,16 @@ impl Front {
     /// Returns how many requests were refused because their boundaries are not clear.
     pub(crate) fn unclear(&self) -> u64 {
         self.unclear.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that was clear and refused before it had a goal.
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many requests were clear and refused before they had a goal.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Counts a connection at a port for TLS that came to no end of its handshake.

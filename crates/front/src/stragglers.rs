@@ -99,6 +99,12 @@ impl Stragglers {
         Late { count, dropped_ms, latest }
     }
 
+    /// Returns how many clients of a unit are remembered.
+    pub(crate) fn count(&self, unit: &UnitName) -> usize {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.units.get(unit).map_or(0, HashMap::len)
+    }
+
     /// Forgets a unit that left.
     pub(crate) fn forget(&self, unit: &UnitName) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,13 +1,39 @@
-//! The front's figures for those who read them all.
+//! The front's figures for those who read them all; `docs/metrics.md` lists them.
 
-use super::Desk;
-use crate::control::Mirrored;
+use super::{Desk, Unit};
+use crate::clock;
+use crate::control::{HoldStatus, Mirrored, SplitStatus, TcpTotals};
+use crate::entrance::Entrance;
+use crate::gate::View;
 use crate::metrics::{Kind, Lanes, Text, UNITS_MAX, lanes};
+use crate::stats::Counts;
 use segue_model::{Side, UnitName};
+use std::sync::Arc;
 
 #[allow(clippy::cast_precision_loss)] // Prometheus knows no other numbers.
 fn number(value: u64) -> f64 {
     value as f64
+}
+
+/// A unit as its figures show it.
+struct Shown {
+    name: UnitName,
+    counts: Arc<Counts>,
+    view: View,
+    split: Option<SplitStatus>,
+    mirrored: Option<Mirrored>,
+}
+
+impl Shown {
+    fn of((name, unit): (&UnitName, &Unit)) -> Self {
+        Self {
+            name: name.clone(),
+            counts: unit.counts.clone(),
+            view: unit.gate.view(),
+            split: unit.split.load().as_ref().map(|split| split.status(clock::now_us())),
+            mirrored: unit.mirror.load_full().map(|mirror| mirror.report()),
+        }
+    }
 }
 
 impl Desk {
@@ -17,70 +43,73 @@ impl Desk {
         self.whole(&mut text);
         let books = self.books.lock().await;
         let shown = books.units.len() <= UNITS_MAX;
-        let units: Vec<_> = books
-            .units
-            .iter()
-            .filter(|_| shown)
-            .map(|(name, unit)| (name.clone(), unit.counts.clone(), unit.gate.view()))
-            .collect();
+        let units: Vec<_> = books.units.iter().filter(|_| shown).map(Shown::of).collect();
         text.figure("segue_front_units", Kind::Gauge, "Units that have a route.");
         text.value("segue_front_units", &[], number(books.units.len() as u64));
-        let mirrors = books
-            .units
-            .iter()
-            .filter(|_| shown)
-            .filter_map(|(name, unit)| Some((name.clone(), unit.mirror.load_full()?.report())));
-        let mirrors: Vec<_> = mirrors.collect();
         drop(books);
-        if !mirrors.is_empty() {
-            Self::copies(&mut text, &mirrors);
-        }
+        copies(&mut text, &units);
+        splits(&mut text, &units);
         let mut all = Vec::new();
         for side in [Side::Source, Side::Target] {
             all.push(Lanes { unit: "", side, lane: self.front.counts().sides.get(side) });
-            let of_unit = units.iter().map(|(name, counts, _)| Lanes {
-                unit: name.as_str(),
+            let of_unit = units.iter().map(|unit| Lanes {
+                unit: unit.name.as_str(),
                 side,
-                lane: counts.sides.get(side),
+                lane: unit.counts.sides.get(side),
             });
             all.extend(of_unit);
         }
         lanes(&mut text, &all);
-        for (name, help) in [
-            ("segue_front_running", "Requests at a backend."),
-            ("segue_front_held", "Requests that wait."),
-            ("segue_front_streams", "Open streams."),
-            ("segue_front_at_target", "1 where the target takes the unit's requests."),
-        ] {
-            text.figure(name, Kind::Gauge, help);
-            for (unit, _, view) in &units {
-                let value = match name {
-                    "segue_front_running" => view.running as u64,
-                    "segue_front_held" => view.held as u64,
-                    "segue_front_streams" => view.streams as u64,
-                    _ => u64::from(view.side == Side::Target),
-                };
-                text.value(name, &[("unit", unit.as_str())], number(value));
-            }
+        self.tcp(&mut text, &units);
+        gates(&mut text, &units);
+        let name = "segue_front_stragglers";
+        text.figure(
+            name,
+            Kind::Gauge,
+            "Clients that came although their unit is at the other side.",
+        );
+        for unit in &units {
+            let late = self.front.stragglers().count(&unit.name);
+            text.value(name, &[("unit", unit.name.as_str())], number(late as u64));
         }
         text.done()
     }
 
-    /// Writes what copies of requests showed.
-    fn copies(text: &mut Text, mirrors: &[(UnitName, Mirrored)]) {
-        for (name, help) in [
-            ("segue_front_copies_total", "Copies of requests that were compared."),
-            ("segue_front_copies_same_total", "Those of them that were answered the same."),
-            ("segue_front_copies_dropped_total", "Requests not copied for want of room."),
-        ] {
+    /// Writes what passed at ports for TCP.
+    fn tcp(&self, text: &mut Text, units: &[Shown]) {
+        if !self.front.entrances().iter().any(|entrance| entrance.options().tcp.is_some()) {
+            return;
+        }
+        let all = ("", self.front.counts());
+        let of_units = units.iter().map(|unit| (unit.name.as_str(), &*unit.counts));
+        let all: Vec<_> = [all].into_iter().chain(of_units).collect();
+        let figures: [(&str, &str, fn(&TcpTotals) -> u64); 4] = [
+            (
+                "segue_front_tcp_connections_total",
+                "Connections at ports for TCP that came as far as a server.",
+                |totals| totals.connections,
+            ),
+            (
+                "segue_front_tcp_failed_total",
+                "Connections at ports for TCP that found no server, or waited in vain.",
+                |totals| totals.failed,
+            ),
+            (
+                "segue_front_tcp_received_bytes_total",
+                "Bytes from clients at ports for TCP.",
+                |totals| totals.received,
+            ),
+            ("segue_front_tcp_sent_bytes_total", "Bytes to clients at ports for TCP.", |totals| {
+                totals.sent
+            }),
+        ];
+        for (name, help, value) in figures {
             text.figure(name, Kind::Counter, help);
-            for (unit, mirrored) in mirrors {
-                let value = match name {
-                    "segue_front_copies_total" => mirrored.compared.asked as u64,
-                    "segue_front_copies_same_total" => mirrored.compared.same as u64,
-                    _ => mirrored.dropped,
-                };
-                text.value(name, &[("unit", unit.as_str())], number(value));
+            for (unit, counts) in &all {
+                for side in [Side::Source, Side::Target] {
+                    let labels = [("unit", *unit), ("side", side.as_str())];
+                    text.value(name, &labels, number(value(&counts.tcp.get(side).totals())));
+                }
             }
         }
     }
@@ -90,6 +119,15 @@ impl Desk {
         let (connections, accepted, turned_away) = self.front.crowd().counts();
         text.figure("segue_front_connections", Kind::Gauge, "Client connections now open.");
         text.value("segue_front_connections", &[], number(connections));
+        let open = u64::from(self.door.is_open());
+        text.figure("segue_front_listening", Kind::Gauge, "1 while new connections are taken.");
+        text.value("segue_front_listening", &[], number(open));
+        let name = "segue_front_port_info";
+        text.figure(name, Kind::Gauge, "A port: what is spoken there, and how the front has it.");
+        for entrance in self.front.entrances() {
+            let (listen, kind, how) = port(entrance);
+            text.value(name, &[("listen", &listen), ("kind", kind), ("how", how)], 1.0);
+        }
         let dropped = self.front.log().map_or(0, crate::log::Log::dropped);
         for (name, help, value) in [
             ("segue_front_accepted_total", "Client connections taken.", accepted),
@@ -102,6 +140,11 @@ impl Desk {
                 "segue_front_unclear_total",
                 "Requests refused because they can be read in two ways.",
                 self.front.unclear(),
+            ),
+            (
+                "segue_front_refused_total",
+                "Requests refused because no front can pass them on.",
+                self.front.refused(),
             ),
             (
                 "segue_front_unshaken_total",
@@ -122,5 +165,121 @@ impl Desk {
             text.figure(name, Kind::Counter, help);
             text.value(name, &[], number(value));
         }
+    }
+}
+
+/// Returns address and kind of a port, and how the front has it.
+fn port(entrance: &Entrance) -> (String, &'static str, &'static str) {
+    let options = entrance.options();
+    let how = match options.redirect {
+        Some(_) => "redirected",
+        None if options.take_over => "taken_over",
+        None if options.join => "joined",
+        None => "bound",
+    };
+    (options.listen.to_string(), options.kind.as_str(), how)
+}
+
+/// Writes a figure of each unit that has it.
+fn of_units<'a>(
+    text: &mut Text,
+    (name, kind, help): (&str, Kind, &str),
+    values: impl Iterator<Item = (&'a UnitName, f64)>,
+) {
+    text.figure(name, kind, help);
+    for (unit, value) in values {
+        text.value(name, &[("unit", unit.as_str())], value);
+    }
+}
+
+/// Writes what copies of requests showed.
+fn copies(text: &mut Text, units: &[Shown]) {
+    let mirrored = || units.iter().filter_map(|unit| Some((&unit.name, unit.mirrored.as_ref()?)));
+    if mirrored().next().is_none() {
+        return;
+    }
+    let figures: [(&str, &str, fn(&Mirrored) -> u64); 3] = [
+        ("segue_front_copies_total", "Copies of requests that were compared.", |copies| {
+            copies.compared.asked as u64
+        }),
+        ("segue_front_copies_same_total", "Those of them that were answered the same.", |copies| {
+            copies.compared.same as u64
+        }),
+        ("segue_front_copies_dropped_total", "Requests not copied for want of room.", |copies| {
+            copies.dropped
+        }),
+    ];
+    for (name, help, value) in figures {
+        let values = mirrored().map(|(unit, copies)| (unit, number(value(copies))));
+        of_units(text, (name, Kind::Counter, help), values);
+    }
+}
+
+/// Writes how splits stand.
+fn splits(text: &mut Text, units: &[Shown]) {
+    let split = || units.iter().filter_map(|unit| Some((&unit.name, unit.split.as_ref()?)));
+    if split().next().is_none() {
+        return;
+    }
+    let figures: [(&str, Kind, &str, fn(&SplitStatus) -> f64); 4] = [
+        (
+            "segue_front_split_share_ratio",
+            Kind::Gauge,
+            "Share of the visitors who read that the target gets.",
+            |split| f64::from(split.percent) / 100.0,
+        ),
+        (
+            "segue_front_split_breaker_open",
+            Kind::Gauge,
+            "1 while the front keeps visitors from a target that fails.",
+            |split| f64::from(u8::from(split.open)),
+        ),
+        (
+            "segue_front_split_breaker_opened_total",
+            Kind::Counter,
+            "How often it began to, since the share was set.",
+            |split| number(split.opened),
+        ),
+        (
+            "segue_front_split_saved_total",
+            Kind::Counter,
+            "Requests that the source answered after the target had failed, since the share was set.",
+            |split| number(split.saved),
+        ),
+    ];
+    for (name, kind, help, value) in figures {
+        of_units(text, (name, kind, help), split().map(|(unit, split)| (unit, value(split))));
+    }
+}
+
+/// Writes what gates look like, and what their holds were.
+fn gates(text: &mut Text, units: &[Shown]) {
+    let figures: [(&str, Kind, &str, fn(&View) -> u64); 8] = [
+        ("segue_front_running", Kind::Gauge, "Requests at a backend.", |view| view.running as u64),
+        ("segue_front_held", Kind::Gauge, "Requests that wait.", |view| view.held as u64),
+        ("segue_front_streams", Kind::Gauge, "Open streams.", |view| view.streams as u64),
+        (
+            "segue_front_at_target",
+            Kind::Gauge,
+            "1 where the target takes the unit's requests.",
+            |view| u64::from(view.side == Side::Target),
+        ),
+        ("segue_front_holding", Kind::Gauge, "1 while a hold is in force.", |view| {
+            u64::from(matches!(view.hold, HoldStatus::Leased { .. } | HoldStatus::Sealed { .. }))
+        }),
+        ("segue_front_holds_total", Kind::Counter, "Holds.", |view| view.holds.holds),
+        ("segue_front_held_total", Kind::Counter, "Requests that waited in a hold.", |view| {
+            view.holds.waited
+        }),
+        (
+            "segue_front_held_refused_total",
+            Kind::Counter,
+            "Requests answered 503 in a hold: they waited too long, or too many did.",
+            |view| view.holds.refused,
+        ),
+    ];
+    for (name, kind, help, value) in figures {
+        let values = units.iter().map(|unit| (&unit.name, number(value(&unit.view))));
+        of_units(text, (name, kind, help), values);
     }
 }

@@ -65,6 +65,27 @@ pub(super) struct Core {
     /// Ends every stream opened before the next hold.
     pub(super) streams_end: CancellationToken,
     pub(super) history: VecDeque<HoldRecord>,
+    /// What those were that are not remembered any more.
+    pub(super) forgotten: HoldTotals,
+}
+
+/// What a unit's holds were, summed up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HoldTotals {
+    /// Holds.
+    pub(crate) holds: u64,
+    /// Requests that waited.
+    pub(crate) waited: u64,
+    /// Requests that were answered 503.
+    pub(crate) refused: u64,
+}
+
+impl HoldTotals {
+    fn add(&mut self, record: &HoldRecord) {
+        self.holds += 1;
+        self.waited += record.held_count;
+        self.refused += record.refused_503;
+    }
 }
 
 impl Core {
@@ -84,6 +105,7 @@ impl Core {
             bytes_max: None,
             streams_end: CancellationToken::new(),
             history: VecDeque::new(),
+            forgotten: HoldTotals::default(),
         }
     }
 
@@ -106,8 +128,10 @@ impl Core {
     pub(super) fn hold(&mut self, hold: Hold, closed_streams: usize) {
         self.age_max = Duration::from_millis(hold.age_max_ms);
         self.count_max = hold.count_max;
-        if self.history.len() == HISTORY_MAX {
-            self.history.pop_front();
+        if self.history.len() == HISTORY_MAX
+            && let Some(record) = self.history.pop_front()
+        {
+            self.forgotten.add(&record);
         }
         self.history.push_back(HoldRecord {
             unit: self.unit.clone(),
@@ -154,6 +178,13 @@ impl Core {
                 self.history.push_front(record.clone());
             }
         }
+    }
+
+    /// Returns what all holds were, also those that are not remembered any more.
+    pub(super) fn hold_totals(&self) -> HoldTotals {
+        let mut totals = self.forgotten;
+        self.history.iter().for_each(|record| totals.add(record));
+        totals
     }
 
     /// Changes the record of the latest hold.

@@ -14,7 +14,7 @@ mod flights;
 mod hold;
 mod pass;
 
-pub(crate) use self::core::Hold;
+pub(crate) use self::core::{Hold, HoldTotals};
 pub(crate) use flights::{Flight, Quiet};
 pub(crate) use hold::{Begin, Change};
 pub(crate) use pass::Pass;
@@ -74,6 +74,8 @@ pub(crate) struct View {
     pub(crate) streams: usize,
     /// Requests that wait.
     pub(crate) held: usize,
+    /// What its holds were.
+    pub(crate) holds: HoldTotals,
 }
 
 impl Gate {
@@ -208,7 +210,14 @@ impl Gate {
     pub(crate) fn view(&self) -> View {
         let core = self.core();
         let (running, streams) = self.flights.count();
-        View { side: core.side, hold: core.status(), running, streams, held: core.queue.len() }
+        View {
+            side: core.side,
+            hold: core.status(),
+            running,
+            streams,
+            held: core.queue.len(),
+            holds: core.hold_totals(),
+        }
     }
 
     /// Returns the unit.

@@ -9,6 +9,7 @@ use super::headers::Seen;
 use super::stream::Seat;
 use super::visit::{Lane, Visit};
 use super::{Conn, Goal, Reply, Rest, Unanswered, fetch, own, relay};
+use crate::log::Entry;
 use crate::routes::Site;
 use crate::upstream::Arriving;
 use http::{Method, Request, Response, StatusCode};
@@ -46,8 +47,16 @@ impl Outcome {
         })
     }
 
-    fn into_response(self, conn: &Arc<Conn>, seen: Seen) -> Response<Reply> {
-        let Self { side, visit, result } = self;
+    /// Makes it the answer; `entry` is what the log says of the question, which is one, whoever was
+    /// asked.
+    fn into_response(
+        self,
+        conn: &Arc<Conn>,
+        seen: Seen,
+        entry: Option<Box<Entry>>,
+    ) -> Response<Reply> {
+        let Self { side, mut visit, result } = self;
+        visit.log_as(entry);
         match result {
             Ok((response, rest)) => relay(conn, side, response, rest, seen, visit),
             Err(unanswered) => own::unanswered(conn, side, &unanswered, visit),
@@ -64,6 +73,9 @@ pub(super) async fn answer(
     seen: Seen,
     began_us: u64,
 ) -> Response<Reply> {
+    let entry = conn.front().log().map(|log| {
+        log.entry(&request, Some(site.gate.unit()), conn.address_of(request.headers(), seen))
+    });
     let (parts, _) = request.into_parts();
     let client = conn.client_of(&parts.headers, seen);
     let ask = async |side, limit| {
@@ -90,9 +102,10 @@ pub(super) async fn answer(
     let write_side = site.gate.side();
     let first = ask(write_side, FIRST).await;
     if first.knows() {
-        return first.into_response(conn, seen);
+        return first.into_response(conn, seen, entry);
     }
     let second = ask(write_side.other(), site.answer.unwrap_or(conn.front().limits().answer)).await;
     // If neither knows of it, the write side has the word.
-    if second.knows() { second.into_response(conn, seen) } else { first.into_response(conn, seen) }
+    let answer = if second.knows() { second } else { first };
+    answer.into_response(conn, seen, entry)
 }

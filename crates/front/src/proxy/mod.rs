@@ -82,12 +82,19 @@ pub(crate) fn handle(
     async move {
         let told = conn.told();
         if let Some(refusal) = told.and_then(|told| told.refused(&request)) {
+            // Nobody can say what it asks for: the log has a `*` in its place.
+            conn.log_own(&request, conn.peer(), refusal.status(), clock::now_us());
             return Ok(own::unclear(&conn, refusal));
         }
         let (began_us, seen) = (clock::now_us(), Seen::of(request.headers()));
         let asks = seen.any(Seen::UPGRADE);
         let response = match checked(&conn, &mut request, seen) {
-            Err((status, why)) => own::text(&conn, status, why),
+            Err((status, why)) => {
+                conn.front().count_refused();
+                let client = conn.address_of(request.headers(), seen);
+                conn.log_own(&request, client, status, began_us);
+                own::text(&conn, status, why)
+            }
             Ok((Some(site), _)) if challenge::is_one(&request) => {
                 Box::pin(challenge::answer(&conn, site, request, seat, seen, began_us)).await
             }

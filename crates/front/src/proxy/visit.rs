@@ -205,6 +205,27 @@ impl Conn {
         }
     }
 
+    /// Writes a request of that client into the log that is answered here, before it has a goal.
+    pub(super) fn log_own<B>(
+        &self,
+        request: &Request<B>,
+        client: IpAddr,
+        status: StatusCode,
+        began_us: u64,
+    ) {
+        let Some(log) = self.front.log() else { return };
+        let entry = log.entry(request, None, client);
+        let answered = Answered {
+            answer_us: None,
+            whole_us: clock::now_us().saturating_sub(began_us),
+            failed: status.is_server_error(),
+            status: Some(status),
+            client: self.client,
+            probe: false,
+        };
+        log.write(*entry, &answered, None, 0);
+    }
+
     pub(super) fn hint(&self) -> usize {
         self.hint
     }
@@ -365,6 +386,11 @@ impl Visit {
             patience,
             under_way: None,
         }
+    }
+
+    /// The log says this of it.
+    pub(super) fn log_as(&mut self, entry: Option<Box<Entry>>) {
+        self.entry = entry;
     }
 
     /// Returns how long the head of the answer may take, and each further part.

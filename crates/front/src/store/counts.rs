@@ -31,6 +31,9 @@ pub(crate) struct SavedFigures {
     pub(crate) holds: SavedHolds,
     /// Client connections taken and refused, requests unclear, handshakes without an end.
     pub(crate) doors: [u64; 4],
+    /// Requests that were clear and refused before they had a goal.
+    #[serde(default)]
+    pub(crate) refused: u64,
 }
 
 /// What a front, or one of its units, counted.
@@ -65,6 +68,7 @@ impl SavedFigures {
         for (now, before) in self.doors.iter_mut().zip(before.doors) {
             *now = now.saturating_sub(before);
         }
+        self.refused = self.refused.saturating_sub(before.refused);
         // Holds are told by whoever had them; one that hands on has none open.
         self.holds.clear();
         self
