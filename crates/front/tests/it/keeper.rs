@@ -294,13 +294,13 @@ async fn a_worker_that_is_killed_takes_only_its_own_requests_along() {
     assert!(hello.unit(&unit()).is_some(), "its route came back");
     let met = load.end().await;
     gaps.sort_unstable();
+    let (quick, median, longest) = (gaps[2], gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
     let failed: Vec<_> = met.iter().filter(|m| m.outcome.is_err()).collect();
     println!(
-        "{} requests, {} failed; first answer after a kill: median {} ms, longest {} ms",
+        "{} requests, {} failed; first answer after a kill: the third of twenty {quick} ms, median \
+         {median} ms, longest {longest} ms",
         met.len(),
         failed.len(),
-        gaps[gaps.len() / 2],
-        gaps[gaps.len() - 1]
     );
     for Met { began, outcome, .. } in failed {
         let why = outcome.as_ref().unwrap_err();
@@ -313,7 +313,9 @@ async fn a_worker_that_is_killed_takes_only_its_own_requests_along() {
         });
         assert!(lately, "{why}: long before the next kill");
     }
-    assert!(gaps[gaps.len() - 1] < 1_000, "{gaps:?} ms");
+    // With its last routes within 200 ms. A machine that does something else besides may make
+    // single ones longer.
+    assert!(quick < 200 && longest < 1_000, "{gaps:?} ms");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
