@@ -261,6 +261,12 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
             lines
                 .push(format!("what users met at front `{name}`: it counts no requests of a site"));
         }
+        if front.side == Side::Source && !can.knows_stragglers {
+            lines.push(format!(
+                "that nobody comes to the former address: front `{name}` does not know, so the gate \
+                 `no-stragglers` has to be waived"
+            ));
+        }
     }
     for zone in &plan.unit.zones {
         let promised = segue_dns::capabilities_of(&zone.authority);

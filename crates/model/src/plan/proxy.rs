@@ -63,6 +63,12 @@ pub struct Abilities {
     pub drops_leavers: bool,
     /// It says which paths run.
     pub tells_paths: bool,
+    /// Reads on `harmless_paths` pass a hold.
+    pub passes_harmless: bool,
+    /// What waits in a hold is bounded in bytes, not in number alone.
+    pub weighs: bool,
+    /// Whoever waits in vain gets the operator's page.
+    pub shows_page: bool,
     /// A hold ends event streams, so that they do not keep it from being idle.
     pub ends_event_streams: bool,
     /// It gives visitors who read a share of the target, with what they met.
@@ -73,6 +79,8 @@ pub struct Abilities {
     pub introduces: bool,
     /// It counts requests, failures and answer times by side and second.
     pub counts: bool,
+    /// It knows who still comes to the address that a unit has left.
+    pub knows_stragglers: bool,
     /// A route and a sealed hold survive its restart.
     pub survives: bool,
 }
@@ -87,11 +95,15 @@ impl Abilities {
         paced: true,
         drops_leavers: true,
         tells_paths: true,
+        passes_harmless: true,
+        weighs: true,
+        shows_page: true,
         ends_event_streams: true,
         splits: true,
         mirrors: true,
         introduces: true,
         counts: true,
+        knows_stragglers: true,
         survives: true,
     };
 
@@ -103,9 +115,13 @@ impl Abilities {
         paced: false,
         drops_leavers: false,
         tells_paths: false,
+        passes_harmless: false,
+        weighs: false,
+        shows_page: false,
         ends_event_streams: false,
         splits: false,
         mirrors: false,
+        knows_stragglers: false,
         ..Self::OWN
     };
 
@@ -135,11 +151,15 @@ impl Abilities {
             ("a release goes at the side's pace", yes(self.paced)),
             ("whoever left is not sent on", yes(self.drops_leavers)),
             ("`slow_paths` are waited for", yes(self.tells_paths)),
+            ("`harmless_paths` pass a hold", yes(self.passes_harmless)),
+            ("what waits is bounded in bytes (`hold_bytes_max`)", yes(self.weighs)),
+            ("who waits in vain gets a `hold_page`", yes(self.shows_page)),
             ("a hold ends event streams", yes(self.ends_event_streams)),
             ("traffic split with gates", yes(self.splits)),
             ("users' requests copied and compared", yes(self.mirrors)),
             ("web servers are told of clients by the PROXY protocol", yes(self.introduces)),
             ("requests and times by side and second", yes(self.counts)),
+            ("who still comes to the former address is known", yes(self.knows_stragglers)),
             ("route and sealed hold survive a restart", yes(self.survives)),
         ]
     }

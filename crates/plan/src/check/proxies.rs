@@ -2,14 +2,10 @@
 
 use super::names::absolute;
 use super::{Found, key};
+use segue_model::Side;
 use segue_model::plan::{
-    Backend, FrontLimits, FrontPlan, NginxPlan, Plan, PortKind, ProxyPlan, SitePlan,
+    Backend, FrontLimits, FrontPlan, NginxPlan, Plan, Policy, PortKind, ProxyPlan, SitePlan,
 };
-
-/// Requests that a reload of nginx lost in a measurement: 64 connections, 2,000 requests a second.
-const RELOAD_LOSSES: &str = "1 to 2 requests of clients that look whether their connection was closed, \
-                             about one a connection of others (nginx 1.22; none from 1.27.4 on with \
-                             `keepalive_min_timeout`)";
 
 pub(super) fn check(found: &mut Found, plan: &Plan) {
     for (index, front) in plan.unit.fronts.iter().enumerate() {
@@ -101,21 +97,45 @@ fn needs(found: &mut Found, at: &str, front: &FrontPlan, plan: &Plan) {
             "take `slow_paths` away, or put a front of Segue's own there",
         );
     }
+    held(&mut refuse, front, policy);
 }
 
-/// What is lost with nginx has to be taken in so many words.
-fn accepted(found: &mut Found, at: &str, nginx: &NginxPlan) {
-    if !nginx.accept_reload_losses {
-        found.add(
-            "SG0776",
-            format!("{at}.nginx.accept_reload_losses"),
-            format!(
-                "a cutover reloads nginx three times, and a reload loses requests: {RELOAD_LOSSES}"
-            ),
-            "write `accept_reload_losses = true` if that is taken, or use HAProxy or a front of \
-             Segue's own",
+/// What a plan says of holds and of what comes after them.
+fn held(refuse: &mut impl FnMut(&str, &str), front: &FrontPlan, policy: &Policy) {
+    let can = front.abilities();
+    if !policy.harmless_paths.is_empty() && !can.passes_harmless {
+        refuse(
+            "lets no request pass a hold, also on `harmless_paths`",
+            "take `harmless_paths` away (`segue compare` takes --path), or put a front of Segue's own \
+             there",
         );
     }
+    if policy.hold_bytes_max != Policy::usual_hold_bytes_max() && !can.weighs {
+        refuse(
+            "does not count the bytes of requests that wait (`hold_bytes_max`)",
+            "bound their number with `hold_count_max`, or put a front of Segue's own there",
+        );
+    }
+    if policy.hold_page.is_some() && !can.shows_page {
+        refuse(
+            "shows no page of the plan's (`hold_page`) to those who wait in vain",
+            "take `hold_page` away, and set a page for 503 up in its own configuration, or put a front \
+             of Segue's own there",
+        );
+    }
+    let late = front.side == Side::Source && !can.knows_stragglers;
+    if late && policy.straggler_days != Policy::usual_straggler_days() {
+        refuse(
+            "does not know who still comes to the source, for however many `straggler_days`",
+            "take `straggler_days` away and waive the gate `no-stragglers` when it is due, or put a front \
+             of Segue's own there",
+        );
+    }
+}
+
+/// What is refused with nginx has to be taken in so many words. Whether its reloads lose requests
+/// depends on its version, which whoever looks at the machine asks for.
+fn accepted(found: &mut Found, at: &str, nginx: &NginxPlan) {
     if !nginx.accept_refusals {
         found.add(
             "SG0777",

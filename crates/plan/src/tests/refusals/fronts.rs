@@ -407,12 +407,9 @@ fn refuses_what_a_proxy_of_the_operators_cannot_do() {
         ("all that HAProxy can", |p| p.unit.fronts[1].proxy = haproxy(), &[]),
         ("all that nginx can", |p| with_nginx(p, true), &[]),
         (
-            "losses that nobody took",
+            "refusals that nobody took",
             |p| with_nginx(p, false),
-            &[
-                "SG0776 front[target].nginx.accept_reload_losses",
-                "SG0777 front[target].nginx.accept_refusals",
-            ],
+            &["SG0777 front[target].nginx.accept_refusals"],
         ),
         (
             "a split and slow paths",
@@ -423,7 +420,46 @@ fn refuses_what_a_proxy_of_the_operators_cannot_do() {
                 policy.harmless_paths = vec!["/static/".into()];
                 policy.split = Some(crate::defaults::split());
             },
-            &["SG0775 front[target]", "SG0775 front[target]"],
+            &["SG0775 front[target]"; 3],
+        ),
+        (
+            "what a hold does at a front of Segue's own alone",
+            |p| {
+                p.unit.fronts[1].proxy = haproxy();
+                let policy = std::sync::Arc::make_mut(&mut p.policy);
+                policy.harmless_paths = vec!["/static/".into()];
+                policy.hold_bytes_max *= 2;
+                policy.hold_page = Some("/etc/segue/soon.html".into());
+            },
+            &["SG0775 front[target]"; 3],
+        ),
+        (
+            "nor at nginx",
+            |p| {
+                with_nginx(p, true);
+                let policy = std::sync::Arc::make_mut(&mut p.policy);
+                policy.hold_bytes_max *= 2;
+            },
+            &["SG0775 front[target]"],
+        ),
+        (
+            "days without stragglers matter at the source",
+            |p| {
+                p.unit.fronts[1].proxy = haproxy();
+                std::sync::Arc::make_mut(&mut p.policy).straggler_days = 9;
+            },
+            &[],
+        ),
+        (
+            "nobody at the source knows who still comes",
+            |p| {
+                let front = &mut p.unit.fronts[0];
+                (front.proxy, front.egress) = (haproxy(), None);
+                front.ports[0].take_over = false;
+                p.unit.sites[0].backends.source.address.set_port(8_080);
+                std::sync::Arc::make_mut(&mut p.policy).straggler_days = 9;
+            },
+            &["SG0775 front[source]"],
         ),
         (
             "HAProxy tells servers of clients",

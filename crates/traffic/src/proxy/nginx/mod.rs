@@ -1,13 +1,13 @@
 //! nginx: a file and a reload. It has no queue, so a hold refuses with 503, and a reload loses a
-//! request now and then that comes on a connection which a former worker closes: 1 to 2 of 64
-//! connections a reload at 2,000 requests a second (nginx 1.22; none with 1.27.4 or newer and
-//! `keepalive_min_timeout`). The plan says that the operator takes both.
+//! request now and then that comes on a connection which a former worker closes, unless nginx is
+//! new enough and told to keep them ([`losses`]). The plan says that the operator takes both.
 //!
 //! A reload is in force when the new workers say its number, and what ran before it is over when
 //! the workers before it are gone.
 
 mod at_least;
 mod file;
+mod losses;
 
 use super::driver::{About, Counted, Driver, Held, Sight, Unit, Waited, start_of};
 use super::record::replace;
@@ -190,6 +190,8 @@ impl Driver for Nginx {
     }
 
     async fn put(&self, unit: Unit<'_>, side: Side, held: Option<&Held>) -> Result<(), Fault> {
+        // The first reload for a unit: nothing of it was touched yet.
+        self.may_reload().await?;
         self.change(|said| said.put(unit, side, held)).await
     }
 
@@ -273,8 +275,9 @@ impl Driver for Nginx {
             }
             _ => {}
         }
-        if let Err(fault) = self.main() {
-            findings.push(refuse(fault.to_string()));
+        match self.main() {
+            Ok(_) => findings.extend(self.losses().await),
+            Err(fault) => findings.push(refuse(fault.to_string())),
         }
         findings
     }
