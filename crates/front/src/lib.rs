@@ -30,6 +30,7 @@ mod listen;
 mod log;
 mod metrics;
 mod mirror;
+mod named;
 mod options;
 mod policy;
 mod proxy;

@@ -7,17 +7,17 @@
 //! connection.
 //!
 //! A connection names no site, so a port belongs to one unit. Where clients speak TLS from the
-//! first byte a port may go by name: the unit is the one with the host that the client asks for,
-//! read from its first message, which goes on to the backend as it came.
+//! first byte, or HTTP, a port may go by name: the unit is the one with the host that the client asks
+//! for, read from what it says first, which goes on to the backend as it came.
 
 use crate::client::{Caller, introduction};
 use crate::control::TcpTotals;
 use crate::entrance::Entrance;
 use crate::front::Front;
 use crate::gate::{Flight, Pass, Weight};
+use crate::named;
 use crate::routes::Only;
 use crate::socket::Shared;
-use crate::tls;
 use crate::upstream::dial;
 use http::Method;
 use segue_model::plan::TcpPlan;
@@ -126,12 +126,12 @@ impl Client {
         if !by_name {
             return Ok((self.front.routes().only(), Vec::new()));
         }
-        let heard = tls::overhear(&mut self.socket, self.front.limits().handshake).await;
+        let heard = named::overhear(&mut self.socket, self.front.limits().handshake).await;
         let (name, first) = heard.inspect_err(|error| {
             // Who never said a word only looked whether somebody listens.
             if error.kind() != io::ErrorKind::NotConnected {
                 self.front.count_unshaken();
-                tracing::debug!(%error, peer = %self.peer, "no TLS");
+                tracing::debug!(%error, peer = %self.peer, "neither TLS nor HTTP");
             }
         })?;
         let site = name.and_then(|name| self.front.site(&name));

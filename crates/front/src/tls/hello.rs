@@ -18,15 +18,18 @@ pub(super) struct Hello {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Reads the first message; a client that speaks no TLS is told so with an alert.
+/// Reads the first message, of which `bytes` were read already; a client that speaks no TLS is told
+/// so with an alert.
 ///
 /// # Errors
 /// If the client leaves (`NotConnected` if it never said anything), or sends something else
 /// or too much.
-pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) -> io::Result<Hello> {
-    let (mut acceptor, mut bytes) = (Acceptor::default(), Vec::new());
+pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut S,
+    mut bytes: Vec<u8>,
+) -> io::Result<Hello> {
+    let (mut acceptor, mut before) = (Acceptor::default(), 0);
     loop {
-        let before = bytes.len();
         if before >= HELLO_MAX {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -34,7 +37,7 @@ pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) -> i
             ));
         }
         bytes.reserve(2 << 10);
-        if socket.read_buf(&mut bytes).await? == 0 {
+        if before == bytes.len() && socket.read_buf(&mut bytes).await? == 0 {
             // Who never said a word only looked whether somebody listens.
             let silent = bytes.is_empty();
             let kind =
@@ -45,6 +48,7 @@ pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) -> i
         while !fresh.is_empty() {
             acceptor.read_tls(&mut fresh)?;
         }
+        before = bytes.len();
         match acceptor.accept() {
             Ok(Some(accepted)) => return Ok(Hello { accepted, bytes }),
             Ok(None) => {}

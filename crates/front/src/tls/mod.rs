@@ -22,7 +22,7 @@ use segue_model::plan::TlsPlan;
 use segue_model::{Fault, FaultKind};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_rustls::StartHandshake;
@@ -122,7 +122,7 @@ impl Tls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let _room = self.handshakes.acquire().await.map_err(io::Error::other)?;
-        let Hello { accepted, bytes } = hello::read(&mut socket).await?;
+        let Hello { accepted, bytes } = hello::read(&mut socket, Vec::new()).await?;
         let wanted = accepted.client_hello();
         // It comes for this alone; whoever names others too is no authority.
         let authority = wanted.alpn().is_some_and(|all| all.eq([ACME]));
@@ -157,19 +157,18 @@ impl Tls {
 }
 
 /// Reads what a client says first where TLS goes by unread: the host it asks for, if it names one,
-/// and the bytes in which it did.
+/// and the bytes in which it did, those of `begun` first.
 ///
 /// # Errors
-/// If it speaks something else (which it is told by an alert), leaves, or takes too long.
+/// If it speaks something else (which it is told by an alert), or leaves.
 pub(crate) async fn overhear<S>(
     socket: &mut S,
-    limit: Duration,
+    begun: Vec<u8>,
 ) -> io::Result<(Option<Box<str>>, Vec<u8>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let said = tokio::time::timeout(limit, hello::read(socket)).await.map_err(late)??;
+    let said = hello::read(socket, begun).await?;
     Ok((said.accepted.client_hello().server_name().map(Box::from), said.bytes))
 }
 

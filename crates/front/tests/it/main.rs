@@ -24,6 +24,7 @@ mod keeper;
 mod leaving;
 mod many;
 mod mirror;
+mod panels;
 mod passthrough;
 mod policy;
 mod ports;

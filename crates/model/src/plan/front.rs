@@ -99,8 +99,8 @@ pub struct TcpPlan {
     /// Whether they are told with the PROXY protocol, version 2, who the client is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_out: bool,
-    /// Whether clients speak TLS from the first byte, and the unit of a connection is the one
-    /// that has the host they ask for. Without, the port is one unit's alone.
+    /// Whether clients speak TLS from the first byte, or HTTP in clear, and the unit of a connection
+    /// is the one that has the host they ask for. Without, the port is one unit's alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_name: bool,
 }

@@ -164,10 +164,11 @@ pub struct PortFile {
     /// the client is. Both must expect it. Default: false.
     #[serde(default)]
     pub proxy_out: bool,
-    /// Whether clients of a port for `tcp` speak TLS from the first byte (IMAPS, SMTPS), and their
-    /// unit is the one that has a site with the host they ask for; so several units may have
-    /// the port. Nothing is decrypted. Who asks for a host of no unit, or for none, goes to the
-    /// server of the front's own side. Default: false, and the port is one unit's alone.
+    /// Whether clients of a port for `tcp` speak TLS from the first byte (IMAPS, SMTPS, panels), or
+    /// HTTP in clear, and their unit is the one that has a site with the host they ask for; so
+    /// several units may have the port. Nothing is decrypted. Who asks for a host of no unit, or for
+    /// none, goes to the server of the front's own side. Default: false, and the port is one
+    /// unit's alone.
     #[serde(default)]
     pub by_name: bool,
 }

@@ -378,3 +378,21 @@ fn a_web_server_is_reached_over_tls_by_roots_pins_or_unverified() {
         assert!(message.contains("SG0752") && message.contains("backend.target"), "{message}");
     }
 }
+
+/// The fronts of `docs/panels.md` are a plan's, with the rest of the template.
+#[test]
+fn the_example_of_panel_ports_is_a_plan() {
+    let manual = include_str!("../../../../docs/panels.md");
+    let fronts =
+        manual.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let (before, rest) = template().split_once("[[front]]").unwrap();
+    let (_, after) = rest.split_once("# The database.").unwrap();
+    let plan = crate::parse(&format!("{before}{fronts}\n#{after}"), "panels.toml").unwrap();
+    let ports: Vec<_> = plan.unit.fronts[0].tcp().collect();
+    assert_eq!(ports.len(), 3);
+    for (port, tcp) in ports {
+        assert!(tcp.by_name && port.take_over, "{port:?}");
+        let number = port.listen.port();
+        assert_eq!((tcp.backends.source.port(), tcp.backends.target.port()), (number, number));
+    }
+}
