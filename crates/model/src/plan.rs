@@ -20,6 +20,7 @@ mod proxy;
 mod sessions;
 mod split;
 mod zone;
+mod ways;
 
 pub use cdn::{CdnPlan, CdnVendor};
 pub use front::{AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TcpPlan, TlsPlan};
@@ -29,6 +30,7 @@ pub use proxy::{Abilities, HaproxyPlan, NginxPlan, ProxyPlan, Queue};
 pub use sessions::{LoginPlan, SessionStore, SessionsPlan};
 pub use split::SplitPlan;
 pub use zone::{
+pub use ways::OWN_AGENT;
     AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, TsigKey, ZoneGuard, ZonePlan,
 };
 

@@ -1,15 +1,24 @@
 //! Requests that reach a backend around its front, found in the backend's own access log.
 //!
-//! Common and combined log format: the first field is the remote address. Only what is
-//! appended while the sampler runs is read, across rotation and truncation. A log that shows the
-//! front's own address is read by addresses, one that shows clients by numbers (see
-//! [`crate::ledger`]).
+//! Common and combined log format: the first field is the remote address, and behind the last quote
+//! there may be `peer=`, the address of the connection. Only what is appended while the sampler
+//! runs is read, across rotation and truncation. A log that shows the front's own address is read
+//! by addresses, one that shows clients by numbers (see [`crate::ledger`]); where others may come
+//! from the front's address, numbers show those as well.
+
+mod lines;
+mod manner;
+mod passing;
+
+pub use passing::Passing;
 
 use crate::ledger::{Ledger, Shown};
 use crate::lock;
 use crate::tail::{Tail, interval};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use lines::Lines;
+use manner::Manner;
 use segue_model::{Fault, FaultKind, Sample, What};
 use segue_port::{Outcome, Sampler};
 use std::net::IpAddr;
@@ -17,17 +26,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Addresses that are named of those who came around.
-const NAMED_MAX: usize = 3;
-
-/// How many requests fronts have passed to the server, those that run now included; none while
-/// a front does not answer.
-pub type Passed = Arc<dyn Fn() -> BoxFuture<'static, Option<u64>> + Send + Sync>;
+/// How many requests fronts have passed to the server, those that run now included; none while a
+/// front does not answer, and why, where that can never be told.
+pub type Passed = Arc<dyn Fn() -> BoxFuture<'static, Result<Option<u64>, String>> + Send + Sync>;
 
 /// Counts the log lines of the last interval that do not come from the front.
 pub struct AccessLogSampler {
     path: PathBuf,
-    passing: Vec<IpAddr>,
+    passing: Passing,
     /// Paths that are asked for around the front by Segue itself.
     own_paths: Vec<String>,
     passed: Option<Passed>,
@@ -38,29 +44,17 @@ pub struct AccessLogSampler {
 #[derive(Debug, Default)]
 struct Read {
     tail: Option<Tail>,
+    manner: Manner,
     /// Whether the log shows the fronts themselves.
     by_address: bool,
     ledger: Ledger,
-}
-
-/// Lines of one interval.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Lines {
-    all: u64,
-    /// Those of a front, by their address.
-    fronts: u64,
-    direct: u64,
-    /// Some addresses of the latter.
-    from: Vec<IpAddr>,
-    /// First field of a line that is no address.
-    odd: Option<String>,
 }
 
 impl AccessLogSampler {
     /// Builds the sampler of `DirectRequests`: lines of the log at `path` whose remote address
     /// is none of `passing` (the front's egress address, and the health probe's).
     pub fn new(path: impl Into<PathBuf>, passing: Vec<IpAddr>) -> Arc<Self> {
-        Arc::new(Self::build(path.into(), passing, Vec::new(), None))
+        Arc::new(Self::build(path.into(), Passing::only(passing), Vec::new(), None))
     }
 
     /// Builds the sampler of a log that may show clients instead of fronts: then it is what is
@@ -68,7 +62,7 @@ impl AccessLogSampler {
     /// for, from an address of `passing`.
     pub fn counted(
         path: impl Into<PathBuf>,
-        passing: Vec<IpAddr>,
+        passing: Passing,
         own_paths: Vec<String>,
         passed: Passed,
     ) -> Arc<Self> {
@@ -77,29 +71,50 @@ impl AccessLogSampler {
 
     fn build(
         path: PathBuf,
-        passing: Vec<IpAddr>,
+        passing: Passing,
         own_paths: Vec<String>,
         passed: Option<Passed>,
     ) -> Self {
-        let passing = passing.into_iter().map(|address| address.to_canonical()).collect();
         Self { path, passing, own_paths, passed, read: Arc::default() }
     }
 
     /// Returns how many of an interval's lines came around the fronts; none if it cannot be told.
     async fn around(&self, lines: &Lines, op: &str) -> Outcome<Option<u64>> {
         let Some(passed) = &self.passed else { return Ok(Some(lines.direct)) };
-        if lines.fronts > 0 {
-            lock(&self.read).by_address = true;
-        }
-        if lock(&self.read).by_address {
+        let (by_address, silent) = {
+            let mut read = lock(&self.read);
+            let by_address = read.manner.add(lines);
+            if by_address != read.by_address {
+                // What was counted stood against other lines.
+                read.ledger = Ledger::default();
+                read.by_address = by_address;
+            }
+            (by_address, read.manner.is_silent())
+        };
+        if by_address && !self.passing.shows_others() {
             return Ok(Some(lines.direct));
         }
-        let Some(passed) = passed().await else {
-            // These lines stand against nothing: it begins anew.
-            lock(&self.read).ledger = Ledger::default();
-            return Ok(None);
+        let passed = match passed().await {
+            Ok(Some(passed)) => passed,
+            Ok(None) => {
+                // These lines stand against nothing: it begins anew.
+                lock(&self.read).ledger = Ledger::default();
+                return Ok(by_address.then_some(lines.direct));
+            }
+            Err(_) if by_address => return Ok(Some(lines.direct)),
+            // A log that shows Segue's own questions would show others'.
+            Err(_) if silent => return Ok((lines.all > 0).then_some(0)),
+            Err(why) => return Err(untold(op, &format!("it shows visitors, and {why}"))),
         };
-        match lock(&self.read).ledger.add(lines.direct, passed) {
+        if by_address {
+            // What else comes from a front's addresses is more than fronts passed.
+            let shown = lock(&self.read).ledger.add(lines.fronts, passed);
+            let more = if let Shown::Around(more) = shown { more } else { 0 };
+            return Ok(Some(lines.direct + more));
+        }
+        // From an address of fronts alone nobody comes whom this log would show otherwise.
+        let others = if self.passing.is_alone() { 0 } else { lines.fronts };
+        match lock(&self.read).ledger.add(lines.direct + others, passed) {
             Shown::Around(count) => Ok(Some(count)),
             Shown::Nothing => Ok(None),
             Shown::Lacks(missing, of) => {
@@ -107,43 +122,17 @@ impl AccessLogSampler {
                     "it lacks {missing} of {of} requests that fronts passed to the server, so it \
                      does not show whether others came"
                 );
-                Err(Fault::new("SG0540", FaultKind::Invalid, op, cause).hint(
-                    "have the server log every request of the unit's sites, or log the fronts' own \
-                     address",
-                ))
+                Err(untold(op, &cause))
             }
         }
     }
 }
 
-impl Lines {
-    fn take(&mut self, line: &[u8], passing: &[IpAddr], own_paths: &[String]) {
-        let first = line.split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
-        if first.is_empty() {
-            return;
-        }
-        self.all += 1;
-        let first = String::from_utf8_lossy(first);
-        match first.parse::<IpAddr>() {
-            Ok(address) if passing.contains(&address.to_canonical()) => {
-                let own = path(line).is_some_and(|path| own_paths.iter().any(|own| own == path));
-                self.fronts += u64::from(!own);
-            }
-            Ok(address) => {
-                self.direct += 1;
-                if self.from.len() < NAMED_MAX && !self.from.contains(&address) {
-                    self.from.push(address);
-                }
-            }
-            Err(_) => self.odd = Some(first.into_owned()),
-        }
-    }
-}
-
-/// Returns the path in `... "GET /path HTTP/1.1" ...`.
-fn path(line: &[u8]) -> Option<&str> {
-    let request = line.split(|b| *b == b'"').nth(1)?;
-    std::str::from_utf8(request).ok()?.split(' ').nth(1)
+fn untold(op: &str, cause: &str) -> Fault {
+    Fault::new("SG0540", FaultKind::Invalid, op, cause).hint(
+        "have each line end with the address of its connection, as `segue fragments PLAN` prints it, \
+         for every request of the unit's sites",
+    )
 }
 
 #[async_trait]

@@ -5,6 +5,7 @@ use http::{HeaderMap, Request, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use segue_model::plan::OWN_AGENT;
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -97,8 +98,10 @@ impl Line {
         close: bool,
         cookie: Option<&str>,
     ) -> Result<Answer, Failure> {
+        // What comes to a server around its fronts is known by it in the server's log.
+        let agent = if run.is_some() { "segue-probe" } else { OWN_AGENT };
         let mut request =
-            Request::get(path).header(header::HOST, host).header(header::USER_AGENT, "segue-probe");
+            Request::get(path).header(header::HOST, host).header(header::USER_AGENT, agent);
         if let Some(run) = run {
             request = request.header("x-segue-probe", run);
         }

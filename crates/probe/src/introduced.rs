@@ -3,7 +3,7 @@
 //! One that does not expect it reads the first line as a request and answers 400, to everybody.
 
 use crate::client::connect;
-use segue_model::plan::UnitPlan;
+use segue_model::plan::{OWN_AGENT, UnitPlan};
 use segue_model::{Finding, Side};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -56,7 +56,7 @@ async fn status(
 ) -> io::Result<u16> {
     let mut stream = connect(address, egress).await?;
     let head = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: segue-probe\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {OWN_AGENT}\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(&[&LOCAL[..], head.as_bytes()].concat()).await?;
     let mut line = [0; 12];

@@ -28,7 +28,7 @@ mod sessions;
 mod tail;
 mod tally;
 
-pub use access_log::{AccessLogSampler, Passed};
+pub use access_log::{AccessLogSampler, Passed, Passing};
 pub use app_log::{AppLogSampler, MailLogSampler};
 pub use canary::CanarySampler;
 pub use certificates::CertificateSampler;

@@ -1,5 +1,6 @@
 //! The registry of drivers: everything that acts and measures for one plan.
 
+use crate::around;
 use crate::rehearsal::{self, Bent};
 use crate::spread::Watching;
 use segue_database::{MariaReplica, Settings as DatabaseSettings};
@@ -14,11 +15,10 @@ use segue_model::plan::{Plan, UnitPlan, labelled};
 use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
 use segue_port::{Clock, Sampler};
 use segue_probe::{
-    AccessLogSampler, AppLogSampler, CanarySampler, CertificateSampler, Connection, CustomSampler,
-    HealthProbe, HostSampler, HttpProbe, LoginSampler, MailLogSampler, Passed, ProbeSettings,
+    AppLogSampler, CanarySampler, CertificateSampler, Connection, CustomSampler, HealthProbe,
+    HostSampler, HttpProbe, LoginSampler, MailLogSampler, ProbeSettings,
 };
 use segue_traffic::{Cdn, FrontSettings, Fronts};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -342,33 +342,13 @@ fn samplers(
     for probe in probes {
         all.push(Arc::clone(probe) as Arc<dyn Sampler>);
     }
-    // Sites of one server have one log.
-    let mut logs: BTreeSet<&Path> = BTreeSet::new();
     for site in &unit.sites {
         for side in [Side::Source, Side::Target] {
             all.push(HealthProbe::of(unit, site, side));
         }
-        let source = &site.backends.source;
-        let egress = unit.egress_to(Side::Source, source.address);
-        if let (Some(log), Some(egress)) = (&source.access_log, egress)
-            && logs.insert(log)
-        {
-            let same =
-                unit.backends(Side::Source).filter(|web| web.access_log.as_ref() == Some(log));
-            let own_paths = same.map(|web| web.health_path.clone()).collect();
-            // Fronts count by unit: a log of some of its sites only is told by addresses.
-            let whole = unit.backends(Side::Source).all(|web| web.access_log.as_ref() == Some(log));
-            let fronts = Arc::clone(&families.fronts);
-            let passed: Passed = Arc::new(move || {
-                let fronts = Arc::clone(&fronts);
-                Box::pin(
-                    async move { if whole { fronts.passed(Side::Source).await } else { None } },
-                )
-            });
-            all.push(AccessLogSampler::counted(log.clone(), vec![egress], own_paths, passed));
-        }
         all.extend(CanarySampler::of(unit, site, run).map(|canary| canary as Arc<dyn Sampler>));
     }
+    all.extend(around::samplers(unit, &families.fronts));
     all.extend(CertificateSampler::of(unit).map(|certificates| certificates as Arc<dyn Sampler>));
     all.extend(further(unit));
     all

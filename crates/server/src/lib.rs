@@ -4,6 +4,7 @@
 //! terminal, and losing the terminal ends only the view.
 
 pub mod api;
+pub mod around;
 pub mod client;
 pub mod compare;
 pub mod doctor;

@@ -238,6 +238,14 @@ pub fn not_provable(plan: &Plan) -> Vec<String> {
             "that every request passes a front: the source's access log is not in the plan".into(),
         );
     }
+    if let Some(why) = plan.unit.uncounted(Side::Source)
+        && plan.unit.backends(Side::Source).any(|web| web.access_log.is_some())
+    {
+        lines.push(format!(
+            "that every request passes a front, if the source's log shows visitors and not the \
+             address of each connection: {why}"
+        ));
+    }
     if plan.unit.sites.iter().any(|site| site.probe.is_none()) {
         lines.push("that users were not interrupted: the plan has no probe".into());
     }

@@ -124,11 +124,7 @@ impl Fronts {
     /// Returns whether requests that `front` sends to `side` pass another front of the
     /// unit: one that took over the very port where the side's application is reached.
     pub(crate) fn relays(&self, front: &FrontPlan, side: Side) -> bool {
-        let unit = &self.settings.unit;
-        let others = || unit.fronts.iter().filter(|other| other.name != front.name);
-        let web = unit.backends(side).flat_map(|server| server.addresses());
-        let tcp = front.tcp().map(|(_, tcp)| *tcp.backends.get(side));
-        web.chain(tcp).any(|server| others().any(|other| other.listens_at(server)))
+        self.settings.unit.relays(front, side)
     }
 
     /// Says whether the front of this name stands on the address of `side`.

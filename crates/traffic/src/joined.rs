@@ -3,7 +3,7 @@
 
 use futures_util::stream::{self, StreamExt};
 use segue_model::Finding;
-use segue_model::plan::{FrontPlan, PortKind, PortPlan, UnitPlan};
+use segue_model::plan::{FrontPlan, OWN_AGENT, PortKind, PortPlan, UnitPlan};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -136,7 +136,7 @@ async fn status(
     let asking = async {
         let mut stream = connect(server).await?;
         let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: segue\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {OWN_AGENT}\r\nConnection: close\r\n\r\n"
         );
         let said = if introduced { &LOCAL[..] } else { &[] };
         stream.write_all(&[said, head.as_bytes()].concat()).await?;

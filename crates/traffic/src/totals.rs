@@ -139,25 +139,32 @@ impl Fronts {
     }
 
     /// Returns how many requests the fronts themselves have passed to the servers of `side`, those
-    /// that run now included; none if a front does not answer, or serves other units as well: which
-    /// of their requests a server logs is not known.
-    pub async fn passed(&self, side: Side) -> Option<u64> {
+    /// that run now included; none while a front does not answer.
+    ///
+    /// # Errors
+    /// Why that can never be told: what a server logs of other units, or of what is not counted, is
+    /// not known.
+    pub async fn passed(&self, side: Side) -> Result<Option<u64>, String> {
+        if let Some(why) = self.settings.unit.uncounted(side) {
+            return Err(why);
+        }
         let mut sum = 0;
         for link in self.links.iter().filter(|link| !self.relays(&link.plan, side)) {
-            let stats = self.all_stats(link).await?;
+            let (stats, hello) = (self.all_stats(link).await, link.hello().await);
+            let (Some(stats), Ok(hello)) = (stats, hello) else { return Ok(None) };
+            let unit = hello.unit(&self.settings.unit.name);
+            if hello.unit_count > usize::from(unit.is_some()) {
+                return Err(format!("front `{}` serves other units as well", link.plan.name));
+            }
             sum += stats.sides.get(side).requests;
             // What came through another front, and what belongs to no unit, stays here.
             if link.plan.side == side {
                 sum += stats.relayed.requests + stats.other.requests;
             }
-            let hello = link.hello().await.ok()?;
-            if hello.units.iter().any(|unit| unit.unit != self.settings.unit.name) {
-                return None;
-            }
-            let unit = hello.unit(&self.settings.unit.name).filter(|unit| unit.write_side == side);
+            let unit = unit.filter(|unit| unit.write_side == side);
             sum += unit.map_or(0, |unit| unit.in_flight as u64);
         }
-        Some(sum)
+        Ok(Some(sum))
     }
 
     /// Returns what a front counted over all units; of the operator's own proxy, for this one.

@@ -4,6 +4,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use segue_model::plan::OWN_AGENT;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,7 +43,9 @@ pub(super) async fn ask_over_tls(
 ) -> io::Result<(Shown, String)> {
     within(async {
         let mut stream = connect(name, address).await?;
-        let ask = format!("HEAD {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+        let ask = format!(
+            "HEAD {path} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: {OWN_AGENT}\r\nConnection: close\r\n\r\n"
+        );
         stream.write_all(ask.as_bytes()).await?;
         let mut head = Vec::new();
         let mut limited = (&mut stream).take(HEAD_MAX);

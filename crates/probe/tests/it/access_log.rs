@@ -1,12 +1,12 @@
 use futures_util::future::BoxFuture;
 use segue_model::What;
 use segue_port::Sampler;
-use segue_probe::AccessLogSampler;
+use segue_probe::{AccessLogSampler, Passed, Passing};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 const FRONT: &str = "127.0.0.250";
 
@@ -75,12 +75,12 @@ async fn a_log_of_clients_is_compared_with_what_fronts_passed() {
     let count = Arc::new(AtomicU64::new(100));
     let passed = {
         let count = count.clone();
-        Arc::new(move || -> BoxFuture<'static, Option<u64>> {
+        Arc::new(move || -> BoxFuture<'static, Result<Option<u64>, String>> {
             let now = count.load(Ordering::SeqCst);
-            Box::pin(async move { (now < 1_000).then_some(now) })
+            Box::pin(async move { Ok((now < 1_000).then_some(now)) })
         })
     };
-    let front = vec![FRONT.parse().unwrap()];
+    let front = Passing::only([FRONT.parse().unwrap()]);
     let sampler = AccessLogSampler::counted(&path, front, vec!["/healthz".into()], passed);
     for _ in 0..2 {
         assert!(sampler.sample(1).await.unwrap().is_empty(), "there is no interval yet");
@@ -133,4 +133,77 @@ async fn refuses_to_guess_from_a_log_it_cannot_read() {
         codes.extend(log.sampler.sample(1).await.err().map(|f| f.code));
     }
     assert!(codes.contains(&"SG0521".to_owned()), "a log that stays away is a fault: {codes:?}");
+}
+
+/// What fronts say that they passed on.
+type Says = Result<Option<u64>, String>;
+
+/// A log, and what fronts say.
+fn told(passed: Says) -> (Log, Arc<Mutex<Says>>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    fs::write(&path, "").unwrap();
+    let says = Arc::new(Mutex::new(passed));
+    let passed: Passed = {
+        let says = says.clone();
+        Arc::new(move || {
+            let now = says.lock().unwrap().clone();
+            Box::pin(async move { now })
+        })
+    };
+    let front = Passing::only([FRONT.parse().unwrap()]);
+    let sampler = AccessLogSampler::counted(&path, front, vec!["/healthz".into()], passed);
+    (Log { dir, sampler }, says)
+}
+
+#[tokio::test]
+async fn where_numbers_say_nothing_the_address_of_the_connection_does() {
+    let (log, _) = told(Err("front `source` serves other units as well".into()));
+    assert!(log.sampler.sample(1).await.unwrap().is_empty());
+    // Nobody came, and the log is written.
+    log.append(&line(FRONT).replace("GET / ", "GET /healthz "));
+    assert_eq!(log.sample().await, (0.0, 1));
+    assert!(log.sampler.sample(1).await.unwrap().is_empty(), "or is it?");
+    log.append(&line("198.51.100.1"));
+    let fault = log.sampler.sample(1).await.unwrap_err();
+    assert_eq!(fault.code, "SG0540");
+    assert!(fault.cause.contains("serves other units"), "{fault}");
+    let peer = |visitor: &str, peer: &str| line(visitor).replace('\n', &format!(" peer={peer}\n"));
+    log.append(&peer("198.51.100.1", FRONT));
+    log.append(&peer("198.51.100.2", FRONT));
+    log.append(&peer("198.51.100.3", "198.51.100.3"));
+    assert_eq!(log.sample().await, (1.0, 3));
+    assert_eq!(log.sample().await, (0.0, 0));
+}
+
+#[tokio::test]
+async fn a_look_of_segues_own_makes_no_visitor_one_who_came_around() {
+    let (log, says) = told(Ok(Some(0)));
+    for _ in 0..2 {
+        assert!(log.sampler.sample(1).await.unwrap().is_empty());
+    }
+    let mut passed = 0;
+    let mut around = Vec::new();
+    for second in 0..180 {
+        passed += 2;
+        *says.lock().unwrap() = Ok(Some(passed));
+        log.append(&line("198.51.100.1").repeat(2));
+        match second {
+            // `segue compare` as the combined format has it, and as a shorter one.
+            10 => log.append(&line(FRONT).replace("\"x\"", "\"segue-look\"").repeat(5)),
+            20 => {
+                let whole = line(FRONT);
+                let short = whole.split(" \"-\"").next().unwrap();
+                log.append(&format!("{short}\n").repeat(5));
+            }
+            160 => log.append(&line("203.0.113.9")),
+            _ => {}
+        }
+        let samples = log.sampler.sample(1).await.unwrap();
+        around.push(samples.first().map(|sample| sample.value));
+    }
+    assert!(around[10..20].iter().all(|one| *one == Some(0.0)), "{:?}", &around[..30]);
+    assert!(around[150..160].iter().all(|one| *one == Some(0.0)), "for good: {around:?}");
+    let found: f64 = around[150..].iter().flatten().sum();
+    assert_eq!(found, 1.0, "the one who did come around: {around:?}");
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod anomalies;
+mod around;
 mod logins;
 mod site;
 mod stubs;

@@ -8,8 +8,8 @@ use segue_model::plan::{
 use segue_model::{Side, Sides};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 /// A piece of configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,10 @@ pub fn fragments(units: &[&UnitPlan]) -> Vec<Fragment> {
         let addresses: BTreeSet<IpAddr> =
             fronts().flat_map(|front| comes_from(front, side, units)).collect();
         if !addresses.is_empty() {
-            all.push(real_addresses(side, &addresses));
+            let servers = units.iter().flat_map(|unit| unit.backends(side));
+            let logs: BTreeSet<&Path> =
+                servers.filter_map(|server| server.access_log.as_deref()).collect();
+            all.push(real_addresses(side, &addresses, &logs));
         }
     }
     all
@@ -179,25 +182,10 @@ fn units_at<'a>(
 
 /// Returns the addresses from which a front connects to the web servers of a side.
 fn comes_from(front: &FrontPlan, side: Side, units: &[&UnitPlan]) -> BTreeSet<IpAddr> {
-    let listen = || front.ports.iter().map(|port| port.listen.ip());
-    let mut all = BTreeSet::new();
-    for server in units_at(front, units).flat_map(|unit| unit.backends(side)) {
-        for address in server.addresses() {
-            match front.egress.filter(|egress| egress.is_ipv4() == address.is_ipv4()) {
-                Some(egress) => drop(all.insert(egress)),
-                // Whatever is asked for there comes from the first address there.
-                None if address.ip().is_loopback() && front.side == side => {
-                    all.insert(match address {
-                        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-                    });
-                }
-                None => all.extend(listen()),
-            }
-        }
-    }
-    if all.is_empty() || front.side != side {
-        all.extend(listen());
+    let known = units_at(front, units).flat_map(|unit| unit.comes_from(front, side));
+    let mut all: BTreeSet<IpAddr> = known.collect();
+    if all.is_empty() {
+        all.extend(front.ports.iter().map(|port| port.listen.ip()));
     }
     all
 }
@@ -265,7 +253,7 @@ fn shared(front: &FrontPlan, units: &[&UnitPlan]) -> Fragment {
 }
 
 /// What a web server needs to see visitors' addresses and not those of the fronts.
-fn real_addresses(side: Side, fronts: &BTreeSet<IpAddr>) -> Fragment {
+fn real_addresses(side: Side, fronts: &BTreeSet<IpAddr>, logs: &BTreeSet<&Path>) -> Fragment {
     let mut text = String::from("# nginx, in the http block:\n");
     for front in fronts {
         let _ = writeln!(text, "set_real_ip_from {front};");
@@ -276,9 +264,27 @@ fn real_addresses(side: Side, fronts: &BTreeSet<IpAddr>) -> Fragment {
         let _ = writeln!(text, "RemoteIPInternalProxy {front}");
     }
     text.push_str(
-        "\n# Log the address of the connection too, so that requests that came through no front\n\
-         # can be told: nginx `$realip_remote_addr`, Apache `%{c}a`.\n",
+        "\n# Log the address of the connection too, at the end of each line: by that requests are told\n\
+         # which came through no front. nginx, in the http block:\n\
+         log_format segue '$remote_addr - $remote_user [$time_local] \"$request\" $status '\n    \
+             '$body_bytes_sent \"$http_referer\" \"$http_user_agent\" peer=$realip_remote_addr';\n",
     );
+    let unknown = [Path::new("FILE")];
+    let logs: Vec<&Path> = match logs.is_empty() {
+        true => unknown.into(),
+        false => logs.iter().copied().collect(),
+    };
+    // Writing to a string cannot fail.
+    for log in &logs {
+        let _ = writeln!(text, "access_log {} segue;", log.display());
+    }
+    text.push_str(
+        "\n# Apache:\n\
+         LogFormat \"%a %l %u %t \\\"%r\\\" %>s %b \\\"%{Referer}i\\\" \\\"%{User-Agent}i\\\" peer=%{c}a\" segue\n",
+    );
+    for log in &logs {
+        let _ = writeln!(text, "CustomLog {} segue", log.display());
+    }
     Fragment {
         title: format!("visitors' addresses at the web servers of the {side}"),
         text,

@@ -179,4 +179,14 @@ fn says_what_servers_need_at_each_port_and_whose_connections_are_fronts() {
         assert!(own.contains(&format!("set_real_ip_from {address};\n")), "{own}");
     }
     assert!(!own.contains("192.0.2.10;"), "nothing comes from there: {own}");
+    // Which connection a request came by stands where no visitor can write.
+    assert!(
+        own.contains("\"$http_user_agent\" peer=$realip_remote_addr';\naccess_log FILE segue;")
+    );
+    unit.sites[0].backends.source.access_log = Some("/var/log/shop.log".into());
+    let all = fragments(&[&unit]);
+    let own = &all.iter().find(|one| one.title.ends_with("of the source")).unwrap().text;
+    assert!(own.contains(
+        "\\\"%{User-Agent}i\\\" peer=%{c}a\" segue\nCustomLog /var/log/shop.log segue\n"
+    ));
 }
