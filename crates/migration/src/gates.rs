@@ -105,7 +105,7 @@ fn parts(unit: &UnitPlan, what: What) -> usize {
         What::FilesLagMs(_) => unit.trees.len(),
         What::ZoneServersEqual => unit.zones.len(),
         What::BackendHealthy(_) => unit.sites.len(),
-        What::CertificateDays => unit.certified().len(),
+        What::CertificateDays => unit.certified().len() + unit.certified_by_name().len(),
         _ => 1,
     }
 }

@@ -8,6 +8,7 @@ use crate::gate::{GateSpec, Trigger};
 use crate::ids::UnitName;
 use crate::side::{Side, Sides, Way};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ mod moves;
 mod proxy;
 mod sessions;
 mod split;
-mod zone;
 mod ways;
+mod zone;
 
 pub use cdn::{CdnPlan, CdnVendor};
 pub use front::{AccessLogPlan, FrontLimits, FrontPlan, PortKind, PortPlan, TcpPlan, TlsPlan};
@@ -29,8 +30,8 @@ pub use moves::{MovesPlan, ProviderPlan, SigningWish, ZoneMove};
 pub use proxy::{Abilities, HaproxyPlan, NginxPlan, ProxyPlan, Queue};
 pub use sessions::{LoginPlan, SessionStore, SessionsPlan};
 pub use split::SplitPlan;
-pub use zone::{
 pub use ways::OWN_AGENT;
+pub use zone::{
     AuthorityPlan, OwnedSet, QueryLogFormat, QueryLogPlan, TsigKey, ZoneGuard, ZonePlan,
 };
 
@@ -93,14 +94,22 @@ impl UnitPlan {
     }
 
     /// Returns every name that is shown a certificate, and where: the hosts of the sites at the
-    /// TLS ports of the fronts, and what the plan names besides. A port that wants the PROXY
-    /// protocol first speaks to no stranger.
+    /// TLS ports of the fronts, and what the plan names besides.
     pub fn certified(&self) -> Vec<(String, SocketAddr)> {
-        let tls = |port: &&PortPlan| port.kind == PortKind::Tls && !port.proxy_in;
-        let ports = || self.fronts.iter().flat_map(|front| &front.ports).filter(tls);
+        let ports = || self.fronts.iter().flat_map(FrontPlan::tls);
         let hosts = self.sites.iter().flat_map(|site| &site.hosts);
         let of_sites = hosts.flat_map(|host| ports().map(|port| (host.clone(), port.listen)));
         of_sites.chain(self.measures.certificates.also.iter().cloned()).collect()
+    }
+
+    /// Returns where certificates are shown to those who ask for one of the unit's hosts, unread by
+    /// the front: mail, panels. Which of the hosts are asked for there no plan says.
+    pub fn certified_by_name(&self) -> BTreeSet<SocketAddr> {
+        let by_name = |(port, tcp): (&PortPlan, &TcpPlan)| {
+            (tcp.by_name && !port.proxy_in).then_some(port.listen)
+        };
+        let ports = self.fronts.iter().flat_map(FrontPlan::tcp).filter_map(by_name);
+        ports.filter(|_| self.sites.iter().any(|site| !site.hosts.is_empty())).collect()
     }
 
     /// Returns what tells each database from the others of the unit: its schema, with the
@@ -525,6 +534,12 @@ impl Policy {
     // The form is serde's.
     fn is_usual_straggler_days(days: &u64) -> bool {
         *days == Self::usual_straggler_days()
+    }
+
+    /// Returns for how many days from the beginning of a cutover on certificates must be valid:
+    /// while the unit is watched and kept warm, and 30 days more, with one for what is no whole day.
+    pub fn certificate_days(&self) -> u64 {
+        self.stable_for_s.div_ceil(86_400) + self.straggler_days + 31
     }
 
     /// Longest pause of a table of this way, milliseconds.

@@ -13,8 +13,9 @@ use tokio::time::timeout;
 /// Longest wait for the page that the probe will ask for.
 const PAGE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks both applications and opens the source's access log; changes nothing.
-pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
+/// Asks both applications and opens the source's access log; changes nothing. Certificates that are
+/// valid for fewer than `days` are told of.
+pub async fn preflight(unit: &UnitPlan, days: u32) -> Vec<Finding> {
     let mut findings = Vec::new();
     let sides = [Side::Source, Side::Target];
     for (site, side) in unit.sites.iter().flat_map(|site| sides.map(|side| (site, side))) {
@@ -54,7 +55,7 @@ pub async fn preflight(unit: &UnitPlan) -> Vec<Finding> {
         findings.extend(page(unit, site).await);
     }
     findings.extend(crate::introduced::findings(unit).await);
-    findings.extend(crate::certificates::preflight(unit).await);
+    findings.extend(crate::certificates::preflight(unit, days).await);
     let own = unit.clone();
     let sessions = tokio::task::spawn_blocking(move || crate::sessions::findings(&own)).await;
     findings.extend(sessions.unwrap_or_default());

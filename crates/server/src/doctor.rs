@@ -2,9 +2,9 @@
 
 use crate::active::Active;
 use futures_util::{StreamExt, stream};
-use segue_model::Fleet;
-use segue_model::plan::Plan;
-use segue_model::{Finding, RunId, UnitName};
+use segue_model::gate::GateSpec;
+use segue_model::plan::{Plan, Policy};
+use segue_model::{Finding, Fleet, RunId, UnitName, What};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -121,8 +121,18 @@ async fn unit(plan: &Plan) -> Vec<Finding> {
     for cdn in &active.cdns {
         findings.extend(cdn.preflight().await);
     }
-    findings.extend(segue_probe::preflight(&plan.unit).await);
+    findings.extend(segue_probe::preflight(&plan.unit, certificate_days(&plan.policy)).await);
     findings.extend(segue_workers::preflight(&plan.unit.workers).await);
     findings.extend(active.fronts.preflight().await);
     findings
+}
+
+/// Returns for how many days certificates must be valid: what the plan's gate asks for, else the sum
+/// by which its default goes.
+fn certificate_days(policy: &Policy) -> u32 {
+    let asks = |gate: &&GateSpec| gate.bound.what == What::CertificateDays;
+    let asked = policy.gates.iter().find(asks).and_then(|gate| gate.bound.min);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Saturates, as it should.
+    let asked = asked.map(|days| days.ceil() as u32);
+    asked.unwrap_or_else(|| u32::try_from(policy.certificate_days()).unwrap_or(u32::MAX))
 }

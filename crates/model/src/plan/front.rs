@@ -219,6 +219,12 @@ impl FrontPlan {
         self.ports.iter().filter(|port| port.kind == PortKind::Http)
     }
 
+    /// Returns the ports where anybody may speak TLS to it, in the order of the plan: one that wants
+    /// the PROXY protocol first speaks to no stranger.
+    pub fn tls(&self) -> impl Iterator<Item = &PortPlan> {
+        self.ports.iter().filter(|port| port.kind == PortKind::Tls && !port.proxy_in)
+    }
+
     /// Returns what it can do.
     pub fn abilities(&self) -> Abilities {
         self.proxy.as_ref().map_or(Abilities::OWN, ProxyPlan::abilities)

@@ -89,7 +89,7 @@ pub(crate) fn unmeasured(unit: &UnitPlan, bound: &Bound, asker: Asker) -> Option
             (measures.mirror.is_some(), "copy of requests", "`paths` to [measure.mirror]")
         }
         What::CertificateDays => (
-            !unit.certified().is_empty(),
+            !unit.certified().is_empty() || !unit.certified_by_name().is_empty(),
             "TLS port and no certificate to look at",
             "`kind = \"tls\"` to a [[front.port]]",
         ),

@@ -10,7 +10,7 @@ use crate::{Problem, defaults};
 use segue_model::gate::{
     Against, Before, Bound, GateNoData, GateSpec, NoData, Reference, Scope, Trigger, TriggerAction,
 };
-use segue_model::plan::UnitPlan;
+use segue_model::plan::{Policy, UnitPlan};
 use segue_model::{Side, What};
 
 /// Puts the defaults, the policy's numbers and what is written together.
@@ -65,8 +65,8 @@ pub(super) fn gates(
 }
 
 /// The numbers of a policy are those of the default gates.
+#[allow(clippy::cast_precision_loss)] // A week has 604,800 seconds.
 fn of_policy(gate: &mut GateSpec, policy: &PolicyFile) {
-    #[allow(clippy::cast_precision_loss)] // A week has 604,800 seconds.
     let max = match gate.name.as_str() {
         "database_lag" | "database_lag_back" => policy.database_lag_max_ms,
         "files_lag" => policy.files_lag_max_ms,
@@ -74,11 +74,14 @@ fn of_policy(gate: &mut GateSpec, policy: &PolicyFile) {
         _ => None,
     };
     gate.bound.max = max.or(gate.bound.max);
-    if let ("certificates", Some(stable_s)) = (gate.name.as_str(), policy.stable_for_s) {
-        // Watched and kept warm for so long, a day around it, and a month to spare.
-        #[allow(clippy::cast_precision_loss)]
-        let days = stable_s.div_ceil(86_400) as f64;
-        gate.bound.min = Some(days + 31.0);
+    if gate.name == "certificates" {
+        let silent = defaults::policy();
+        let said = Policy {
+            stable_for_s: policy.stable_for_s.unwrap_or(silent.stable_for_s),
+            straggler_days: policy.straggler_days.unwrap_or(silent.straggler_days),
+            ..silent
+        };
+        gate.bound.min = Some(said.certificate_days() as f64);
     }
     if let ("all_traffic", Some(for_s)) = (gate.name.as_str(), policy.all_traffic_for_s) {
         gate.for_ms = for_s.saturating_mul(1000);

@@ -67,6 +67,28 @@ fn at_source(ports: &str) -> String {
 }
 
 #[test]
+fn certificates_are_valid_while_the_unit_is_watched_and_kept_warm() {
+    let tls = "port = [{ listen = \"192.0.2.10:80\", take_over = true }, \
+               { kind = \"tls\", listen = \"192.0.2.10:443\", take_over = true, \
+               certificates = [\"/etc/letsencrypt/live\"] }]\n";
+    let days = |policy: &str, gate: &str| {
+        let text = at_source(tls).replace("[policy]\n", &format!("[policy]\n{policy}"));
+        let policy = parse(&(text + gate), "shop.toml").unwrap().policy;
+        let gate = policy.gates.iter().find(|gate| gate.name == "certificates").unwrap();
+        (gate.bound.min, policy.certificate_days())
+    };
+    assert_eq!(days("", ""), (Some(41.0), 41), "3 and 7 days, a month and a day");
+    assert_eq!(days("straggler_days = 90\n", ""), (Some(124.0), 124));
+    let stable = "stable_for_s = 90000\nstraggler_days = 1\n";
+    assert_eq!(days(stable, ""), (Some(34.0), 34));
+    let own = "\n[[gate]]\nname = \"certificates\"\nmin = 20\n";
+    assert_eq!(days("", own).0, Some(20.0));
+    let every = crate::defaults::every_gate();
+    let known = every.iter().find(|gate| gate.name == "certificates").unwrap();
+    assert_eq!(known.bound.min, Some(crate::defaults::policy().certificate_days() as f64));
+}
+
+#[test]
 fn a_front_has_one_port_in_short_or_a_list_of_ports() {
     let only = "port = [{ listen = \"192.0.2.10:80\", take_over = true }]\n";
     assert_eq!(parse(&at_source(only), "one in a list").unwrap(), example());

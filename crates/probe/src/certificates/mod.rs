@@ -23,19 +23,63 @@ use std::time::Duration;
 /// Handshakes at once.
 const AT_ONCE: usize = 16;
 
-/// Measures `CertificateDays` of every name of a unit at every TLS port.
+/// Measures `CertificateDays` of every name of a unit at every TLS port, and of the ports where
+/// clients go by name.
 #[derive(Debug)]
 pub struct CertificateSampler {
     names: Vec<(String, SocketAddr)>,
+    ports: Vec<ByName>,
     roots: Option<PathBuf>,
 }
 
 impl CertificateSampler {
     /// Builds the sampler; none for a unit without TLS ports.
     pub fn of(unit: &UnitPlan) -> Option<Arc<Self>> {
-        let names = unit.certified();
+        let (names, ports) = (unit.certified(), ByName::all(unit));
         let roots = unit.measures.certificates.roots.clone();
-        (!names.is_empty()).then(|| Arc::new(Self { names, roots }))
+        let any = !names.is_empty() || !ports.is_empty();
+        any.then(|| Arc::new(Self { names, ports, roots }))
+    }
+}
+
+/// A port where the unit's clients are told by the name that they ask for: mail, a panel. Its
+/// server need not have all of the unit's names; which it has shows in what it shows.
+#[derive(Debug)]
+struct ByName {
+    address: SocketAddr,
+    names: Vec<String>,
+}
+
+impl ByName {
+    fn all(unit: &UnitPlan) -> Vec<Self> {
+        let hosts = unit.sites.iter().flat_map(|site| &site.hosts);
+        let names: Vec<String> = hosts.cloned().collect();
+        let one = |address| Self { address, names: names.clone() };
+        unit.certified_by_name().into_iter().map(one).collect()
+    }
+
+    /// Returns for how many days everything can be verified that it shows for a name of its own,
+    /// and what cannot; none while it does not answer.
+    async fn days(&self, authorities: &Authorities) -> Option<Result<u32, String>> {
+        let mut answered = Vec::new();
+        for names in self.names.chunks(AT_ONCE) {
+            let asked = names.iter().map(|name| handshake::shown(name, self.address));
+            for (name, shown) in names.iter().zip(join_all(asked).await) {
+                answered.extend(shown.ok().map(|shown| (name, shown)));
+            }
+        }
+        let own: Vec<_> =
+            answered.iter().filter(|(name, shown)| verify::is_for(name, shown)).collect();
+        if own.is_empty() {
+            let (name, _) = answered.first()?;
+            return Some(Err(format!("is for none of the unit's names, such as `{name}`")));
+        }
+        let days = own.iter().map(|(name, shown)| {
+            let days = authorities.days(name, shown);
+            days.map_err(|cause| format!("cannot be verified for `{name}`: {cause}"))
+        });
+        // The worst counts.
+        Some(days.reduce(|a, b| Ok(a?.min(b?))).unwrap_or(Ok(0)))
     }
 }
 
@@ -76,6 +120,16 @@ impl Sampler for CertificateSampler {
                     from: origin(name, *address),
                 });
             }
+        }
+        for port in &self.ports {
+            let Some(days) = port.days(&authorities).await else { continue };
+            samples.push(Sample {
+                what: What::CertificateDays,
+                value: f64::from(days.unwrap_or(0)),
+                count: 1,
+                taken_at_ms: now_boot_ms,
+                from: origin("by-name", port.address),
+            });
         }
         Ok(samples)
     }

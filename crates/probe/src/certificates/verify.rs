@@ -15,6 +15,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// More days than any certificate is valid for that a public authority signs, by far.
 const DAYS_MAX: u32 = 4_000;
 
+/// Returns whether what was shown is for a name, whoever vouches for it.
+pub(super) fn is_for(name: &str, shown: &Shown) -> bool {
+    let Ok(server) = ServerName::try_from(name.to_owned()) else { return false };
+    let Some(first) = shown.first() else { return false };
+    let parsed = rustls::server::ParsedCertificate::try_from(first);
+    parsed.is_ok_and(|one| rustls::client::verify_server_name(&one, &server).is_ok())
+}
+
 /// The authorities that clients trust.
 pub(super) struct Authorities(Arc<WebPkiServerVerifier>);
 

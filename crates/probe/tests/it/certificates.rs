@@ -10,6 +10,7 @@ use segue_model::plan::{CertificatesPlan, MeasurePlan, UnitPlan};
 use segue_model::{Severity, What};
 use segue_port::Sampler;
 use segue_probe::{CertificateSampler, preflight};
+use serde_json::json;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -131,7 +132,7 @@ async fn days_are_those_for_which_clients_can_verify_the_whole_chain() {
         .collect();
     // Nobody answers for the last one: that is no number of days.
     assert_eq!(days, [("mail", 90.0), ("panel", 20.0), ("torn", 0.0), ("other", 0.0)]);
-    let findings = preflight(&plan).await;
+    let findings = preflight(&plan, 41).await;
     let texts: Vec<_> = findings.iter().map(|finding| finding.text.as_str()).collect();
     assert!(
         findings.iter().all(|f| f.code == "SG0530" && f.severity == Severity::Warn),
@@ -157,5 +158,52 @@ async fn no_authority_is_a_fault() {
     let plan = unit(&path, vec![("a.test", "127.0.0.1:1".parse().unwrap())]);
     let fault = CertificateSampler::of(&plan).unwrap().sample(1).await.unwrap_err();
     assert_eq!(fault.code, "SG0529");
-    assert_eq!(preflight(&plan).await[0].code, "SG0529");
+    assert_eq!(preflight(&plan, 41).await[0].code, "SG0529");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_where_clients_go_by_name_is_judged_by_the_names_that_it_has() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new();
+    let roots = authority.roots(folder.path());
+    let mail = authority.serve("mail.example.test", 50, true).await;
+    let by_name = |hosts: &[&str], proxy_in: bool| {
+        let server = json!({
+            "address": "127.0.0.1:1", "health_path": "/", "access_log": null, "concurrency": 1,
+        });
+        let backends = json!({ "source": server, "target": server });
+        let site = json!({ "name": "a", "hosts": hosts, "probe": null, "backends": backends });
+        let tcp = json!({ "backends": { "source": mail, "target": mail }, "by_name": true });
+        let port = json!({
+            "kind": "tcp", "listen": mail, "take_over": false, "tcp": tcp, "proxy_in": proxy_in,
+        });
+        let front = json!({
+            "name": "source", "side": "source", "ports": [port], "egress": null,
+            "control": "/run/a.sock", "state": "/var/a.json",
+        });
+        let mut plan = unit(&roots, Vec::new());
+        plan.sites = vec![serde_json::from_value(site).unwrap()];
+        plan.fronts = vec![serde_json::from_value(front).unwrap()];
+        plan
+    };
+    let days = async |plan: &UnitPlan| {
+        let samples = CertificateSampler::of(plan).unwrap().sample(7).await.unwrap();
+        let [only] = samples.as_slice() else { panic!("{samples:?}") };
+        assert_eq!(only.from, format!("certificates:by-name@{mail}"));
+        only.value
+    };
+    let both = by_name(&["www.example.test", "mail.example.test"], false);
+    assert_eq!(days(&both).await, 50.0, "nobody asks for the page there");
+    let told = async |plan: &UnitPlan, wanted: u32| {
+        let all = preflight(plan, wanted).await;
+        let own = all.into_iter().filter(|one| one.code == "SG0530");
+        own.map(|one| one.text).collect::<Vec<_>>()
+    };
+    assert!(told(&both, 50).await.is_empty());
+    let late = told(&both, 51).await;
+    assert!(late.len() == 1 && late[0].contains("valid for 50 days only, and 51"), "{late:?}");
+    let none = by_name(&["www.example.test"], false);
+    assert!(days(&none).await < 1.0);
+    assert!(told(&none, 1).await[0].contains("is for none of the unit's names"));
+    assert!(CertificateSampler::of(&by_name(&["mail.example.test"], true)).is_none());
 }

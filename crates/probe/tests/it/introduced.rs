@@ -91,7 +91,7 @@ fn unit(source: SocketAddr, target: SocketAddr, probed: SocketAddr) -> UnitPlan 
 #[tokio::test]
 async fn a_server_that_does_not_expect_the_protocol_is_refused() {
     let nginx = Nginx::start().await;
-    let findings = preflight(&unit(nginx.told, nginx.plain, nginx.plain)).await;
+    let findings = preflight(&unit(nginx.told, nginx.plain, nginx.plain), 41).await;
     let told: Vec<_> =
         findings.iter().filter(|one| one.code == "SG0534").map(|one| one.text.clone()).collect();
     let [only] = told.as_slice() else { panic!("{findings:?}") };
