@@ -1,5 +1,6 @@
 //! One GET over one connection, with a word for how it failed.
 
+use crate::tls::Tls;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, header};
 use http_body_util::{BodyExt, Empty};
@@ -9,6 +10,7 @@ use segue_model::plan::OWN_AGENT;
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Longest body that is read; a page's marker stands earlier.
@@ -19,6 +21,8 @@ const BODY_MAX: usize = 4 << 20;
 pub(crate) enum Failure {
     /// No connection came about.
     Connect,
+    /// The handshake of TLS failed, or what was shown cannot be verified.
+    Tls,
     /// The connection was reset.
     Reset,
     /// The connection ended before the answer did.
@@ -37,6 +41,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Connect => f.write_str("connect"),
+            Self::Tls => f.write_str("tls"),
             Self::Reset => f.write_str("reset"),
             Self::Eof => f.write_str("eof"),
             Self::Timeout => f.write_str("timeout"),
@@ -56,15 +61,43 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
+/// What a request says of itself besides where it goes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Words<'a> {
+    /// The run: a front that it has counts the request as a probe.
+    pub(crate) run: Option<&'a str>,
+    /// The `Cookie` header.
+    pub(crate) cookie: Option<&'a str>,
+}
+
 /// An open connection; usable again after a whole answer.
 pub(crate) struct Line(SendRequest<Empty<Bytes>>);
 
 impl Line {
     /// Connects, from `egress` if one is given.
     pub(crate) async fn open(address: SocketAddr, egress: Option<IpAddr>) -> Result<Self, Failure> {
+        Self::open_as(address, egress, None).await
+    }
+
+    /// Connects, and speaks TLS where it is told how.
+    pub(crate) async fn open_as(
+        address: SocketAddr,
+        egress: Option<IpAddr>,
+        tls: Option<&Tls>,
+    ) -> Result<Self, Failure> {
         let stream = connect(address, egress).await.map_err(|_| Failure::Connect)?;
         // A failure to set an option leaves a slower connection, which is measured as such.
         let _ = stream.set_nodelay(true);
+        match tls {
+            None => Self::over(stream).await,
+            Some(tls) => Self::over(tls.connect(stream).await?).await,
+        }
+    }
+
+    async fn over<S>(stream: S) -> Result<Self, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (send, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Connect)?;
         // The end of the connection reaches the request that waits for it.
@@ -86,29 +119,28 @@ impl Line {
         run: Option<&str>,
         close: bool,
     ) -> Result<Answer, Failure> {
-        self.get_as(host, path, run, close, None).await
+        self.get_as(host, path, close, Words { run, ..Words::default() }).await
     }
 
-    /// Does what [`Self::get`] does, with a `Cookie` header.
+    /// Does what [`Self::get`] does, with more words.
     pub(crate) async fn get_as(
         &mut self,
         host: &str,
         path: &str,
-        run: Option<&str>,
         close: bool,
-        cookie: Option<&str>,
+        words: Words<'_>,
     ) -> Result<Answer, Failure> {
         // What comes to a server around its fronts is known by it in the server's log.
-        let agent = if run.is_some() { "segue-probe" } else { OWN_AGENT };
+        let agent = if words.run.is_some() { "segue-probe" } else { OWN_AGENT };
         let mut request =
             Request::get(path).header(header::HOST, host).header(header::USER_AGENT, agent);
-        if let Some(run) = run {
+        if let Some(run) = words.run {
             request = request.header("x-segue-probe", run);
         }
         if close {
             request = request.header(header::CONNECTION, "close");
         }
-        if let Some(cookie) = cookie {
+        if let Some(cookie) = words.cookie {
             request = request.header(header::COOKIE, cookie);
         }
         let request = request.body(Empty::new()).map_err(|_| Failure::Garbled)?;

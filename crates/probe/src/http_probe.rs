@@ -3,6 +3,7 @@
 use crate::client::{Failure, Line};
 use crate::lock;
 use crate::tally::{Ended, ProbeSecond, ProbeSummary, Tally};
+use crate::tls::Tls;
 use async_trait::async_trait;
 use segue_model::{RunId, Sample, What};
 use segue_port::{Outcome, Sampler};
@@ -37,6 +38,8 @@ pub struct ProbeSettings {
     pub address: SocketAddr,
     /// Host header.
     pub host: String,
+    /// How TLS is spoken there; none for HTTP in clear.
+    pub tls: Option<Tls>,
     /// Path and query of a GET that changes nothing.
     pub path: String,
     /// Text that a right body contains; empty if any body is right.
@@ -127,11 +130,12 @@ impl HttpProbe {
 
     /// Returns the side that gave a right answer.
     async fn get(&self) -> Result<String, Failure> {
-        let ProbeSettings { address, host, path, marker, run, connection, .. } = &self.settings;
+        let ProbeSettings { address, host, tls, path, marker, run, connection, .. } =
+            &self.settings;
         let close = *connection == Connection::New;
         let mut line = match self.idle_line() {
             Some(line) => line,
-            None => Line::open(*address, None).await?,
+            None => Line::open_as(*address, None, tls.as_ref()).await?,
         };
         let answer = line.get(host, path, Some(run.as_str()), close).await?;
         if !close && lock(&self.idle).len() < IDLE_MAX {

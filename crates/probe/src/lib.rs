@@ -27,6 +27,7 @@ mod request_times;
 mod sessions;
 mod tail;
 mod tally;
+mod tls;
 
 pub use access_log::{AccessLogSampler, Passed, Passing};
 pub use app_log::{AppLogSampler, MailLogSampler};
@@ -43,6 +44,7 @@ pub use sessions::{LoginSampler, LoginTried, Logins, LoginsOf, logins};
 pub use tally::{Interruption, ProbeSecond, ProbeSummary};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+pub use tls::Tls;
 
 /// Locks; a panic of another holder does not spoil plain numbers.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

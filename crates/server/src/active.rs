@@ -16,7 +16,7 @@ use segue_model::{Epoch, Fault, FaultKind, RunId, Side};
 use segue_port::{Clock, Sampler};
 use segue_probe::{
     AppLogSampler, CanarySampler, CertificateSampler, Connection, CustomSampler, HealthProbe,
-    HostSampler, HttpProbe, LoginSampler, MailLogSampler, ProbeSettings,
+    HostSampler, HttpProbe, LoginSampler, MailLogSampler, ProbeSettings, Tls,
 };
 use segue_traffic::{Cdn, FrontSettings, Fronts};
 use std::path::{Path, PathBuf};
@@ -299,8 +299,12 @@ fn probes(plan: &Plan, run: &RunId) -> Vec<Arc<HttpProbe>> {
     for site in &unit.sites {
         let (Some(probe), Some(host)) = (&site.probe, site.hosts.first()) else { continue };
         let name = labelled("probe", unit.site_label(site).as_deref());
-        let ports = unit.fronts.iter().flat_map(|front| front.web().map(move |p| (front, p)));
-        for (front, port) in ports {
+        let secure = || Tls::new(host, unit.measures.certificates.roots.clone());
+        let ports = unit.fronts.iter().flat_map(|front| {
+            let tls = front.tls_of(site).map(move |port| (front, port, true));
+            front.web().map(move |port| (front, port, false)).chain(tls)
+        });
+        for (front, port, is_tls) in ports {
             // What tells its ports apart stands in the name only where there are several.
             let at = match front.ports.len() {
                 1 => front.name.clone(),
@@ -311,6 +315,7 @@ fn probes(plan: &Plan, run: &RunId) -> Vec<Arc<HttpProbe>> {
                     name: format!("{name}:{at}:{kind}"),
                     address: port.listen,
                     host: host.clone(),
+                    tls: is_tls.then(secure),
                     path: probe.path.clone(),
                     marker: probe.marker.clone(),
                     per_second: probe.per_second,

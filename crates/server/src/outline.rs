@@ -175,9 +175,9 @@ pub fn fragments(fleet: &Fleet) -> Vec<Fragment> {
 pub fn logins(plan: &Plan) -> Vec<String> {
     segue_probe::logins(&plan.unit)
         .iter()
-        .map(|one| match one.tried {
-            true => format!("{}; one login is tried through the switch", one.sentence()),
-            false => one.sentence(),
+        .map(|one| match one.trial() {
+            Some(trial) => format!("{}; {trial}", one.sentence()),
+            None => one.sentence(),
         })
         .collect()
 }

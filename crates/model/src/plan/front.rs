@@ -1,5 +1,6 @@
 //! A front as the plan has it: one process, at one or several ports.
 
+use super::SitePlan;
 use super::proxy::{Abilities, ProxyPlan};
 use crate::network::Network;
 use crate::side::{Side, Sides};
@@ -223,6 +224,12 @@ impl FrontPlan {
     /// the PROXY protocol first speaks to no stranger.
     pub fn tls(&self) -> impl Iterator<Item = &PortPlan> {
         self.ports.iter().filter(|port| port.kind == PortKind::Tls && !port.proxy_in)
+    }
+
+    /// Returns the ports where a site is asked for over TLS that ends at it, in the order of the plan.
+    pub fn tls_of(&self, site: &SitePlan) -> impl Iterator<Item = &PortPlan> {
+        let read = site.backends.source.passthrough.is_none();
+        self.tls().filter(move |_| read)
     }
 
     /// Returns what it can do.

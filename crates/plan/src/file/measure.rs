@@ -42,12 +42,13 @@ pub struct SessionsFile {
     /// The same at the target. Default: none.
     pub target_config: Vec<PathBuf>,
     /// Where they are at the source: `files:/path`, `redis:10.0.0.5:6379`,
-    /// `memcached:10.0.0.5:11211` or `database:TABLE`. Default: what the configuration says.
+    /// `memcached:10.0.0.5:11211` or `database:SCHEMA.TABLE`; without the schema it is the only
+    /// database that moves. Default: what the configuration says.
     pub source: Option<String>,
     /// The same at the target. Default: what the configuration says.
     pub target: Option<String>,
     /// Where the `Cookie` header of one login of yours is read from: `file:` or `env:`. It is tried
-    /// through every front all the while. Default: none.
+    /// through every front all the while, over TLS where that ends at the front. Default: none.
     pub cookie: Option<SecretText>,
     /// A page that only those see who are logged in; with `cookie`. Default: none.
     pub path: Option<String>,

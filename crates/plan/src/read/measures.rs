@@ -118,7 +118,8 @@ fn sessions(unit: &UnitName, file: SessionsFile, problems: &mut Vec<Problem>) ->
     SessionsPlan { name: unit.clone(), config, store: Sides { source, target }, login }
 }
 
-const STORES: &str = "write files:/path, redis:ADDRESS, memcached:ADDRESSES or database:TABLE";
+const STORES: &str =
+    "write files:/path, redis:ADDRESS, memcached:ADDRESSES or database:SCHEMA.TABLE";
 
 fn one_host(nth: usize, file: HostFile, problems: &mut Vec<Problem>) -> Option<HostPlan> {
     let figures = match (file.proc, file.command) {

@@ -6,9 +6,9 @@ mod preflight;
 mod verify;
 
 pub(crate) use preflight::preflight;
+pub(crate) use verify::Authorities;
 
 use handshake::Shown;
-use verify::Authorities;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;

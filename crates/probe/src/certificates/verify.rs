@@ -24,14 +24,14 @@ pub(super) fn is_for(name: &str, shown: &Shown) -> bool {
 }
 
 /// The authorities that clients trust.
-pub(super) struct Authorities(Arc<WebPkiServerVerifier>);
+pub(crate) struct Authorities(Arc<WebPkiServerVerifier>);
 
 impl Authorities {
     /// Reads those of a file, or of this machine. Blocks.
     ///
     /// # Errors
     /// `SG0529` if there are none.
-    pub(super) fn read(roots: Option<&Path>) -> Result<Self, Fault> {
+    pub(crate) fn read(roots: Option<&Path>) -> Result<Self, Fault> {
         let mut store = RootCertStore::empty();
         let fault = |cause: &dyn std::fmt::Display| {
             let place = roots.map_or("this machine".into(), |path| path.display().to_string());
@@ -52,6 +52,11 @@ impl Authorities {
         let provider = Arc::new(ring::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider);
         verifier.build().map(Self).map_err(|e| fault(&e))
+    }
+
+    /// Returns what takes those certificates only that clients would take.
+    pub(crate) fn verifier(&self) -> Arc<WebPkiServerVerifier> {
+        Arc::clone(&self.0)
     }
 
     /// Returns for how many whole days from now what was shown for a name can be verified, up to

@@ -1,11 +1,13 @@
 //! One login of the operator's, tried through every front all the while: what it meets is what
 //! those meet who are logged in.
 
-use crate::client::Line;
+use crate::client::{Answer, Line, Words};
+use crate::tls::Tls;
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use http::header;
 use segue_doors::secrets;
-use segue_model::plan::{LoginPlan, UnitPlan};
+use segue_model::plan::{FrontPlan, LoginPlan, SitePlan, UnitPlan};
 use segue_model::{RunId, Sample, What};
 use segue_port::{Outcome, Sampler};
 use serde::Serialize;
@@ -32,38 +34,62 @@ pub struct LoginTried {
     pub last_boot_ms: Option<u64>,
 }
 
+/// Where a login is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// Name of the front.
+    front: String,
+    address: SocketAddr,
+    /// How TLS is spoken there; none for HTTP in clear.
+    tls: Option<Tls>,
+}
+
 /// Tries the login of a site.
 pub struct LoginSampler {
     site: String,
     host: String,
     login: LoginPlan,
-    /// Name and address of every front.
-    fronts: Vec<(String, SocketAddr)>,
+    /// One of every front that has one.
+    places: Vec<Place>,
     run: RunId,
-    /// What it met, in the order of the fronts.
+    /// What it met, in the order of the places.
     met: Mutex<Vec<LoginTried>>,
 }
 
+/// Returns where the login of a site is tried at a front: over TLS, as visitors log in, else in
+/// clear; none where neither ends at the front.
+fn place(unit: &UnitPlan, site: &SitePlan, front: &FrontPlan) -> Option<Place> {
+    let host = site.hosts.first()?;
+    let roots = &unit.measures.certificates.roots;
+    let secure = front.tls_of(site).next();
+    let secure = secure.map(|port| (port.listen, Some(Tls::new(host, roots.clone()))));
+    let (address, tls) = secure.or_else(|| Some((front.web().next()?.listen, None)))?;
+    Some(Place { front: front.name.clone(), address, tls })
+}
+
+/// Returns the fronts at which a login of a site can be tried, and those at which it cannot.
+pub(super) fn fronts(unit: &UnitPlan, site: &SitePlan) -> (Vec<String>, Vec<String>) {
+    let (can, cannot): (Vec<_>, Vec<_>) =
+        unit.fronts.iter().partition(|front| place(unit, site, front).is_some());
+    let names = |fronts: Vec<&FrontPlan>| fronts.into_iter().map(|f| f.name.clone()).collect();
+    (names(can), names(cannot))
+}
+
 impl LoginSampler {
-    /// Builds the samplers of a unit's sites that have a login to try. Fronts are asked where
-    /// they speak HTTP in clear.
+    /// Builds the samplers of a unit's sites that have a login to try.
     pub fn of(unit: &UnitPlan, run: &RunId) -> Vec<Arc<Self>> {
-        let fronts: Vec<_> = unit
-            .fronts
-            .iter()
-            .filter_map(|front| Some((front.name.clone(), front.web().next()?.listen)))
-            .collect();
         let one = |sessions: &segue_model::plan::SessionsPlan| {
             let login = sessions.login.clone()?;
             let site = unit.sites.iter().find(|site| site.name == sessions.name)?;
             let host = site.hosts.first()?.clone();
-            let (site, fronts, run) = (site.name.to_string(), fronts.clone(), run.clone());
-            let met = fronts.iter().map(|(front, _): &(String, _)| LoginTried {
-                front: front.clone(),
-                ..LoginTried::default()
-            });
+            let places: Vec<_> =
+                unit.fronts.iter().filter_map(|front| place(unit, site, front)).collect();
+            let met = places
+                .iter()
+                .map(|place| LoginTried { front: place.front.clone(), ..LoginTried::default() });
             let met = Mutex::new(met.collect());
-            Some(Arc::new(Self { site, host, login, fronts, run, met }))
+            let (site, run) = (site.name.to_string(), run.clone());
+            Some(Arc::new(Self { site, host, login, places, run, met }))
         };
         unit.measures.sessions.iter().filter_map(one).collect()
     }
@@ -90,19 +116,29 @@ impl LoginSampler {
     }
 
     /// Says whether the page knows the login; none if there was no page at all.
-    async fn try_at(&self, front: SocketAddr, cookie: &str) -> Option<bool> {
+    async fn try_at(&self, place: &Place, cookie: &str) -> Option<bool> {
         let asked = async {
-            let mut line = Line::open(front, None).await.ok()?;
+            let mut line = Line::open_as(place.address, None, place.tls.as_ref()).await.ok()?;
             let LoginPlan { path, .. } = &self.login;
-            let run = self.run.as_str();
-            let answer = line.get_as(&self.host, path, Some(run), true, Some(cookie)).await.ok()?;
+            let words =
+                Words { run: Some(self.run.as_str()), cookie: Some(cookie), ..Words::default() };
+            let answer = line.get_as(&self.host, path, true, words).await.ok()?;
             let marker = self.login.marker.as_bytes();
             let shown = answer.body.windows(marker.len()).any(|part| part == marker);
-            // A page that fails says nothing about the login: probes and triggers see to that.
-            (answer.status < 500).then_some(answer.status == 200 && shown)
+            // A page that fails says nothing about the login: probes and triggers see to that. Nor
+            // does one that leads everybody to TLS.
+            let tells = answer.status < 500 && !(place.tls.is_none() && leads_to_tls(&answer));
+            tells.then_some(answer.status == 200 && shown)
         };
         timeout(LIMIT, asked).await.ok().flatten()
     }
+}
+
+/// Returns whether an answer sends the client to the same place over TLS, or elsewhere over it.
+fn leads_to_tls(answer: &Answer) -> bool {
+    let place = answer.headers.get(header::LOCATION).map_or(&[][..], |value| value.as_bytes());
+    (300..400).contains(&answer.status)
+        && place.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"https://"))
 }
 
 #[async_trait]
@@ -119,18 +155,17 @@ impl Sampler for LoginSampler {
         use secrecy::ExposeSecret;
         let cookie = secrets::read(&self.login.cookie)?;
         let cookie = cookie.expose_secret();
-        let tried = self.fronts.iter().map(|(_, address)| self.try_at(*address, cookie));
-        let tried = join_all(tried).await;
+        let tried = join_all(self.places.iter().map(|place| self.try_at(place, cookie))).await;
         self.note(&tried, now_boot_ms);
-        let sample = |((name, _), kept): (&(String, SocketAddr), Option<bool>)| {
+        let sample = |(place, kept): (&Place, Option<bool>)| {
             Some(Sample {
                 what: What::LoginKept,
                 value: f64::from(u8::from(kept?)),
                 count: 1,
                 taken_at_ms: now_boot_ms,
-                from: format!("login:{}@{name}", self.site),
+                from: format!("login:{}@{}", self.site, place.front),
             })
         };
-        Ok(self.fronts.iter().zip(tried).filter_map(sample).collect())
+        Ok(self.places.iter().zip(tried).filter_map(sample).collect())
     }
 }

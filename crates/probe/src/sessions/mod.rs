@@ -7,13 +7,14 @@
 mod apps;
 mod login;
 mod php;
+mod place;
 
 pub use login::{LoginSampler, LoginTried};
 
 use php::Php;
+use place::Meaning;
 use segue_model::plan::{SessionStore, SessionsPlan, SitePlan, UnitPlan};
 use segue_model::{Finding, Side, Sides};
-use std::net::SocketAddr;
 use std::path::Path;
 
 /// What becomes of those who are logged in.
@@ -36,8 +37,11 @@ pub struct LoginsOf {
     pub logins: Logins,
     /// Why, in words.
     pub because: String,
-    /// Whether one is tried through the switch.
-    pub tried: bool,
+    /// The fronts at which one is tried through the switch.
+    pub tried: Vec<String>,
+    /// The fronts at which the plan's login cannot be tried: no port of theirs speaks HTTP that
+    /// ends there.
+    pub untried: Vec<String>,
 }
 
 impl Logins {
@@ -59,8 +63,28 @@ impl LoginsOf {
             Logins::Survive => format!("users of `{site}` stay logged in: {because}"),
             Logins::Again => format!("users of `{site}` log in again: {because}"),
             Logins::Unknown => {
-                format!("whether users of `{site}` stay logged in is unknown: {because}")
+                format!("users of `{site}` may have to log in again, as nobody can tell: {because}")
             }
+        }
+    }
+
+    /// Says what is tried, if the plan names a login.
+    pub fn trial(&self) -> Option<String> {
+        let names = |fronts: &[String]| {
+            fronts.iter().map(|front| format!("`{front}`")).collect::<Vec<_>>().join(", ")
+        };
+        let untried = names(&self.untried);
+        match (self.tried.as_slice(), self.untried.as_slice()) {
+            ([], []) => None,
+            ([], _) => Some(format!(
+                "its login is tried nowhere: no HTTP ends at front {untried}, in clear or over TLS"
+            )),
+            (_, []) => Some("one login is tried through the switch".to_owned()),
+            (tried, _) => Some(format!(
+                "one login is tried through the switch at front {}, and none at {untried}, where \
+                 no HTTP ends",
+                names(tried)
+            )),
         }
     }
 }
@@ -97,8 +121,9 @@ fn of_site(unit: &UnitPlan, site: &SitePlan) -> LoginsOf {
         Some(Ok(Sides { source: SessionStore::Own, .. })) => by_itself(unit, site.name.as_str()),
         Some(Ok(stores)) => judge(unit, &stores),
     };
-    let tried = plan.is_some_and(|plan| plan.login.is_some());
-    LoginsOf { site: site.name.to_string(), logins, because, tried }
+    let login = plan.is_some_and(|plan| plan.login.is_some());
+    let (tried, untried) = if login { login::fronts(unit, site) } else { Default::default() };
+    LoginsOf { site: site.name.to_string(), logins, because, tried, untried }
 }
 
 fn stores(plan: &SessionsPlan) -> Result<Sides<SessionStore>, String> {
@@ -123,8 +148,8 @@ fn stores(plan: &SessionsPlan) -> Result<Sides<SessionStore>, String> {
 /// What the application's own configuration says, if there is one that is known.
 fn by_itself(unit: &UnitPlan, site: &str) -> (Logins, String) {
     let Some(found) = apps::find(unit, site) else {
-        let text = "the plan does not say where sessions are, and no application that is known was \
-                    found in its tree";
+        let text = "where sessions are kept is unknown: the plan does not say, and no application \
+                    that is known was found in its tree";
         return (Logins::Unknown, text.to_owned());
     };
     let (name, said) = (found.app.name, &found.app.said);
@@ -173,8 +198,8 @@ fn of_app(unit: &UnitPlan, found: &apps::Found<'_>) -> (Logins, String) {
             files(unit, &found.folder.source.join(below), &found.folder.target.join(below))
         }
         // Its configuration moves, so both sides ask for the same address.
-        Kept::Redis(address) => same(SessionStore::Redis(address.clone())),
-        Kept::Memcached(addresses) => same(SessionStore::Memcached(addresses.clone())),
+        Kept::Redis(address) => same(&SessionStore::Redis(address.clone())),
+        Kept::Memcached(addresses) => same(&SessionStore::Memcached(addresses.clone())),
         Kept::Php => (
             Logins::Unknown,
             "sessions are where PHP's configuration says, which the plan does not name".to_owned(),
@@ -186,18 +211,53 @@ fn of_app(unit: &UnitPlan, found: &apps::Found<'_>) -> (Logins, String) {
 }
 
 /// A server that both sides ask for by one address.
-fn same(store: SessionStore) -> (Logins, String) {
-    let local = match &store {
-        SessionStore::Redis(addresses) | SessionStore::Memcached(addresses) => {
-            addresses.split(',').any(is_local)
-        }
-        _ => false,
+fn same(store: &SessionStore) -> (Logins, String) {
+    let (SessionStore::Redis(addresses) | SessionStore::Memcached(addresses)) = store else {
+        return (Logins::Unknown, format!("{store} is no server"));
     };
-    match local {
-        true => {
-            (Logins::Again, format!("{store} is another one on each machine, and does not move"))
+    let means = |meaning| addresses.split(',').any(|address| place::meaning(address) == meaning);
+    if means(Meaning::Here) {
+        (Logins::Again, format!("{store} is another one on each machine, and does not move"))
+    } else if means(Meaning::Local) {
+        let text = format!(
+            "{store} has a name that each machine may know for itself; write an address, or a name \
+             with its domain, if both mean one server"
+        );
+        (Logins::Unknown, text)
+    } else {
+        (Logins::Survive, format!("both sides use {store}"))
+    }
+}
+
+/// Sessions in a table come along with the database that holds it.
+fn table(unit: &UnitPlan, from: &str, to: &str) -> (Logins, String) {
+    let parts = |name: &str| match name.split_once('.') {
+        Some((schema, table)) => (Some(schema.to_owned()), table.to_owned()),
+        None => (None, name.to_owned()),
+    };
+    let (store, (schema, name)) = (SessionStore::Database(from.to_owned()), parts(from));
+    if from != to {
+        let there = SessionStore::Database(to.to_owned());
+        return (Logins::Again, format!("{store} at the source, {there} at the target"));
+    }
+    match (&schema, unit.databases.as_slice()) {
+        (_, []) => (Logins::Again, format!("{store}, and no database is moved")),
+        (Some(schema), all) if all.iter().any(|one| one.schema == *schema) => {
+            (Logins::Survive, format!("table `{name}` moves with database `{schema}`"))
         }
-        false => (Logins::Survive, format!("both sides use {store}")),
+        (Some(schema), _) => {
+            (Logins::Again, format!("table `{name}` is in database `{schema}`, which is not moved"))
+        }
+        (None, [only]) => (
+            Logins::Survive,
+            format!("{store} moves with it, if that is `{}`, the only one that moves", only.schema),
+        ),
+        (None, _) => (
+            Logins::Unknown,
+            format!(
+                "{store}, and several move: write `database:SCHEMA.{name}` with the one that holds it"
+            ),
+        ),
     }
 }
 
@@ -206,15 +266,8 @@ fn judge(unit: &UnitPlan, stores: &Sides<SessionStore>) -> (Logins, String) {
     let Sides { source, target } = stores;
     match (source, target) {
         (Files(from), Files(to)) => files(unit, from, to),
-        (Database(from), Database(to)) if from == to && !unit.databases.is_empty() => {
-            (Logins::Survive, format!("{source} moves with it"))
-        }
-        (Database(_), Database(_)) if unit.databases.is_empty() => {
-            (Logins::Again, format!("{source}, and no database is moved"))
-        }
-        (Redis(from), Redis(to)) | (Memcached(from), Memcached(to)) if from == to => {
-            same(source.clone())
-        }
+        (Database(from), Database(to)) => table(unit, from, to),
+        (Redis(from), Redis(to)) | (Memcached(from), Memcached(to)) if from == to => same(source),
         (Own, _) | (_, Own) => {
             (Logins::Unknown, "the application keeps sessions in a way of its own".to_owned())
         }
@@ -253,17 +306,6 @@ fn files(unit: &UnitPlan, from: &Path, to: &Path) -> (Logins, String) {
         return (Logins::Again, text);
     }
     (Logins::Survive, format!("sessions in `{}` move with tree `{}`", from.display(), tree.name))
-}
-
-/// Returns whether an address means another server on each machine.
-fn is_local(address: &str) -> bool {
-    let address = address.trim();
-    let ip = address.parse::<SocketAddr>().map(|address| address.ip()).ok();
-    let ip = ip.or_else(|| address.parse().ok());
-    ip.is_some_and(|ip: std::net::IpAddr| ip.is_loopback())
-        || address.starts_with("localhost")
-        || address.starts_with('/')
-        || address.is_empty()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a TLS port shows is judged as clients would.
 
+use crate::server::until;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, Issuer, KeyPair, date_time_ymd,
 };
@@ -9,15 +10,19 @@ use rustls::pki_types::PrivateKeyDer;
 use segue_model::plan::{CertificatesPlan, MeasurePlan, UnitPlan};
 use segue_model::{Severity, What};
 use segue_port::Sampler;
-use segue_probe::{CertificateSampler, preflight};
+use segue_probe::{CertificateSampler, Connection, HttpProbe, ProbeSettings, Tls, preflight};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+
+/// What every server answers.
+const PAGE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage";
 
 /// An authority with one between it and the names.
 struct Authority {
@@ -71,7 +76,15 @@ impl Authority {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                drop(tokio::spawn(acceptor.accept(stream)));
+                let accepting = acceptor.accept(stream);
+                tokio::spawn(async move {
+                    let mut stream = accepting.await.ok()?;
+                    let mut head = [0; 1_024];
+                    while stream.read(&mut head).await.ok()? > 0 {
+                        stream.write_all(PAGE).await.ok()?;
+                    }
+                    Some(())
+                });
             }
         });
         address
@@ -206,4 +219,34 @@ async fn a_port_where_clients_go_by_name_is_judged_by_the_names_that_it_has() {
     assert!(days(&none).await < 1.0);
     assert!(told(&none, 1).await[0].contains("is for none of the unit's names"));
     assert!(CertificateSampler::of(&by_name(&["mail.example.test"], true)).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_over_tls_takes_what_a_visitor_would_take() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new();
+    let roots = authority.roots(folder.path());
+    let address = authority.serve("shop.example.test", 90, true).await;
+    for (host, good) in [("shop.example.test", true), ("other.example.test", false)] {
+        for connection in [Connection::Keepalive, Connection::New] {
+            let probe = HttpProbe::new(ProbeSettings {
+                name: "site".into(),
+                address,
+                host: host.into(),
+                tls: Some(Tls::new(host, Some(roots.clone()))),
+                path: "/".into(),
+                marker: "page".into(),
+                per_second: 50,
+                run: "run-1".into(),
+                connection,
+            });
+            probe.start();
+            until("it asked", || probe.summary().sent >= 5).await;
+            probe.stop().await;
+            let summary = probe.summary();
+            let failed = if good { 0 } else { summary.sent };
+            assert_eq!(summary.failed, failed, "{host}: {:?}", summary.failures);
+            assert!(good || summary.failures["tls"] == summary.sent);
+        }
+    }
 }

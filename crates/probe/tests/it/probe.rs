@@ -11,6 +11,7 @@ fn probe(address: SocketAddr, connection: Connection) -> Arc<HttpProbe> {
         name: "site".into(),
         address,
         host: "shop.example.test".into(),
+        tls: None,
         path: "/catalogue?page=1".into(),
         marker: "segue-shop".into(),
         per_second: 50,

@@ -165,6 +165,7 @@ async fn servers(bench: &mut Bench) {
         name: "probe".into(),
         address,
         host: "www.example.test".into(),
+        tls: None,
         path: "/".into(),
         marker: "Example site".into(),
         per_second: 20,
