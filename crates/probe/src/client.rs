@@ -68,6 +68,8 @@ pub(crate) struct Words<'a> {
     pub(crate) run: Option<&'a str>,
     /// The `Cookie` header.
     pub(crate) cookie: Option<&'a str>,
+    /// The scheme in which a visitor asked, as a front says it to a server.
+    pub(crate) scheme: Option<&'a str>,
 }
 
 /// An open connection; usable again after a whole answer.
@@ -142,6 +144,9 @@ impl Line {
         }
         if let Some(cookie) = words.cookie {
             request = request.header(header::COOKIE, cookie);
+        }
+        if let Some(scheme) = words.scheme {
+            request = request.header("x-forwarded-proto", scheme);
         }
         let request = request.body(Empty::new()).map_err(|_| Failure::Garbled)?;
         let answer = self.0.send_request(request).await.map_err(|e| failure(&e))?;

@@ -33,7 +33,9 @@ pub use access_log::{AccessLogSampler, Passed, Passing};
 pub use app_log::{AppLogSampler, MailLogSampler};
 pub use canary::CanarySampler;
 pub use certificates::CertificateSampler;
-pub use compare::{Compared, Comparison, Difference, Kind, Logged, compare, logged};
+pub use compare::{
+    Compared, Comparison, Difference, Kind, Logged, Otherwise, Replayed, compare, logged,
+};
 pub use custom::CustomSampler;
 pub use health::HealthProbe;
 pub use host::HostSampler;
@@ -42,9 +44,9 @@ pub use preflight::preflight;
 pub use request_times::{RequestTimes, request_times};
 pub use sessions::{LoginSampler, LoginTried, Logins, LoginsOf, logins};
 pub use tally::{Interruption, ProbeSecond, ProbeSummary};
+pub use tls::Tls;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-pub use tls::Tls;
 
 /// Locks; a panic of another holder does not spoil plain numbers.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

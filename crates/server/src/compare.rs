@@ -1,3 +1,3 @@
 //! What a terminal may compare by itself: it only reads, and needs no controller.
 
-pub use segue_probe::{Compared, Comparison, compare, logged};
+pub use segue_probe::{Compared, Comparison, Otherwise, Replayed, compare, logged};

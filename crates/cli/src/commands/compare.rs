@@ -3,7 +3,7 @@
 use super::doctor;
 use crate::args::CompareArgs;
 use anyhow::{Context, Result, bail};
-use segue_server::compare::{Compared, Comparison, compare, logged};
+use segue_server::compare::{Compared, Comparison, Otherwise, compare, logged};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: CompareArgs, json: bool) -> Result<u8> {
         let mut comparison = Comparison::of(&plan.unit, site);
         comparison.every = Duration::from_secs(1) / args.per_second.max(1);
         let shows = std::io::stderr().is_terminal();
-        let compared = compare(&comparison, urls, |done| {
+        let replayed = compare(&comparison, urls, |done| {
             if shows {
                 eprint!("\r{done} of {} URLs of `{}`", urls.len(), site.name);
                 let _ = std::io::stderr().flush();
@@ -57,11 +57,12 @@ pub(crate) async fn run(args: CompareArgs, json: bool) -> Result<u8> {
         if shows {
             eprintln!();
         }
-        differs |= !compared.differences.is_empty();
+        differs |= !replayed.compared.differences.is_empty();
         if json {
-            println!("{}", serde_json::json!({ "site": site.name, "compared": compared }));
+            println!("{}", serde_json::json!({ "site": site.name, "compared": replayed }));
         } else {
-            print(site.name.as_str(), &compared);
+            print(site.name.as_str(), &replayed.compared);
+            otherwise(site.name.as_str(), &replayed.otherwise);
         }
     }
     Ok(if differs { 3 } else { 0 })
@@ -82,5 +83,20 @@ fn print(site: &str, compared: &Compared) {
         for example in &difference.examples {
             println!("    {example}");
         }
+    }
+}
+
+/// Says which answers are no news between the sides, and still not what visitors got.
+fn otherwise(site: &str, found: &Otherwise) {
+    if found.count == 0 {
+        return;
+    }
+    println!(
+        "{site}: {} URLs answer otherwise than the log says, at both sides: what visitors get there was \
+         not compared",
+        found.count
+    );
+    for example in &found.examples {
+        println!("    {example}");
     }
 }

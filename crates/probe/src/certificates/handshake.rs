@@ -65,6 +65,14 @@ async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
 }
 
 async fn connect(name: &str, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+    unverified(name, TcpStream::connect(address).await?).await
+}
+
+/// Shakes hands over a connection, whatever is shown.
+///
+/// # Errors
+/// If that is no TLS, or `name` is none.
+pub(crate) async fn unverified(name: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     let server = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider.clone())
@@ -74,7 +82,6 @@ async fn connect(name: &str, address: SocketAddr) -> io::Result<TlsStream<TcpStr
         .with_custom_certificate_verifier(Arc::new(Anything(provider)))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let stream = TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(config)).connect(server, stream).await
 }
 

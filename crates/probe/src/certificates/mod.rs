@@ -5,6 +5,7 @@ mod handshake;
 mod preflight;
 mod verify;
 
+pub(crate) use handshake::unverified;
 pub(crate) use preflight::preflight;
 pub(crate) use verify::Authorities;
 
