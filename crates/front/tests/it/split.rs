@@ -3,8 +3,8 @@
 use crate::certificates::Trust;
 use crate::http2::{Http2, trusting};
 use crate::support::*;
-use segue_front::Limits;
 use crate::tls::{tls_front, tls_options};
+use segue_front::Limits;
 use segue_front::control::{Reply, Request as Ask, SplitRoute, Trial};
 use segue_model::{Fault, Side};
 use std::collections::BTreeMap;
