@@ -94,7 +94,7 @@ impl Seen {
         self.any(Self::TRAILERS)
     }
 
-    fn any(self, bits: u16) -> bool {
+    pub(super) fn any(self, bits: u16) -> bool {
         self.0 & bits != 0
     }
 
