@@ -11,8 +11,9 @@ use segue_engine::gates::BoundGate;
 use segue_engine::{Gate, GateContext};
 use segue_model::gate::{Answer, Before, GateSpec, Verdict};
 use segue_model::plan::{Policy, UnitPlan};
-use segue_model::{Way, What};
+use segue_model::{Side, Way, What};
 use segue_traffic::Fronts;
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -105,9 +106,17 @@ fn parts(unit: &UnitPlan, what: What) -> usize {
         What::FilesLagMs(_) => unit.trees.len(),
         What::ZoneServersEqual => unit.zones.len(),
         What::BackendHealthy(_) => unit.sites.len(),
+        // A log that says why it tells nothing is not forgotten over the others.
+        What::DirectRequests => access_logs(unit),
         What::CertificateDays => unit.certified().len() + unit.certified_by_name().len(),
         _ => 1,
     }
+}
+
+/// Returns how many logs show who comes to the source: sites of one server have one.
+fn access_logs(unit: &UnitPlan) -> usize {
+    let logs = unit.backends(Side::Source).filter_map(|web| web.access_log.as_deref());
+    logs.collect::<BTreeSet<_>>().len()
 }
 
 /// A gate whose answer does not change while it is asked.
@@ -320,5 +329,52 @@ impl Gate for StableFor {
             }
         };
         Answer { gate: self.name(), verdict, because }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use segue_engine::Board;
+    use segue_engine::clock::TestClock;
+    use segue_model::Sample;
+    use segue_port::Clock;
+
+    #[tokio::test]
+    async fn all_traffic_waits_for_each_log_of_several() {
+        let mut plan = segue_plan::parse(segue_plan::template(), "example.toml").unwrap();
+        plan.unit.sites[0].backends.source.access_log = Some("/var/log/shop.log".into());
+        let mut other = plan.unit.sites[0].clone();
+        other.name = "other".into();
+        plan.unit.sites.push(other);
+        let mut gates = plan.policy.gates.iter();
+        let mut gate = gates.find(|gate| gate.name == "all_traffic").unwrap().clone();
+        gate.for_ms = 0;
+        let clock = Arc::new(TestClock::standing(50_000));
+        let ask = async |unit: &UnitPlan, logs: &[&str]| {
+            let board = Board::without_samplers(clock.clone());
+            for log in logs {
+                board.put(Sample {
+                    what: What::DirectRequests,
+                    value: 0.0,
+                    count: 0,
+                    taken_at_ms: clock.boot_ms(),
+                    from: format!("access-log:{log}"),
+                });
+            }
+            let context = GateContext {
+                board,
+                clock: clock.clone(),
+                facts: Arc::default(),
+                state: Arc::default(),
+            };
+            let gate = BoundGate::of_several(&gate, parts(unit, What::DirectRequests));
+            gate.ask(&context).await.verdict
+        };
+        assert_eq!(ask(&plan.unit, &["a"]).await, Verdict::Pass, "both have one log");
+        plan.unit.sites[1].backends.source.access_log = Some("/var/log/other.log".into());
+        assert_eq!(ask(&plan.unit, &["a"]).await, Verdict::Unknown, "the other's is a fault");
+        assert_eq!(ask(&plan.unit, &["a", "b"]).await, Verdict::Pass);
     }
 }

@@ -99,7 +99,7 @@ impl AccessLogSampler {
             Ok(None) => {
                 // These lines stand against nothing: it begins anew.
                 lock(&self.read).ledger = Ledger::default();
-                return Ok(by_address.then_some(lines.direct));
+                return Ok((by_address && lines.direct > 0).then_some(lines.direct));
             }
             Err(_) if by_address => return Ok(Some(lines.direct)),
             // A log that shows Segue's own questions would show others'.
@@ -109,21 +109,30 @@ impl AccessLogSampler {
         if by_address {
             // What else comes from a front's addresses is more than fronts passed.
             let shown = lock(&self.read).ledger.add(lines.fronts, passed);
-            let more = if let Shown::Around(more) = shown { more } else { 0 };
-            return Ok(Some(lines.direct + more));
+            return match shown {
+                Shown::Around(more) => Ok(Some(lines.direct + more)),
+                // Who shows came, whatever else does not show.
+                _ if lines.direct > 0 => Ok(Some(lines.direct)),
+                other => told(other, op),
+            };
         }
         // From an address of fronts alone nobody comes whom this log would show otherwise.
         let others = if self.passing.is_alone() { 0 } else { lines.fronts };
-        match lock(&self.read).ledger.add(lines.direct + others, passed) {
-            Shown::Around(count) => Ok(Some(count)),
-            Shown::Nothing => Ok(None),
-            Shown::Lacks(missing, of) => {
-                let cause = format!(
-                    "it lacks {missing} of {of} requests that fronts passed to the server, so it \
-                     does not show whether others came"
-                );
-                Err(untold(op, &cause))
-            }
+        told(lock(&self.read).ledger.add(lines.direct + others, passed), op)
+    }
+}
+
+/// Returns what numbers show; none if they say nothing yet.
+fn told(shown: Shown, op: &str) -> Outcome<Option<u64>> {
+    match shown {
+        Shown::Around(count) => Ok(Some(count)),
+        Shown::Nothing => Ok(None),
+        Shown::Lacks(missing, of) => {
+            let cause = format!(
+                "it lacks {missing} of {of} requests that fronts passed to the server, so it does \
+                 not show whether others came"
+            );
+            Err(untold(op, &cause))
         }
     }
 }
@@ -186,5 +195,54 @@ impl Sampler for AccessLogSampler {
             taken_at_ms: now_boot_ms,
             from: self.name(),
         }])
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const UNTOLD: u64 = u64::MAX;
+
+    #[tokio::test]
+    async fn a_server_that_no_longer_logs_does_not_look_as_if_nobody_came_around() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        std::fs::write(&path, "").unwrap();
+        let count = Arc::new(AtomicU64::new(0));
+        let passed: Passed = {
+            let count = count.clone();
+            Arc::new(move || {
+                let now = count.load(Ordering::SeqCst);
+                Box::pin(async move { Ok((now != UNTOLD).then_some(now)) })
+            })
+        };
+        let front: IpAddr = "127.0.0.1".parse().unwrap();
+        let sampler = AccessLogSampler::counted(&path, Passing::shared([front]), vec![], passed);
+        let turn = async |text: &str, now: u64| {
+            use std::io::Write;
+            count.store(now, Ordering::SeqCst);
+            let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            let sampled = sampler.sample(1).await;
+            sampled.map(|all| all.first().map(|sample| sample.value)).map_err(|fault| fault.code)
+        };
+        let line = |from: &str| format!("{from} - - [x] \"GET / HTTP/1.1\" 200 1 \"-\" \"x\"\n");
+        let (ours, strange) = (line("127.0.0.1"), line("198.51.100.1"));
+        let mut latest = turn("", 0).await;
+        for second in 1..=100 {
+            latest = turn(&ours.repeat(3), second * 3).await;
+        }
+        assert_eq!(latest, Ok(Some(0.0)), "what fronts passed is logged");
+        assert_eq!(turn(&strange, UNTOLD).await, Ok(Some(1.0)), "who shows came");
+        assert_eq!(turn("", UNTOLD).await, Ok(None), "a front that does not answer");
+        let mut said = Vec::new();
+        for second in 1..=100 {
+            said.push(turn("", second * 3).await);
+        }
+        assert!(said.contains(&Err("SG0540".into())), "{said:?}");
+        assert!(said.iter().all(|one| *one != Ok(Some(0.0))), "{said:?}");
     }
 }

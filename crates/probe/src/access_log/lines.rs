@@ -11,6 +11,9 @@ const NAMED_MAX: usize = 3;
 /// configuration writes there: whatever a visitor says stands in quotes before it.
 const PEER: &str = "peer=";
 
+/// Who asks servers around the fronts, or as a front that looks whether they are well.
+const AGENTS: [&str; 2] = [OWN_AGENT, "segue-front"];
+
 /// Lines of one interval.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Lines {
@@ -43,7 +46,9 @@ impl Lines {
         };
         let passes = passing.has(address);
         let asks = |own: &String| path(line) == Some(own.as_str());
-        if passes && own_paths.iter().any(asks) || is_marked(line) && (passes || is_here(address)) {
+        // Where others share the address, a visitor may have asked a front for that path.
+        let asked = passing.is_alone() && passes && own_paths.iter().any(asks);
+        if asked || is_marked(line) && (passing.is_alone() && passes || is_here(address)) {
             return;
         }
         if passes {
@@ -63,9 +68,12 @@ fn path(line: &[u8]) -> Option<&str> {
     std::str::from_utf8(request).ok()?.split(' ').nth(1)
 }
 
-/// Returns whether the last field in quotes, the `User-Agent` of the combined format, is Segue's.
+/// Returns whether the `User-Agent` is Segue's: the third field in quotes, as the combined format
+/// has it, whatever follows, or the last one.
 fn is_marked(line: &[u8]) -> bool {
-    line.rsplit(|b| *b == b'"').nth(1) == Some(OWN_AGENT.as_bytes())
+    let fields = || line.split(|b| *b == b'"');
+    let own = |field: &[u8]| AGENTS.iter().any(|agent| agent.as_bytes() == field);
+    fields().nth(5).is_some_and(own) || line.rsplit(|b| *b == b'"').nth(1).is_some_and(own)
 }
 
 /// Returns the address in `... peer=192.0.2.1`, behind the last quote.
@@ -120,5 +128,22 @@ mod tests {
         ];
         let all = lines(&all.each_ref().map(String::as_str));
         assert_eq!((all.all, all.fronts, all.direct, all.told), (5, 0, 2, false));
+    }
+
+    #[test]
+    fn where_others_share_the_address_a_path_alone_makes_no_request_segues_own() {
+        let mut lines = Lines::default();
+        for line in [
+            line("127.0.0.1", "/up", "x", ""),
+            line("127.0.0.1", "/up", OWN_AGENT, ""),
+            line("127.0.0.1", "/up", "segue-front", ""),
+            // nginx's own format has a field more.
+            line("127.0.0.1", "/up", OWN_AGENT, " \"-\""),
+            line("198.51.100.2", "/up", OWN_AGENT, ""),
+        ] {
+            let passing = Passing::shared(["127.0.0.1".parse().unwrap()]);
+            lines.take(line.as_bytes(), &passing, &["/up".into()]);
+        }
+        assert_eq!((lines.all, lines.fronts, lines.direct), (5, 1, 1));
     }
 }

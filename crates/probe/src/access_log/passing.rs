@@ -39,6 +39,12 @@ impl Passing {
         Self { addresses, alone: true, counted: false }
     }
 
+    /// Returns addresses from which others come as well, with fronts that count everything.
+    #[cfg(test)]
+    pub(super) fn shared(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self { alone: false, counted: true, ..Self::only(addresses) }
+    }
+
     /// Returns whether a front may have come from there.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         self.addresses.contains(&address.to_canonical())
