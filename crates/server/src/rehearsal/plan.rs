@@ -165,6 +165,11 @@ fn commands(room: &mut ForRoom) {
         room.not_rehearsed
             .push(format!("visitors of site `{}`: they come to the first site", site.name));
     }
+    // These ports go, and the gate on what is shown at them stays.
+    for address in unit.certified_by_name() {
+        let from = format!("certificates:by-name@{address}");
+        room.readings.given.push(Reading { what: What::CertificateDays, from, value: LONG_DAYS });
+    }
     for front in &mut unit.fronts {
         for port in front.ports.extract_if(.., |port| port.tcp.is_some()) {
             room.not_rehearsed
@@ -301,4 +306,31 @@ pub(super) fn addresses(unit: &UnitPlan) -> std::collections::BTreeSet<std::net:
     });
     let resolvers = unit.measures.resolvers.iter().flat_map(|r| r.addresses.iter().map(|a| a.ip()));
     fronts.chain(webs).chain(databases).chain(names).chain(resolvers).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use segue_model::plan::{PortKind, PortPlan, TcpPlan};
+
+    #[test]
+    fn a_port_by_name_that_is_not_in_the_room_keeps_no_gate_on_certificates_waiting() {
+        let mut plan = segue_plan::parse(segue_plan::template(), "template.toml").unwrap();
+        let certificates = |room: &ForRoom| {
+            let given = room.readings.given.iter();
+            let own = given.filter(|one| one.what == What::CertificateDays);
+            own.map(|one| (one.from.clone(), one.value)).collect::<Vec<_>>()
+        };
+        assert_eq!(certificates(&for_room(&plan, Path::new("/room"), &[])), []);
+        let mail = "192.0.2.10:993".parse().unwrap();
+        let backends = Sides { source: mail, target: mail };
+        let tcp = Some(TcpPlan { backends, proxy_out: false, by_name: true });
+        let port = PortPlan { kind: PortKind::Tcp, tcp, ..PortPlan::http(mail, false) };
+        plan.unit.fronts[0].ports.push(port);
+        let room = for_room(&plan, Path::new("/room"), &[]);
+        assert!(room.plan.unit.fronts.iter().all(|front| front.tcp().next().is_none()));
+        let expected = ("certificates:by-name@192.0.2.10:993".to_owned(), LONG_DAYS);
+        assert_eq!(certificates(&room), [expected]);
+    }
 }
