@@ -62,7 +62,7 @@ pub(crate) struct Answer {
 }
 
 /// What a request says of itself besides where it goes.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Words<'a> {
     /// The run: a front that it has counts the request as a probe.
     pub(crate) run: Option<&'a str>,
@@ -70,6 +70,15 @@ pub(crate) struct Words<'a> {
     pub(crate) cookie: Option<&'a str>,
     /// The scheme in which a visitor asked, as a front says it to a server.
     pub(crate) scheme: Option<&'a str>,
+}
+
+impl std::fmt::Debug for Words<'_> {
+    /// Leaves the cookie out: it is somebody's login.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut all = f.debug_struct("Words");
+        all.field("run", &self.run).field("scheme", &self.scheme);
+        all.field("cookie", &self.cookie.map(|_| "***")).finish()
+    }
 }
 
 /// An open connection; usable again after a whole answer.
@@ -187,4 +196,16 @@ fn failure(e: &hyper::Error) -> Failure {
         cause = e.source();
     }
     if e.is_parse() { Failure::Garbled } else { Failure::Eof }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_has_the_cookie() {
+        let words = Words { run: Some("run-1"), cookie: Some("sid=secret"), ..Words::default() };
+        let text = format!("{words:?}");
+        assert!(text.contains("run-1") && !text.contains("secret"), "{text}");
+    }
 }

@@ -5,7 +5,8 @@ use crate::client::{Answer, Line, Words};
 use crate::tls::Tls;
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use http::header;
+use http::uri::Scheme;
+use http::{Uri, header};
 use segue_doors::secrets;
 use segue_model::plan::{FrontPlan, LoginPlan, SitePlan, UnitPlan};
 use segue_model::{RunId, Sample, What};
@@ -126,19 +127,24 @@ impl LoginSampler {
             let marker = self.login.marker.as_bytes();
             let shown = answer.body.windows(marker.len()).any(|part| part == marker);
             // A page that fails says nothing about the login: probes and triggers see to that. Nor
-            // does one that leads everybody to TLS.
-            let tells = answer.status < 500 && !(place.tls.is_none() && leads_to_tls(&answer));
+            // does one that leads everybody to the same page over TLS.
+            let led = || place.tls.is_none() && leads_to_tls(&answer, &self.host, path);
+            let tells = answer.status < 500 && !led();
             tells.then_some(answer.status == 200 && shown)
         };
         timeout(LIMIT, asked).await.ok().flatten()
     }
 }
 
-/// Returns whether an answer sends the client to the same place over TLS, or elsewhere over it.
-fn leads_to_tls(answer: &Answer) -> bool {
-    let place = answer.headers.get(header::LOCATION).map_or(&[][..], |value| value.as_bytes());
+/// Returns whether an answer sends the client to the same page over TLS. One that sends it to
+/// another page, to log in, tells of the login.
+fn leads_to_tls(answer: &Answer, host: &str, path: &str) -> bool {
+    let place = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let Some(place) = place.and_then(|place| place.parse::<Uri>().ok()) else { return false };
     (300..400).contains(&answer.status)
-        && place.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"https://"))
+        && place.scheme() == Some(&Scheme::HTTPS)
+        && place.host().is_some_and(|there| there.eq_ignore_ascii_case(host))
+        && place.path_and_query().is_some_and(|there| there == path)
 }
 
 #[async_trait]

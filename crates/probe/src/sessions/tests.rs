@@ -275,6 +275,16 @@ async fn a_login_is_tried_where_visitors_log_in_and_a_way_to_tls_loses_none() {
     assert_eq!(kept, [Some(true), Some(true), None, None]);
     assert_eq!(met[0].0, "one login is tried through the switch");
     assert!(met[3].0.starts_with("its login is tried nowhere: no HTTP ends at front `source`"));
+    // TLS ends elsewhere, and a login that is lost is led there to log in.
+    for place in ["https://shop.test/login", "https://id.test/account", "http://shop.test/account"]
+    {
+        let lost = away.replace("https://shop.test/account", place).leak();
+        let clear = alike(folder.path(), lost, false).await;
+        unit.fronts = vec![front(vec![PortPlan::http(clear, false)])];
+        let sampler = LoginSampler::of(&unit, &"run-1".into()).remove(0);
+        let samples = sampler.sample(1).await.unwrap();
+        assert!(samples.len() == 1 && samples[0].value < 0.5, "{place}: {samples:?}");
+    }
     // Whoever is not who it says is told nothing of the login.
     unit.measures.certificates.roots = None;
     unit.fronts = vec![front(vec![tls_port(secure)])];
