@@ -125,7 +125,7 @@ fn as_printed(unit: &UnitPlan) -> String {
     let own = all.iter().find(|one| one.title.ends_with("at the web servers of the source"));
     let (nginx, rest) = own.unwrap().text.split_once("\n# Apache, with").unwrap();
     let (_, rest) = rest.split_once("log_format ").unwrap();
-    let (logged, _) = rest.split_once("\n# Apache:").unwrap();
+    let (logged, _) = rest.split_once("\n# Apache, for").unwrap();
     format!("{nginx}\nlog_format {logged}")
 }
 

@@ -55,9 +55,10 @@ pub fn fragments(units: &[&UnitPlan]) -> Vec<Fragment> {
         let addresses: BTreeSet<IpAddr> =
             fronts().flat_map(|front| comes_from(front, side, units)).collect();
         if !addresses.is_empty() {
-            let servers = units.iter().flat_map(|unit| unit.backends(side));
-            let logs: BTreeSet<&Path> =
-                servers.filter_map(|server| server.access_log.as_deref()).collect();
+            let sites = units.iter().flat_map(|unit| &unit.sites);
+            let logs: Vec<(&str, Option<&Path>)> = sites
+                .map(|site| (site.name.as_str(), site.backends.get(side).access_log.as_deref()))
+                .collect();
             all.push(real_addresses(side, &addresses, &logs));
         }
     }
@@ -253,7 +254,11 @@ fn shared(front: &FrontPlan, units: &[&UnitPlan]) -> Fragment {
 }
 
 /// What a web server needs to see visitors' addresses and not those of the fronts.
-fn real_addresses(side: Side, fronts: &BTreeSet<IpAddr>, logs: &BTreeSet<&Path>) -> Fragment {
+fn real_addresses(
+    side: Side,
+    fronts: &BTreeSet<IpAddr>,
+    logs: &[(&str, Option<&Path>)],
+) -> Fragment {
     let mut text = String::from("# nginx, in the http block:\n");
     for front in fronts {
         let _ = writeln!(text, "set_real_ip_from {front};");
@@ -269,26 +274,30 @@ fn real_addresses(side: Side, fronts: &BTreeSet<IpAddr>, logs: &BTreeSet<&Path>)
          log_format segue '$remote_addr - $remote_user [$time_local] \"$request\" $status '\n    \
              '$body_bytes_sent \"$http_referer\" \"$http_user_agent\" peer=$realip_remote_addr';\n",
     );
-    let unknown = [Path::new("FILE")];
-    let logs: Vec<&Path> = match logs.is_empty() {
-        true => unknown.into(),
-        false => logs.iter().copied().collect(),
-    };
-    // Writing to a string cannot fail.
-    for log in &logs {
-        let _ = writeln!(text, "access_log {} segue;", log.display());
+    for (site, log) in logs {
+        text.push_str(&log_line(site, "server block", "access_log", *log, ";"));
     }
     text.push_str(
-        "\n# Apache:\n\
+        "\n# Apache, for the whole server:\n\
          LogFormat \"%a %l %u %t \\\"%r\\\" %>s %b \\\"%{Referer}i\\\" \\\"%{User-Agent}i\\\" peer=%{c}a\" segue\n",
     );
-    for log in &logs {
-        let _ = writeln!(text, "CustomLog {} segue", log.display());
+    for (site, log) in logs {
+        text.push_str(&log_line(site, "virtual host", "CustomLog", *log, ""));
     }
     Fragment {
         title: format!("visitors' addresses at the web servers of the {side}"),
         text,
         files: Vec::new(),
         once: Vec::new(),
+    }
+}
+
+/// Returns the line that names a site's log. Beside another one of its own each request would be
+/// logged twice, and once without the connection's address.
+fn log_line(site: &str, place: &str, word: &str, log: Option<&Path>, end: &str) -> String {
+    let to = format!("# Site `{site}`: in its {place}, in place of its own {word} line:\n");
+    match log {
+        Some(log) => format!("{to}{word} {} segue{end}\n", log.display()),
+        None => format!("{to}# {word} FILE segue{end}\n"),
     }
 }

@@ -180,13 +180,30 @@ fn says_what_servers_need_at_each_port_and_whose_connections_are_fronts() {
     }
     assert!(!own.contains("192.0.2.10;"), "nothing comes from there: {own}");
     // Which connection a request came by stands where no visitor can write.
-    assert!(
-        own.contains("\"$http_user_agent\" peer=$realip_remote_addr';\naccess_log FILE segue;")
-    );
+    let block = |site: &str| format!("# Site `{site}`: in its server block, in place of its own ");
+    let (shop, blog) = (unit.sites[0].name.as_str(), other.sites[0].name.as_str());
+    assert!(own.contains(&format!(
+        "\"$http_user_agent\" peer=$realip_remote_addr';\n{}access_log line:\n# access_log FILE segue;\n\
+         {}access_log line:\n# access_log FILE segue;\n",
+        block(shop),
+        block(blog),
+    )), "{own}");
+    let lines = |text: &str, word: &str| text.lines().filter(|line| line.starts_with(word)).count();
+    assert_eq!((lines(own, "access_log "), lines(own, "CustomLog ")), (0, 0), "{own}");
+    let shop = shop.to_owned();
     unit.sites[0].backends.source.access_log = Some("/var/log/shop.log".into());
     let all = fragments(&[&unit]);
     let own = &all.iter().find(|one| one.title.ends_with("of the source")).unwrap().text;
-    assert!(own.contains(
-        "\\\"%{User-Agent}i\\\" peer=%{c}a\" segue\nCustomLog /var/log/shop.log segue\n"
-    ));
+    assert!(own.contains(&format!(
+        "{}access_log line:\naccess_log /var/log/shop.log segue;\n",
+        block(&shop)
+    )));
+    assert!(
+        own.contains(&format!(
+            "\\\"%{{User-Agent}}i\\\" peer=%{{c}}a\" segue\n\
+         # Site `{shop}`: in its virtual host, in place of its own CustomLog line:\n\
+         CustomLog /var/log/shop.log segue\n"
+        )),
+        "{own}"
+    );
 }
