@@ -35,14 +35,24 @@ async fn chains(unit: &UnitPlan, wanted: u32) -> Vec<Finding> {
         }
         Err(_) => return Vec::new(),
     };
+    let probed = probed(unit);
     let mut all = Vec::new();
     for names in names.chunks(AT_ONCE) {
         let asked = names.iter().map(|(name, address)| shown(name, *address));
         for ((name, address), shown) in names.iter().zip(join_all(asked).await) {
             let Ok(shown) = shown else { continue };
             let what = format!("shown for `{name}` at {address}");
-            let days = authorities.days(name, &shown);
-            all.push((what, days.map_err(|cause| format!("cannot be verified: {cause}"))));
+            let days = authorities.days(name, &shown).map_err(|cause| {
+                let harm = match probed.contains(&(name, *address)) {
+                    true => {
+                        "; the probe asks there too and would fail all the time, and \
+                             `probe_failing` takes the unit back"
+                    }
+                    false => "",
+                };
+                format!("cannot be verified: {cause}{harm}")
+            });
+            all.push((what, days));
         }
     }
     for port in ports {
@@ -59,10 +69,22 @@ async fn chains(unit: &UnitPlan, wanted: u32) -> Vec<Finding> {
             Some(Finding::warn(
                 "SG0530",
                 format!("the certificate {what} {cause}"),
-                "renew it, with its whole chain, before the cutover: the gate `certificates` waits",
+                "renew it, with its whole chain, or name its authority as `roots` in \
+                 [measure.certificates], before the cutover: the gate `certificates` waits",
             ))
         })
         .collect()
+}
+
+/// Returns the names that probes ask for over TLS, and where.
+fn probed(unit: &UnitPlan) -> BTreeSet<(&String, SocketAddr)> {
+    let sites = unit.sites.iter().filter(|site| site.probe.is_some());
+    let named = sites.filter_map(|site| Some((site, site.hosts.first()?)));
+    let at = |(site, host)| {
+        let ports = unit.fronts.iter().flat_map(move |front| front.tls_of(site));
+        ports.map(move |port| (host, port.listen))
+    };
+    named.flat_map(at).collect()
 }
 
 /// A browser that was told once to insist on TLS (HSTS, RFC 6797) does not ask in clear any more.
@@ -216,6 +238,30 @@ mod tests {
         let [one] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!(one.severity, Severity::Warn);
         assert!(one.text.contains("front `target` of the target speaks none"), "{}", one.text);
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_would_fail_over_tls_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = folder.path().join("roots.pem");
+        let other = rcgen::generate_simple_self_signed(vec!["other.test".to_owned()]).unwrap();
+        std::fs::write(&roots, other.cert.pem()).unwrap();
+        let https = page("X-Other: x").await.port();
+        let mut unit = unit(&[port("tls", https)], &[]);
+        unit.measures.certificates.roots = Some(roots);
+        let text = async |unit: &UnitPlan| {
+            let mut all = chains(unit, 1).await;
+            assert_eq!(all.len(), 1, "{all:?}");
+            let one = all.remove(0);
+            assert_eq!((one.code.as_str(), one.severity), ("SG0530", Severity::Warn));
+            one.text
+        };
+        let told = text(&unit).await;
+        assert!(told.contains("cannot be verified") && !told.contains("probe"), "{told}");
+        let probe = json!({ "path": "/", "marker": "x", "per_second": 1 });
+        unit.sites[0].probe = serde_json::from_value(probe).unwrap();
+        let told = text(&unit).await;
+        assert!(told.contains("`probe_failing` takes the unit back"), "{told}");
     }
 
     #[test]

@@ -250,3 +250,32 @@ async fn a_probe_over_tls_takes_what_a_visitor_would_take() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_trusts_what_the_file_of_authorities_says_now() {
+    let folder = TempDir::new().unwrap();
+    let (former, now) = (Authority::new(), Authority::new());
+    let address = now.serve("shop.example.test", 90, true).await;
+    let probe = |roots: &Path| {
+        HttpProbe::new(ProbeSettings {
+            name: "site".into(),
+            address,
+            host: "shop.example.test".into(),
+            tls: Some(Tls::new("shop.example.test", Some(roots.to_owned()))),
+            path: "/".into(),
+            marker: "page".into(),
+            per_second: 50,
+            run: "run-1".into(),
+            connection: Connection::New,
+        })
+    };
+    let mut failed = Vec::new();
+    for authority in [&former, &now] {
+        let probe = probe(&authority.roots(folder.path()));
+        probe.start();
+        until("it asked", || probe.summary().sent >= 5).await;
+        probe.stop().await;
+        failed.push(probe.summary().failed > 0);
+    }
+    assert_eq!(failed, [true, false]);
+}
