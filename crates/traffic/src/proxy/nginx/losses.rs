@@ -33,7 +33,7 @@ impl Version {
 
     /// Reads what `nginx -v` says: `nginx version: nginx/1.22.1 (Debian)`.
     fn read(said: &str) -> Option<Self> {
-        let (_, rest) = said.split_once("nginx/")?;
+        let (_, rest) = said.rsplit_once("nginx/")?;
         let mut parts = rest.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().ok());
         let mut next = || parts.next().flatten();
         Some(Self(next()?, next()?, next()?))
