@@ -101,6 +101,8 @@ const SERVERS: &[&str] = &[
     "crates/doors/src/sql",
     "crates/standins/",
     "xtask/src/bench/",
+    // What nginx calls its main process.
+    "crates/traffic/src/proxy/nginx/",
     TESTS,
 ];
 

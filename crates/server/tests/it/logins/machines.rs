@@ -188,7 +188,9 @@ impl Machines {
             fs::write(root.join("index.php"), include_str!("page.php")).unwrap();
             let text = format!(
                 "[{name}]\nuser = root\ngroup = root\nlisten = {at}/{name}.sock\npm = ondemand\n\
-                 pm.max_children = 2\n; php_admin_value[session.save_handler] = nobody\n\
+                 pm.max_children = 2\nphp_admin_flag[redis.session.locking_enabled] = on\n\
+                 php_admin_value[redis.session.lock_wait_time] = 2000\n\
+                 php_admin_value[redis.session.lock_retries] = -1\n; php_admin_value[session.save_handler] = nobody\n\
                  php_admin_value[pdo_mysql.default_socket] = {at}/db.sock\n{settings}\n"
             );
             fs::write(self.pool(side, name), text).unwrap();
