@@ -36,6 +36,12 @@ impl Shown {
     }
 }
 
+/// Name and explanation of a number that only grows, and where it stands.
+type Counter<T> = (&'static str, &'static str, fn(&T) -> u64);
+
+/// Name, kind and explanation of a figure, and where it stands.
+type Figure<T, N = f64> = (&'static str, Kind, &'static str, fn(&T) -> N);
+
 impl Desk {
     /// Returns all figures in the form that Prometheus reads.
     pub(crate) async fn metrics(&self) -> String {
@@ -83,7 +89,7 @@ impl Desk {
         let all = ("", self.front.counts());
         let of_units = units.iter().map(|unit| (unit.name.as_str(), &*unit.counts));
         let all: Vec<_> = [all].into_iter().chain(of_units).collect();
-        let figures: [(&str, &str, fn(&TcpTotals) -> u64); 4] = [
+        let figures: [Counter<TcpTotals>; 4] = [
             (
                 "segue_front_tcp_connections_total",
                 "Connections at ports for TCP that came as far as a server.",
@@ -198,7 +204,7 @@ fn copies(text: &mut Text, units: &[Shown]) {
     if mirrored().next().is_none() {
         return;
     }
-    let figures: [(&str, &str, fn(&Mirrored) -> u64); 3] = [
+    let figures: [Counter<Mirrored>; 3] = [
         ("segue_front_copies_total", "Copies of requests that were compared.", |copies| {
             copies.compared.asked as u64
         }),
@@ -221,7 +227,7 @@ fn splits(text: &mut Text, units: &[Shown]) {
     if split().next().is_none() {
         return;
     }
-    let figures: [(&str, Kind, &str, fn(&SplitStatus) -> f64); 4] = [
+    let figures: [Figure<SplitStatus>; 4] = [
         (
             "segue_front_split_share_ratio",
             Kind::Gauge,
@@ -254,7 +260,7 @@ fn splits(text: &mut Text, units: &[Shown]) {
 
 /// Writes what gates look like, and what their holds were.
 fn gates(text: &mut Text, units: &[Shown]) {
-    let figures: [(&str, Kind, &str, fn(&View) -> u64); 8] = [
+    let figures: [Figure<View, u64>; 8] = [
         ("segue_front_running", Kind::Gauge, "Requests at a backend.", |view| view.running as u64),
         ("segue_front_held", Kind::Gauge, "Requests that wait.", |view| view.held as u64),
         ("segue_front_streams", Kind::Gauge, "Open streams.", |view| view.streams as u64),

@@ -67,7 +67,7 @@ impl Nginx {
             None => Ok(()),
             Some(Finding { code, text, remedy, .. }) => {
                 let op = format!("reload nginx with `{}`", self.plan.folder.display());
-                Err(Fault::new(&*code, FaultKind::Unsupported, op, text).hint(remedy))
+                Err(Fault::new(&code, FaultKind::Unsupported, op, text).hint(remedy))
             }
         }
     }
@@ -232,7 +232,7 @@ fn tokens(config: &str) -> Vec<Token> {
             // `${name}` is part of a word.
             '$' if chars.peek() == Some(&'{') => {
                 word.push(c);
-                while let Some(inner) = chars.next() {
+                for inner in chars.by_ref() {
                     word.push(inner);
                     if inner == '}' {
                         break;
