@@ -2,10 +2,11 @@
 
 use super::Goal;
 use super::answer::{FromBackend, Pieces, Reply};
+use super::conn::Conn;
 use super::exchange::{Exchange, Outcome};
 use super::headers::{self, Seen};
 use super::split::Judged;
-use super::visit::{Conn, Visit};
+use super::visit::Visit;
 use crate::gate::Pass;
 use crate::mirror::Sample;
 use crate::upstream::{Arriving, Broken, Fate, Fetch, Outgoing, Pool, Unsent};

@@ -3,6 +3,7 @@
 mod answer;
 mod challenge;
 mod compact;
+mod conn;
 mod exchange;
 mod forward;
 mod headers;
@@ -14,9 +15,9 @@ mod upgrade;
 mod visit;
 
 pub(crate) use answer::Reply;
+pub(crate) use conn::{Conn, Scheme, Talk};
 pub(crate) use headers::closes;
 pub(crate) use stream::{Streams, handle as handle_stream, watch};
-pub(crate) use visit::{Conn, Scheme, Talk};
 
 use crate::clock;
 use crate::gate::{Flight, Pass, Turned, Weight};

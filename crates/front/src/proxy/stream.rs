@@ -6,8 +6,9 @@
 //! backends than as many connections would. A client that takes nothing of an answer holds a
 //! backend's connection: [`watch`] lets go of it.
 
+use super::conn::Conn;
 use super::headers::Seen;
-use super::visit::{Conn, Lane, Visitor};
+use super::visit::{Lane, Visitor};
 use super::{Reply, headers, is_probe, own};
 use crate::clock;
 use crate::crowd::Place;
