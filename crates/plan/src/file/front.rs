@@ -83,8 +83,8 @@ pub struct NginxFile {
     pub pid: PathBuf,
     /// Whether the requests are taken that a reload loses: at 2,000 requests a second over 64
     /// connections 1 to 2 of clients that look whether theirs was closed, about one a connection of
-    /// others (nginx 1.22). A cutover makes three reloads. Not needed from nginx 1.27.4 on with
-    /// `keepalive_min_timeout`. Default: false, and the plan is refused where it is needed.
+    /// others (nginx 1.22; fewer from 1.27.4 on with `keepalive_min_timeout`). A cutover makes three
+    /// reloads. Default: false, and the plan is refused.
     #[serde(default)]
     pub accept_reload_losses: bool,
     /// Whether it is taken that requests are refused with 503 during the pause, as nothing

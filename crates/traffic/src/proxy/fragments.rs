@@ -141,8 +141,6 @@ fn for_nginx(front: &FrontPlan, plan: &NginxPlan, sites: &[SiteRoute]) -> Fragme
          }}\n\
          server {{\n{listen}    \
              server_name {};\n    \
-             # nginx 1.27.4 or newer loses no request at a reload with this line; older ones do not know it.\n    \
-             # keepalive_min_timeout 1s;\n    \
              location / {{\n        \
                  if ($segue_held) {{ return 503; }}\n        \
                  add_header Retry-After $segue_retry_after always;\n        \

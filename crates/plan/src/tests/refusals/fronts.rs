@@ -407,9 +407,12 @@ fn refuses_what_a_proxy_of_the_operators_cannot_do() {
         ("all that HAProxy can", |p| p.unit.fronts[1].proxy = haproxy(), &[]),
         ("all that nginx can", |p| with_nginx(p, true), &[]),
         (
-            "refusals that nobody took",
+            "losses and refusals that nobody took",
             |p| with_nginx(p, false),
-            &["SG0777 front[target].nginx.accept_refusals"],
+            &[
+                "SG0776 front[target].nginx.accept_reload_losses",
+                "SG0777 front[target].nginx.accept_refusals",
+            ],
         ),
         (
             "a split and slow paths",
@@ -434,11 +437,12 @@ fn refuses_what_a_proxy_of_the_operators_cannot_do() {
             &["SG0775 front[target]"; 3],
         ),
         (
-            "nor at nginx",
+            "at nginx nothing waits that has bytes",
             |p| {
                 with_nginx(p, true);
                 let policy = std::sync::Arc::make_mut(&mut p.policy);
                 policy.hold_bytes_max *= 2;
+                policy.hold_page = Some("/etc/segue/soon.html".into());
             },
             &["SG0775 front[target]"],
         ),

@@ -1,6 +1,6 @@
 //! nginx: a file and a reload. It has no queue, so a hold refuses with 503, and a reload loses a
-//! request now and then that comes on a connection which a former worker closes, unless nginx is
-//! new enough and told to keep them ([`losses`]). The plan says that the operator takes both.
+//! request now and then that comes on a connection which a former worker closes ([`losses`]). The plan
+//! says that the operator takes both.
 //!
 //! A reload is in force when the new workers say its number, and what ran before it is over when
 //! the workers before it are gone.
@@ -190,8 +190,6 @@ impl Driver for Nginx {
     }
 
     async fn put(&self, unit: Unit<'_>, side: Side, held: Option<&Held>) -> Result<(), Fault> {
-        // The first reload for a unit: nothing of it was touched yet.
-        self.may_reload().await?;
         self.change(|said| said.put(unit, side, held)).await
     }
 
@@ -276,7 +274,7 @@ impl Driver for Nginx {
             _ => {}
         }
         match self.main() {
-            Ok(_) => findings.extend(self.losses().await),
+            Ok(_) => findings.push(self.losses().await),
             Err(fault) => findings.push(refuse(fault.to_string())),
         }
         findings
