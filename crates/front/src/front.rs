@@ -12,6 +12,7 @@ use crate::stats::{Counts, Lane};
 use crate::store::counts::SavedFigures;
 use crate::stragglers::Stragglers;
 use crate::upstream::{Group, Pool, Tls};
+use crate::wire::Refusal;
 use http::HeaderValue;
 use segue_model::{Fault, FaultKind, RunId, Side, UnitName};
 use std::collections::HashSet;
@@ -229,9 +230,13 @@ impl Front {
         self.refused.fetch_add(figures.refused, Ordering::Relaxed);
     }
 
-    /// Counts a request that was refused because its boundaries are not clear.
-    pub(crate) fn count_unclear(&self) {
-        self.unclear.fetch_add(1, Ordering::Relaxed);
+    /// Counts a request that was refused where it is read.
+    pub(crate) fn count_refusal(&self, refusal: Refusal) {
+        if refusal.is_clear() {
+            self.count_refused();
+        } else {
+            self.unclear.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Returns how many requests were refused because their boundaries are not clear.

@@ -25,28 +25,32 @@ pub(crate) async fn overhear<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut silent = true;
     let heard = async {
         let mut first = Vec::with_capacity(2 << 10);
         loop {
+            if first.len() >= HEAD_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too long"));
+            }
+            let before = first.len();
+            if socket.read_buf(&mut first).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            silent = false;
+            // Within a line nothing is learnt: whoever sends it octet by octet has it read once.
+            if before > 0 && !first[before..].contains(&b'\n') {
+                continue;
+            }
             match look(&first) {
                 Look::Named(host) => return Ok((host, first)),
                 Look::NotHttp => return tls::overhear(socket, first).await,
                 Look::More => {}
             }
-            if first.len() >= HEAD_MAX {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too long"));
-            }
-            if socket.read_buf(&mut first).await? == 0 {
-                let silent = first.is_empty();
-                let kind =
-                    if silent { io::ErrorKind::NotConnected } else { io::ErrorKind::UnexpectedEof };
-                return Err(kind.into());
-            }
         }
     };
-    tokio::time::timeout(limit, heard)
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    let heard = tokio::time::timeout(limit, heard).await;
+    let heard = heard.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    if heard.is_err() && silent { Err(io::ErrorKind::NotConnected.into()) } else { heard }
 }
 
 /// What the first bytes tell.

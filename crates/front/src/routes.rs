@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Parts of the table; a power of two.
 const SHARDS: usize = 64;
@@ -91,13 +92,20 @@ pub(crate) struct Routes {
     run: ArcSwapOption<RunId>,
     only: ArcSwapOption<Only>,
     shards: Box<[ArcSwap<Shard>]>,
+    /// Tells that something changed.
+    changed: watch::Sender<()>,
 }
 
 impl Routes {
     /// Builds a table without sites.
     pub(crate) fn new() -> Self {
         let shards = (0..SHARDS).map(|_| ArcSwap::from_pointee(Shard::new()));
-        Self { run: ArcSwapOption::empty(), only: ArcSwapOption::empty(), shards: shards.collect() }
+        Self {
+            run: ArcSwapOption::empty(),
+            only: ArcSwapOption::empty(),
+            shards: shards.collect(),
+            changed: watch::Sender::new(()),
+        }
     }
 
     /// Sets the run that has the front.
@@ -118,6 +126,12 @@ impl Routes {
     /// Sets the only unit of the front; none if it has none or several.
     pub(crate) fn set_only(&self, only: Option<Only>) {
         self.only.store(only.map(Arc::new));
+        self.changed.send_replace(());
+    }
+
+    /// Returns what tells of changes from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Returns the only unit of the front.
@@ -152,6 +166,7 @@ impl Routes {
             }
             self.shards[at].store(Arc::new(shard));
         }
+        self.changed.send_replace(());
     }
 
     /// Calls `with` for every site; for one with several hosts several times.

@@ -8,7 +8,8 @@
 //!
 //! A connection names no site, so a port belongs to one unit. Where clients speak TLS from the
 //! first byte, or HTTP, a port may go by name: the unit is the one with the host that the client asks
-//! for, read from what it says first, which goes on to the backend as it came.
+//! for, read from what it says first, which goes on to the backend as it came. Whoever asks for another
+//! host, or for none, is nobody's.
 
 use crate::client::{Caller, introduction};
 use crate::control::TcpTotals;
@@ -20,13 +21,16 @@ use crate::routes::Only;
 use crate::socket::Shared;
 use crate::upstream::dial;
 use http::Method;
+use segue_model::Side;
 use segue_model::plan::TcpPlan;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +49,16 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
+    /// Counts a connection that came as far as a backend.
+    pub(crate) fn came(&self) {
+        add(&self.connections, 1);
+    }
+
+    /// Counts one that found none, or waited in vain.
+    pub(crate) fn fail(&self) {
+        add(&self.failed, 1);
+    }
+
     /// Counts what another process counted.
     pub(crate) fn add(&self, saved: &TcpTotals) {
         add(&self.connections, saved.connections);
@@ -65,6 +79,57 @@ impl Bytes {
     }
 }
 
+/// What a connection came for.
+enum Goal {
+    /// The port, which belongs to one unit.
+    Port,
+    /// A host at a port that many share.
+    Host(Box<str>),
+    /// None of the hosts at such a port.
+    Nothing,
+}
+
+impl Goal {
+    /// Returns the unit that it belongs to, if there is one.
+    fn unit(&self, front: &Front) -> Option<Arc<Only>> {
+        match self {
+            Self::Port => front.routes().only(),
+            Self::Host(name) => front.site(name).map(|site| {
+                Arc::new(Only { gate: site.gate.clone(), counts: site.counts.clone() })
+            }),
+            Self::Nothing => None,
+        }
+    }
+
+    /// Waits until it belongs to a unit, whose stream the connection to `side` is from then on, and
+    /// for the stream's end.
+    async fn becomes_a_units(&self, front: &Front, side: Side, number: usize) {
+        let mut changes = front.routes().changes();
+        let unit = loop {
+            changes.mark_unchanged();
+            match self.unit(front) {
+                Some(unit) => break unit,
+                None if changes.changed().await.is_err() => return pending().await,
+                None => {}
+            }
+        };
+        // A gate that is closed has begun to hold, and this is not to pass it.
+        let entering = unit.gate.enter(number, flight(), |_| Weight::default());
+        let entered = tokio::time::timeout(Duration::ZERO, entering).await;
+        if let Ok(Ok(mut pass)) = entered
+            && pass.side() == side
+        {
+            pass.become_stream().cancelled().await;
+        }
+    }
+}
+
+/// What a gate is told of a connection.
+fn flight() -> Flight {
+    let method = Method::from_bytes(b"TCP").unwrap_or(Method::CONNECT);
+    Flight { method, path: None, since_us: crate::clock::now_us() }
+}
+
 /// A client's connection at a port for TCP.
 pub(crate) struct Client {
     pub(crate) front: Arc<Front>,
@@ -80,22 +145,41 @@ impl Client {
     /// Passes the connection on to where its unit is, until it ends or a hold begins.
     pub(crate) async fn serve(mut self) {
         let Some(tcp) = self.entrance.options().tcp.clone() else { return };
-        let Ok((unit, first)) = self.whose(tcp.by_name).await else { return };
-        let Some(unit) = unit else {
-            // Nobody's, or nobody's yet: as if the front were not there.
-            let backend = self.entrance.default_group().address();
-            if let Ok(server) = self.dial(backend, tcp.proxy_out).await {
-                self.pass_on(server, &first, None, &CancellationToken::new()).await;
-            }
-            return;
+        let Ok((goal, first)) = self.goal(tcp.by_name).await else { return };
+        let Some(unit) = goal.unit(&self.front) else {
+            return self.nobodys(&goal, &first, tcp.proxy_out).await;
         };
         let Some((mut pass, server)) = self.reach(&unit, &tcp).await else { return };
         let (front, side) = (self.front.clone(), pass.side());
         let lanes = [front.counts(), &*unit.counts].map(|counts| counts.tcp.get(side));
-        lanes.iter().for_each(|lane| add(&lane.connections, 1));
+        lanes.iter().for_each(|lane| lane.came());
         front.note_straggler(unit.gate.unit(), self.peer.ip().to_canonical(), side, side);
         let end = pass.become_stream();
-        self.pass_on(server, &first, Some(lanes), &end).await;
+        self.pass_on(server, &first, lanes.map(Some), &end).await;
+    }
+
+    /// Passes on a connection that is nobody's, or nobody's yet, as if the front were not there. Once
+    /// what it came for belongs to a unit, it is one of its streams.
+    async fn nobodys(mut self, goal: &Goal, first: &[u8], proxy_out: bool) {
+        let (front, side) = (self.front.clone(), self.front.side());
+        let lane = front.counts().tcp.get(side);
+        let backend = self.entrance.default_group().address();
+        let server = match self.dial(backend, proxy_out).await {
+            Ok(server) => server,
+            Err(error) => {
+                lane.fail();
+                if front.may_warn() {
+                    tracing::warn!(%side, %backend, %error, "backend takes no connection");
+                }
+                return;
+            }
+        };
+        lane.came();
+        let (number, open) = (self.number, CancellationToken::new());
+        tokio::select! {
+            () = self.pass_on(server, first, [Some(lane), None], &open) => {}
+            () = goal.becomes_a_units(&front, side, number) => {}
+        }
     }
 
     /// Connects to the side that takes the unit's connections, once the gate lets it; none if it
@@ -111,7 +195,7 @@ impl Client {
                 Ok(server) => return Some((pass, server)),
                 Err(error) => {
                     let lanes = [self.front.counts(), &*unit.counts];
-                    lanes.iter().for_each(|counts| add(&counts.tcp.get(side).failed, 1));
+                    lanes.iter().for_each(|counts| counts.tcp.get(side).fail());
                     if self.front.may_warn() {
                         tracing::warn!(%side, %backend, %error, "backend takes no connection");
                     }
@@ -121,10 +205,10 @@ impl Client {
         }
     }
 
-    /// Returns the unit of the connection, and what had to be read from the client to know it.
-    async fn whose(&mut self, by_name: bool) -> io::Result<(Option<Arc<Only>>, Vec<u8>)> {
+    /// Returns what the connection came for, and what had to be read from the client to know it.
+    async fn goal(&mut self, by_name: bool) -> io::Result<(Goal, Vec<u8>)> {
         if !by_name {
-            return Ok((self.front.routes().only(), Vec::new()));
+            return Ok((Goal::Port, Vec::new()));
         }
         let heard = named::overhear(&mut self.socket, self.front.limits().handshake).await;
         let (name, first) = heard.inspect_err(|error| {
@@ -134,25 +218,20 @@ impl Client {
                 tracing::debug!(%error, peer = %self.peer, "neither TLS nor HTTP");
             }
         })?;
-        let site = name.and_then(|name| self.front.site(&name));
-        let unit = site.map(|site| Only { gate: site.gate.clone(), counts: site.counts.clone() });
-        // Whoever names nobody comes for the only unit that there is, if there is one.
-        Ok((unit.map(Arc::new).or_else(|| self.front.routes().only()), first))
+        Ok((name.map_or(Goal::Nothing, Goal::Host), first))
     }
 
     /// Waits for the unit's gate; none if it waits for too long or in vain.
     async fn enter(&self, unit: &Only) -> Option<Pass> {
-        let method = Method::from_bytes(b"TCP").unwrap_or(Method::CONNECT);
-        let flight = Flight { method, path: None, since_us: crate::clock::now_us() };
-        let entering = unit.gate.enter(self.number, flight, |_| Weight::default());
+        let entering = unit.gate.enter(self.number, flight(), |_| Weight::default());
         let entered = tokio::select! {
             entered = entering => entered.ok(),
             () = self.hurry.cancelled() => None,
         };
         if entered.is_none() {
             let side = unit.gate.side();
-            add(&self.front.counts().tcp.get(side).failed, 1);
-            add(&unit.counts.tcp.get(side).failed, 1);
+            self.front.counts().tcp.get(side).fail();
+            unit.counts.tcp.get(side).fail();
         }
         entered
     }
@@ -177,12 +256,11 @@ impl Client {
         &mut self,
         server: TcpStream,
         first: &[u8],
-        lanes: Option<[&Bytes; 2]>,
+        lanes: Lanes<'_>,
         end: &CancellationToken,
     ) {
-        let mut client = Counted { inner: &mut self.socket, lanes };
+        let mut client = Counted::new(&mut self.socket, lanes, first);
         let mut server = Shared::new(server, self.front.limits().stalled);
-        lanes.iter().flatten().for_each(|lane| add(&lane.received, first.len() as u64));
         let both = async {
             server.write_all(first).await?;
             tokio::io::copy_bidirectional(&mut client, &mut server).await
@@ -203,10 +281,21 @@ fn add(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
 }
 
+/// Where a connection counts: the front's own, and its unit's.
+pub(crate) type Lanes<'a> = [Option<&'a Bytes>; 2];
+
 /// Counts what passes.
-struct Counted<'a> {
+pub(crate) struct Counted<'a> {
     inner: &'a mut Shared,
-    lanes: Option<[&'a Bytes; 2]>,
+    lanes: Lanes<'a>,
+}
+
+impl<'a> Counted<'a> {
+    /// Counts in `lanes` what passes by the client's socket; what was read from it before is `first`.
+    pub(crate) fn new(inner: &'a mut Shared, lanes: Lanes<'a>, first: &[u8]) -> Self {
+        lanes.iter().flatten().for_each(|lane| add(&lane.received, first.len() as u64));
+        Self { inner, lanes }
+    }
 }
 
 impl AsyncRead for Counted<'_> {

@@ -263,7 +263,7 @@ pub struct Stats {
     pub relayed: Totals,
     /// Requests for hosts that belong to no unit.
     pub other: Totals,
-    /// Connections at ports for TCP, by the side they were sent to.
+    /// Connections at ports for TCP, and those whose TLS goes by unread, by the side they were sent to.
     #[serde(default)]
     pub tcp: Sides<TcpTotals>,
     /// Clients that came to this front while their unit was at the other side: those that came

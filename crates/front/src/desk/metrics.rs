@@ -81,9 +81,11 @@ impl Desk {
         text.done()
     }
 
-    /// Writes what passed at ports for TCP.
+    /// Writes what passed of which the front understands nothing but its bytes.
     fn tcp(&self, text: &mut Text, units: &[Shown]) {
-        if !self.front.entrances().iter().any(|entrance| entrance.options().tcp.is_some()) {
+        let mut any = self.front.entrances().iter().any(|e| e.options().tcp.is_some());
+        self.front.routes().each(|site| any |= site.passthrough.is_some());
+        if !any {
             return;
         }
         let all = ("", self.front.counts());
@@ -92,22 +94,24 @@ impl Desk {
         let figures: [Counter<TcpTotals>; 4] = [
             (
                 "segue_front_tcp_connections_total",
-                "Connections at ports for TCP that came as far as a server.",
+                "Connections passed on unread that came as far as a server.",
                 |totals| totals.connections,
             ),
             (
                 "segue_front_tcp_failed_total",
-                "Connections at ports for TCP that found no server, or waited in vain.",
+                "Connections to be passed on unread that found no server, or waited in vain.",
                 |totals| totals.failed,
             ),
             (
                 "segue_front_tcp_received_bytes_total",
-                "Bytes from clients at ports for TCP.",
+                "Bytes from clients over connections passed on unread.",
                 |totals| totals.received,
             ),
-            ("segue_front_tcp_sent_bytes_total", "Bytes to clients at ports for TCP.", |totals| {
-                totals.sent
-            }),
+            (
+                "segue_front_tcp_sent_bytes_total",
+                "Bytes to clients over connections passed on unread.",
+                |totals| totals.sent,
+            ),
         ];
         for (name, help, value) in figures {
             text.figure(name, Kind::Counter, help);
@@ -274,13 +278,16 @@ fn gates(text: &mut Text, units: &[Shown]) {
             u64::from(matches!(view.hold, HoldStatus::Leased { .. } | HoldStatus::Sealed { .. }))
         }),
         ("segue_front_holds_total", Kind::Counter, "Holds.", |view| view.holds.holds),
-        ("segue_front_held_total", Kind::Counter, "Requests that waited in a hold.", |view| {
-            view.holds.waited
-        }),
+        (
+            "segue_front_held_total",
+            Kind::Counter,
+            "Requests and connections that waited in a hold.",
+            |view| view.holds.waited,
+        ),
         (
             "segue_front_held_refused_total",
             Kind::Counter,
-            "Requests answered 503 in a hold: they waited too long, or too many did.",
+            "Requests answered 503, and connections closed, in a hold: they waited too long, or too many did.",
             |view| view.holds.refused,
         ),
     ];

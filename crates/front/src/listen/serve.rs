@@ -120,7 +120,7 @@ impl Guest {
             Ok(Client::Stranger { socket, bytes }) => {
                 let Some(server) = live else { return };
                 if let Some(server) = self.dial(server).await {
-                    self.both(socket, &bytes, server).await;
+                    self.both(socket, &bytes, server, Default::default()).await;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
@@ -153,21 +153,29 @@ impl Guest {
     async fn unread(&self, client: Shared, bytes: &[u8], name: &str) {
         let Some(site) = self.front.site(name) else { return };
         let Some(servers) = &site.passthrough else { return };
+        // Nothing of it can be told but bytes, as at a port for TCP: it counts like one of those.
+        let lanes = |side| [self.front.counts(), &*site.counts].map(|counts| counts.tcp.get(side));
+        let fail = |side| lanes(side).iter().for_each(|lane| lane.fail());
         let flight = Flight { method: Method::CONNECT, path: None, since_us: clock::now_us() };
         let Ok(mut pass) =
             site.gate.enter(self.place.number(), flight, |_| Weight::default()).await
         else {
+            fail(site.gate.side());
             return;
         };
         if pass.waited() && client.peer_closed() {
             return;
         }
         let side = pass.side();
-        let Some(server) = self.dial(*servers.get(side)).await else { return };
+        let Some(server) = self.dial(*servers.get(side)).await else {
+            fail(side);
+            return;
+        };
+        lanes(side).iter().for_each(|lane| lane.came());
         self.front.note_straggler(site.gate.unit(), self.peer.ip().to_canonical(), side, side);
         // Counted as a stream; the end of those is not its own.
         let _end = pass.become_stream();
-        self.both(client, bytes, server).await;
+        self.both(client, bytes, server, lanes(side).map(Some)).await;
     }
 
     /// Passes a certificate authority on to the side that takes the site's requests. It does not
@@ -180,7 +188,7 @@ impl Guest {
             Some(server) => {
                 if let Some(server) = self.dial(server).await {
                     // It shakes hands and leaves. Whoever speaks on is none, and past every hold.
-                    let asked = self.both(client, bytes, server);
+                    let asked = self.both(client, bytes, server, Default::default());
                     let _ = tokio::time::timeout(self.front.limits().handshake, asked).await;
                 }
             }
@@ -216,7 +224,14 @@ impl Guest {
     }
 
     /// Passes what comes both ways, beginning with what was read from the client.
-    async fn both(&self, mut client: Shared, bytes: &[u8], mut server: TcpStream) {
+    async fn both(
+        &self,
+        mut client: Shared,
+        bytes: &[u8],
+        mut server: TcpStream,
+        lanes: tcp::Lanes<'_>,
+    ) {
+        let mut client = tcp::Counted::new(&mut client, lanes, bytes);
         let both = async {
             server.write_all(bytes).await?;
             tokio::io::copy_bidirectional(&mut client, &mut server).await
@@ -274,7 +289,7 @@ impl Guest {
             tracing::debug!(%error, "client connection ended");
         }
         if let Some(refusal) = told.refusal() {
-            front.count_unclear();
+            front.count_refusal(refusal);
             tracing::debug!(%peer, why = refusal.why(), "request refused");
             // In a box, so that ordinary connections do not carry its room along.
             let _ = tokio::time::timeout(LINGER, Box::pin(linger(socket))).await;

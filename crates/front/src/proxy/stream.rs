@@ -93,10 +93,11 @@ pub(crate) async fn handle(
         None => turned_away(&conn, &mut request),
         Some(seat) => match check_stream(&mut request, conn.front().limits().headers) {
             Err(refusal) => {
-                conn.front().count_unclear();
+                conn.front().count_refusal(refusal);
                 own::text(&conn, refusal.status(), refusal.why())
             }
             Ok(()) if is_misdirected(&conn, headers::host_of(&request)) => {
+                conn.front().count_refused();
                 let why = "this host is not served under the certificate of this connection";
                 own::text(&conn, StatusCode::MISDIRECTED_REQUEST, why)
             }

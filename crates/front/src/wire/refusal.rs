@@ -46,6 +46,11 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// Returns whether everybody reads the request in the same way, and no front can pass it on.
+    pub(crate) fn is_clear(self) -> bool {
+        matches!(self, Self::Connect)
+    }
+
     /// Returns the answer's status.
     pub(crate) fn status(self) -> StatusCode {
         match self {

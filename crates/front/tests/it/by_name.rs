@@ -52,6 +52,15 @@ type Open = BufReader<TlsStream<TcpStream>>;
 impl Mail {
     /// A front with one port that goes by name, and two units.
     async fn start() -> Self {
+        let mail = Self::alone().await;
+        for (unit, host) in [unit(), other()].into_iter().zip(MAIL) {
+            mail.put(unit, host).await;
+        }
+        mail
+    }
+
+    /// A front with one port that goes by name, and no unit.
+    async fn alone() -> Self {
         let certificate = Certificate::made(&[MAIL[0], MAIL[1], STRANGER]);
         let folder = Arc::new(TempDir::new().unwrap());
         let mut options = options(folder.path(), free_address(), free_address());
@@ -64,21 +73,23 @@ impl Mail {
         options.ports.push(tcp_port(listen, tcp));
         let front = Running::start(options, quick(), folder).await;
         front.claim(1).await.unwrap();
-        for (unit, host) in [unit(), other()].into_iter().zip(MAIL) {
-            let set = Ask::SetRoute {
-                mark: front.mark(),
-                unit,
-                sites: vec![SiteRoute {
-                    hosts: vec![host.into()],
-                    reach: None,
-                    backends: Sides { source: free_address(), target: free_address() },
-                }],
-                write_side: Side::Source,
-                concurrency: Sides { source: 64, target: 64 },
-            };
-            assert!(done(&front.ask(set).await));
-        }
         Self { front, listen, trust: Trust::of(&[&certificate], rustls::ALL_VERSIONS) }
+    }
+
+    /// Sets the route of a unit at the source.
+    async fn put(&self, unit: UnitName, host: &str) {
+        let set = Ask::SetRoute {
+            mark: self.front.mark(),
+            unit,
+            sites: vec![SiteRoute {
+                hosts: vec![host.into()],
+                reach: None,
+                backends: Sides { source: free_address(), target: free_address() },
+            }],
+            write_side: Side::Source,
+            concurrency: Sides { source: 64, target: 64 },
+        };
+        assert!(done(&self.front.ask(set).await));
     }
 
     async fn open(&self, name: &str) -> Open {
@@ -166,4 +177,40 @@ async fn who_names_no_unit_comes_to_the_fronts_own_side_and_who_speaks_no_tls_no
     assert_eq!(mail.front.stats().await.unshaken, before + 1);
     let own = mail.stats(unit()).await.tcp;
     assert_eq!((own.source.connections, own.target.connections), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_another_host_than_the_only_units_is_not_that_units() {
+    let mail = Mail::alone().await;
+    mail.put(unit(), MAIL[0]).await;
+    let mut stranger = mail.open(STRANGER).await;
+    assert_eq!(line(&mut stranger).await, "* OK source");
+    assert!(done(&mail.front.hold("h1").await));
+    assert_eq!(says(&mut stranger, "a NOOP").await, "a NOOP", "it is not held");
+    assert_eq!(line(&mut mail.open(STRANGER).await).await, "* OK source", "nor who comes then");
+    assert!(done(&mail.front.release("h1", Side::Target).await));
+    assert_eq!(line(&mut mail.open(STRANGER).await).await, "* OK source", "nor moved");
+    assert_eq!(line(&mut mail.open(MAIL[0]).await).await, "* OK target");
+    let stats = mail.stats(unit()).await;
+    assert_eq!((stats.tcp.source.connections, stats.tcp.target.connections), (0, 1));
+    assert_eq!(stats.holds[0].closed_streams, 0);
+    // Strangers count for the front alone.
+    let all = mail.front.stats().await.tcp;
+    assert_eq!((all.source.connections, all.target.connections), (3, 1));
+    assert!(all.source.received > 600, "three first messages of TLS: {all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_there_before_the_unit_came_is_held_with_it() {
+    let mail = Mail::alone().await;
+    let (mut early, mut stranger) = (mail.open(MAIL[0]).await, mail.open(STRANGER).await);
+    assert_eq!(line(&mut early).await, "* OK source");
+    assert_eq!(line(&mut stranger).await, "* OK source");
+    mail.put(unit(), MAIL[0]).await;
+    until("it is one of the unit's", async || mail.front.status().await.streams == 1).await;
+    assert_eq!(says(&mut early, "a NOOP").await, "a NOOP", "it goes on");
+    assert!(done(&mail.front.hold("h1").await));
+    assert_eq!(line(&mut early).await, "", "it ended after the hold began");
+    assert_eq!(says(&mut stranger, "a NOOP").await, "a NOOP");
+    assert_eq!(mail.front.status().await.streams, 0);
 }

@@ -7,7 +7,7 @@ use crate::system::{End, watched};
 use crate::tls::tls_options;
 use crate::upstream_tls::Secured;
 use segue_front::control::Request as Ask;
-use segue_front::control::{Reach, Reply, Servers, SiteRoute};
+use segue_front::control::{Reach, Reply, Servers, SiteRoute, TcpTotals};
 use segue_model::{Side, Sides};
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,5 +126,57 @@ async fn goes_to_the_write_side_waits_at_a_hold_and_stays_once_it_is_there() {
     assert_eq!(late.sides, Sides { source: 0, target: 1 });
     drop((first, second));
     until("both are gone", async || front.status().await.streams == 0).await;
+    front.stop().await;
+}
+
+/// What was counted of connections that go by unread.
+async fn passed(front: &Running) -> Sides<TcpTotals> {
+    match front.ask(Ask::UnitStats { unit: unit() }).await.unwrap() {
+        Reply::Stats(stats) => stats.tcp.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_whom_it_passed_on_and_who_found_nobody() {
+    let shop = Shop::start("source").await;
+    let theirs = Certificate::made(&[HOST]);
+    let server = Secured::before(&shop, &theirs).await;
+    let folder = Arc::new(TempDir::new().unwrap());
+    let mut options = tls_options(folder.path(), free_address(), shop.address);
+    options.ports[0].tls.as_mut().unwrap().certificates.clear();
+    let front = Running::start(options, quick(), folder).await;
+    front.claim(1).await.unwrap();
+    let to = |address| Servers { passthrough: Some(address), ..Servers::default() };
+    let servers = Sides { source: to(server.address), target: to(free_address()) };
+    let reach = Reach { servers, ..Reach::default() };
+    let backends = Sides { source: shop.address, target: free_address() };
+    assert!(done(&front.reach(backends, reach).await));
+    let trust = Trust::of(&[&theirs], rustls::ALL_VERSIONS);
+    let mut client = trust.connect(front.address, HOST).await.unwrap();
+    assert_eq!(asked(&mut client).await, "source /x");
+    drop(client);
+    until("it is gone", async || front.status().await.streams == 0).await;
+    let Sides { source, target } = passed(&front).await;
+    assert_eq!((source.connections, source.failed), (1, 0));
+    assert!(source.received > GET.len() as u64 && source.sent > source.received, "{source:?}");
+    assert_eq!((target.connections, target.failed), (0, 0));
+    // One waits and finds no server at the other side; there is no room for a second one.
+    let mut hold = front.hold_request("h1");
+    if let Ask::Hold { count_max, .. } = &mut hold {
+        *count_max = 1;
+    }
+    assert!(done(&front.ask(hold).await));
+    let waits = tokio::spawn({
+        let (trust, address) = (trust.clone(), front.address);
+        async move { trust.connect(address, HOST).await.is_ok() }
+    });
+    front.held(1).await;
+    assert!(trust.connect(front.address, HOST).await.is_err());
+    assert_eq!(passed(&front).await.source.failed, 1);
+    assert!(done(&front.release("h1", Side::Target).await));
+    assert!(!within("its end", waits).await.unwrap());
+    let Sides { source, target } = passed(&front).await;
+    assert_eq!((source.failed, target.connections, target.failed), (1, 0, 1));
     front.stop().await;
 }
