@@ -2,6 +2,7 @@
 
 use crate::certificates::*;
 use crate::support::*;
+use segue_front::Limits;
 use segue_front::control::{Reply, Request as Ask, SiteRoute, Stats};
 use segue_model::plan::TcpPlan;
 use segue_model::{Side, Sides, UnitName};
@@ -17,6 +18,9 @@ use tokio_rustls::client::TlsStream;
 const MAIL: [&str; 2] = ["mail.shop.test", "mail.other.test"];
 /// A host that no unit has; its server is there all the same.
 const STRANGER: &str = "mail.stranger.test";
+
+/// How long a client may take to say whom it comes for.
+const HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// A mail server: over TLS it greets with its name, then repeats lines.
 async fn server(name: &'static str, certificate: &Certificate) -> SocketAddr {
@@ -71,7 +75,8 @@ impl Mail {
         let listen = free_address();
         let tcp = TcpPlan { backends, proxy_out: false, by_name: true };
         options.ports.push(tcp_port(listen, tcp));
-        let front = Running::start(options, quick(), folder).await;
+        let limits = Limits { handshake: HANDSHAKE, ..quick() };
+        let front = Running::start(options, limits, folder).await;
         front.claim(1).await.unwrap();
         Self { front, listen, trust: Trust::of(&[&certificate], rustls::ALL_VERSIONS) }
     }
@@ -175,6 +180,14 @@ async fn who_names_no_unit_comes_to_the_fronts_own_side_and_who_speaks_no_tls_no
     within("its end", plain.read_to_end(&mut answer)).await.unwrap();
     assert_eq!(answer[0], 21, "an alert");
     assert_eq!(mail.front.stats().await.unshaken, before + 1);
+    // Who never says a word looks whether somebody is there; who stops in the middle does not.
+    let mut silent = TcpStream::connect(mail.listen).await.unwrap();
+    let mut halfway = TcpStream::connect(mail.listen).await.unwrap();
+    halfway.write_all(b"GET /").await.unwrap();
+    for stream in [&mut silent, &mut halfway] {
+        let _ = within("its end", stream.read_to_end(&mut answer)).await;
+    }
+    assert_eq!(mail.front.stats().await.unshaken, before + 2);
     let own = mail.stats(unit()).await.tcp;
     assert_eq!((own.source.connections, own.target.connections), (0, 0));
 }
@@ -191,13 +204,16 @@ async fn who_asks_for_another_host_than_the_only_units_is_not_that_units() {
     assert!(done(&mail.front.release("h1", Side::Target).await));
     assert_eq!(line(&mut mail.open(STRANGER).await).await, "* OK source", "nor moved");
     assert_eq!(line(&mut mail.open(MAIL[0]).await).await, "* OK target");
+    // An address is no name: such a client sends none.
+    let stream = TcpStream::connect(mail.listen).await.unwrap();
+    assert!(within("an answer", mail.trust.shake("127.0.0.1", stream)).await.is_err());
     let stats = mail.stats(unit()).await;
     assert_eq!((stats.tcp.source.connections, stats.tcp.target.connections), (0, 1));
     assert_eq!(stats.holds[0].closed_streams, 0);
     // Strangers count for the front alone.
     let all = mail.front.stats().await.tcp;
-    assert_eq!((all.source.connections, all.target.connections), (3, 1));
-    assert!(all.source.received > 600, "three first messages of TLS: {all:?}");
+    assert_eq!((all.source.connections, all.target.connections), (4, 1));
+    assert!(all.source.received > 800, "four first messages of TLS: {all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
