@@ -144,6 +144,9 @@ async fn figures_tell_of_holds_splits_ports_and_stragglers_and_stand_in_the_docu
     let figures = async || get(metrics, "/metrics").await.body;
     let of_unit =
         |text: &str, name: &str| value(text, &format!("segue_front_{name}{{unit=\"shop\"}}"));
+    // The echo counts once it is on its way, so that it may be here before.
+    let sent = "segue_front_tcp_sent_bytes_total{unit=\"shop\",side=\"source\"}";
+    until("the echo counts", async || value(&figures().await, sent) == Some(5.0)).await;
     let text = figures().await;
     assert_eq!(names(&text), names(include_str!("../../../../docs/metrics.md")), "{text}");
     for (name, expected) in [
