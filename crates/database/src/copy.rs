@@ -36,6 +36,8 @@ pub(crate) struct Column {
     pub(crate) kind: String,
     /// Whether the server computes it.
     pub(crate) generated: bool,
+    /// Whether it may be NULL.
+    pub(crate) nullable: bool,
 }
 
 impl Column {
@@ -64,16 +66,17 @@ impl Column {
 
 /// Reads the columns of a table, in their order.
 pub(crate) async fn columns(link: &Link, wire: &mut Wire, table: &str) -> Outcome<Vec<Column>> {
-    let rows: Vec<(String, String, bool)> = wire
+    let rows: Vec<(String, String, bool, bool)> = wire
         .rows(format!(
-            "SELECT COLUMN_NAME, LOWER(DATA_TYPE), IS_GENERATED = 'ALWAYS' FROM information_schema.COLUMNS \
-             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
+            "SELECT COLUMN_NAME, LOWER(DATA_TYPE), IS_GENERATED = 'ALWAYS', IS_NULLABLE = 'YES' \
+             FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
             link.names.schema_literal(),
             Literal::new(table)
         ))
         .await
         .reading(&format!("read the columns of table `{table}` at the {}", wire.side()))?;
-    Ok(rows.into_iter().map(|(name, kind, generated)| Column { name, kind, generated }).collect())
+    let column = |(name, kind, generated, nullable)| Column { name, kind, generated, nullable };
+    Ok(rows.into_iter().map(column).collect())
 }
 
 /// A part of a table to copy.

@@ -2,17 +2,41 @@
 
 use crate::servers::Turn;
 use crate::shop::{Run, fill};
-use segue_model::Side::Target;
+use segue_model::Side::{Source, Target};
 
 #[tokio::test]
 async fn sees_every_kind_of_sabotage_at_the_target() {
     let turn = Turn::take().await;
     fill(&turn).await;
+    let mut source = turn.root(Source).await;
+    source
+        .run(
+            "USE shop; CREATE TABLE texts (a VARCHAR(9), b VARCHAR(9), c VARCHAR(9) CHARACTER SET latin1, \
+             d VARCHAR(9) CHARACTER SET ucs2, KEY (a)); \
+             INSERT INTO texts VALUES ('p|1|q', 'r', 'caf\u{e9}', '\u{20ac}'), (NULL, 'x', NULL, '')",
+        )
+        .await
+        .unwrap();
     let mut run = Run::begin(&turn).await;
     run.steps(&["claim", "seed", "follow"]).await;
     let mut root = turn.root(Target).await;
     root.run("SET sql_log_bin = 0, foreign_key_checks = 0; USE shop").await.unwrap();
     for (what, change, back) in [
+        (
+            "a border moved between texts that hold the separator",
+            "UPDATE texts SET a = 'p', b = '1|q|r' WHERE b = 'r'",
+            "UPDATE texts SET a = 'p|1|q', b = 'r' WHERE a = 'p'",
+        ),
+        (
+            "a NULL and a text exchanged",
+            "UPDATE texts SET a = 'x', b = NULL WHERE a IS NULL",
+            "UPDATE texts SET a = NULL, b = 'x' WHERE b IS NULL",
+        ),
+        (
+            "a character of another set",
+            "UPDATE texts SET d = '\u{20ad}' WHERE b = 'r'",
+            "UPDATE texts SET d = '\u{20ac}' WHERE b = 'r'",
+        ),
         (
             "values of equal length exchanged between two rows",
             "UPDATE big SET v = CASE id WHEN 1001 THEN (SELECT MD5(1002)) ELSE (SELECT MD5(1001)) END WHERE id IN (1001, 1002)",
@@ -63,4 +87,31 @@ async fn sees_every_kind_of_sabotage_at_the_target() {
     let found = run.replica.compare_live().await.unwrap();
     let left: Vec<&str> = found.differences.iter().map(|d| d.what.as_str()).collect();
     assert_eq!(left, ["missing at target"], "only the trigger: {:?}", found.differences);
+}
+
+#[tokio::test]
+async fn says_so_if_a_row_is_too_long_to_be_hashed() {
+    let turn = Turn::take().await;
+    fill(&turn).await;
+    let mut run = Run::begin(&turn).await;
+    run.steps(&["claim", "seed", "follow"]).await;
+    let columns: Vec<String> = (0..18).map(|number| format!("t{number} TEXT")).collect();
+    let values = vec!["REPEAT('a', 60000)"; columns.len()].join(", ");
+    for side in [Source, Target] {
+        let mut root = turn.root(side).await;
+        root.run(format!(
+            "SET sql_log_bin = 0; CREATE TABLE shop.wide ({}); \
+             INSERT INTO shop.wide VALUES ({values}); SET GLOBAL max_allowed_packet = 1048576",
+            columns.join(", ")
+        ))
+        .await
+        .unwrap();
+    }
+    let compared = run.replica.compare_live().await;
+    for side in [Source, Target] {
+        turn.root(side).await.run("SET GLOBAL max_allowed_packet = DEFAULT").await.unwrap();
+    }
+    let fault = compared.unwrap_err();
+    assert_eq!(fault.code, "SG0223", "{fault}");
+    assert!(fault.cause.starts_with("1 rows"), "{}", fault.cause);
 }
