@@ -14,7 +14,7 @@ use segue_doors::sql::{Ident, Literal};
 use segue_model::plan::{DatabasePlan, DatabaseServer};
 use segue_model::{Fault, FaultKind, RunId, Side, Sides, UnitName};
 use segue_port::{Outcome, ProgressSink};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -147,12 +147,12 @@ async fn rows(
         .into_iter()
         .collect();
     let estimate = |name: &String| estimates.get(name).copied().unwrap_or(0);
-    let mut parts = VecDeque::new();
+    let mut parts = Vec::new();
     for name in names {
-        parts.extend(copy::parts(link, &mut readers[0], name, estimate(name)).await?);
+        parts.push(copy::parts(link, &mut readers[0], name, estimate(name)).await?);
     }
     let work = Work {
-        parts: Mutex::new(parts),
+        parts: Mutex::new(copy::in_turns(parts)),
         tally: Tally::default(),
         expected: names.iter().map(estimate).sum(),
         progress,

@@ -124,6 +124,22 @@ pub(crate) async fn parts(
         .collect())
 }
 
+/// Puts the parts of all tables in turns, so that carriers are at different tables as a rule: the
+/// first rows of an empty table are loaded in bulk, under a lock on all of it.
+pub(crate) fn in_turns(tables: Vec<Vec<Part>>) -> VecDeque<Part> {
+    let mut tables: Vec<_> = tables.into_iter().map(Vec::into_iter).collect();
+    let mut parts = VecDeque::new();
+    while !tables.is_empty() {
+        tables.retain_mut(|table| {
+            let next = table.next();
+            let more = next.is_some();
+            parts.extend(next);
+            more
+        });
+    }
+    parts
+}
+
 /// Returns the primary key, quoted, if it is one column of whole numbers.
 pub(crate) async fn whole_key(link: &Link, wire: &mut Wire, table: &str) -> Outcome<Option<Ident>> {
     let rows: Vec<(String, String)> = wire
@@ -209,14 +225,20 @@ pub(crate) struct Work<'a> {
 }
 
 /// Prepares both ends of a carrier: no character set at the reading end, no checks and no
-/// binary log at the loading end.
+/// binary log at the loading end. Each end waits for the other: a load for the one that fills
+/// the same table in bulk, a reader for its load, a load for a source that is busy elsewhere.
 pub(crate) async fn prepare(reader: &mut Wire, loader: &mut Wire) -> Outcome<()> {
-    reader.run("SET NAMES binary").await.reading("prepare reading rows")?;
+    let (reads, loads) = (STALL.as_secs(), LOAD_STALL.as_secs());
+    reader
+        .run(format!("SET NAMES binary, SESSION net_write_timeout = {loads}"))
+        .await
+        .reading("prepare reading rows")?;
     loader
-        .run(
+        .run(format!(
             "SET SESSION sql_log_bin = 0, unique_checks = 0, foreign_key_checks = 0, \
-             check_constraint_checks = 0",
-        )
+             check_constraint_checks = 0, innodb_lock_wait_timeout = {loads}, net_read_timeout = {}",
+            reads * 2
+        ))
         .await
         .reading("prepare loading rows")
 }
@@ -322,6 +344,10 @@ fn encode(row: &Row, width: usize, buffer: &mut BytesMut) {
 }
 
 fn escape(bytes: &[u8], buffer: &mut BytesMut) {
+    // Most values have nothing to escape: they are taken as a whole.
+    if memchr::memchr3(b'\\', b'\t', b'\n', bytes).or_else(|| memchr::memchr(0, bytes)).is_none() {
+        return buffer.put_slice(bytes);
+    }
     for byte in bytes {
         match byte {
             b'\\' => buffer.put_slice(b"\\\\"),
@@ -342,5 +368,40 @@ mod tests {
         let mut buffer = BytesMut::new();
         escape(b"a\tb\nc\\d\0e\xff", &mut buffer);
         assert_eq!(&buffer[..], b"a\\tb\\nc\\\\d\\0e\xff");
+    }
+
+    #[test]
+    fn parts_of_one_table_do_not_follow_each_other_while_others_wait() {
+        let part = |table: &str, select: &str| Part {
+            table: table.into(),
+            select: select.into(),
+            load: String::new(),
+            width: 1,
+        };
+        let parts = in_turns(vec![
+            vec![part("a", "1"), part("a", "2"), part("a", "3")],
+            vec![],
+            vec![part("b", "1")],
+            vec![part("c", "1"), part("c", "2")],
+        ]);
+        let order: Vec<String> =
+            parts.iter().map(|part| part.table.clone() + &part.select).collect();
+        assert_eq!(order, ["a1", "b1", "c1", "a2", "c2", "a3"]);
+    }
+
+    #[test]
+    fn each_of_them_is_found_alone() {
+        for (plain, escaped) in [
+            (&b"\\"[..], &b"\\\\"[..]),
+            (b"a\t", b"a\\t"),
+            (b"\nb", b"\\nb"),
+            (b"a\0b", b"a\\0b"),
+            (b"\xffplain 'text'", b"\xffplain 'text'"),
+            (b"", b""),
+        ] {
+            let mut buffer = BytesMut::new();
+            escape(plain, &mut buffer);
+            assert_eq!(&buffer[..], escaped);
+        }
     }
 }

@@ -13,6 +13,7 @@ pub use mysql_async::{Row, Value};
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::net::SocketAddr;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -382,7 +383,18 @@ impl Rows<'_> {
     /// # Errors
     /// As [`Session::run`]. Dropping the rows before the end spoils the session.
     pub async fn next(&mut self) -> SqlResult<Option<Row>> {
-        match tokio::time::timeout(self.stall, self.result.next()).await {
+        let mut next = std::pin::pin!(self.result.next());
+        // Most rows are here already: those are not worth a timer each.
+        let here = std::future::poll_fn(|context| match next.as_mut().poll(context) {
+            Poll::Ready(row) => Poll::Ready(Some(row)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        let here = here.await;
+        let ended = match here {
+            Some(row) => Ok(row),
+            None => tokio::time::timeout(self.stall, next).await,
+        };
+        match ended {
             Err(_) => Err(SqlError::Timeout(self.stall)),
             Ok(Ok(Some(row))) => Ok(Some(row)),
             Ok(Ok(None)) => {

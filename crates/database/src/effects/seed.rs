@@ -14,7 +14,7 @@ use segue_doors::sql::Literal;
 use segue_model::{EffectLeft, Fault, FaultKind, Side};
 use segue_port::{Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -211,12 +211,12 @@ impl Seed {
             .collect();
         // The biggest first, so that no carrier is left alone with it at the end.
         tables.sort_by(|one, other| other.cmp(one));
-        let mut parts = VecDeque::new();
+        let mut parts = Vec::new();
         for (rows, table) in &tables {
-            parts.extend(copy::parts(link, first, table, *rows).await?);
+            parts.push(copy::parts(link, first, table, *rows).await?);
         }
         let work = Work {
-            parts: Mutex::new(parts),
+            parts: Mutex::new(copy::in_turns(parts)),
             tally: Tally::default(),
             expected: tables.iter().map(|(rows, _)| rows).sum(),
             progress: call.progress.as_ref(),
