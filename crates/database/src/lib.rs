@@ -34,6 +34,9 @@ mod sampler;
 mod schema;
 mod settings;
 mod stream;
+#[cfg(any(feature = "testing", debug_assertions))]
+#[doc(hidden)]
+pub mod testing;
 mod way_back;
 
 pub use delta::{DatabaseDelta, TableDelta};

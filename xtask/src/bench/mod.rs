@@ -1,9 +1,11 @@
 //! Benchmarks by name. Each compares with what people would use otherwise, in the same
 //! run, and writes `target/bench/NAME.json`.
 
+mod database;
 mod dns;
 mod engine;
 mod front;
+mod mariadb;
 mod result;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -19,10 +21,11 @@ use std::process::{Command, Stdio};
 /// If there is none of that name, it cannot be run, or its goal is missed.
 pub(crate) fn run(name: &str) -> Result<()> {
     let rows = match name {
+        "database" => database::run(&target_dir()?)?,
         "dns" => dns::run(&target_dir()?)?,
         "engine" => engine::run(&target_dir()?)?,
         "front" => front::run(&target_dir()?)?,
-        _ => bail!("no such benchmark: `{name}`; there are: dns, engine, front"),
+        _ => bail!("no such benchmark: `{name}`; there are: database, dns, engine, front"),
     };
     let path = target_dir()?.join("bench").join(format!("{name}.json"));
     result::write(&path, &rows)?;
@@ -40,6 +43,20 @@ fn target_dir() -> Result<PathBuf> {
         Some(folder) => std::path::absolute(folder)?,
         None => crate::root()?.join("target"),
     })
+}
+
+/// Returns whether a program is installed.
+fn installed(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    // Daemons of Debian are not on everybody's path.
+    let folders = std::env::split_paths(&paths).chain([PathBuf::from("/usr/sbin")]);
+    folders.into_iter().any(|f| f.join(program).exists())
+}
+
+/// Returns the value in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A scratch folder that goes with the benchmark.
@@ -95,7 +112,12 @@ fn told(text: &str) -> BTreeMap<String, f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::told;
+    use super::{median, told};
+
+    #[test]
+    fn takes_the_middle_round() {
+        assert!((median(vec![9.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+    }
 
     #[test]
     fn reads_measurements_and_nothing_else() {

@@ -7,7 +7,6 @@
 
 mod idle;
 mod plan;
-mod servers;
 
 use super::result::Row;
 use super::{Scratch, program};

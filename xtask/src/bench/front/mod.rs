@@ -22,12 +22,12 @@ mod process;
 mod secure;
 
 use super::Scratch;
-use super::program;
 use super::result::Row;
+use super::{installed, median, program};
 use anyhow::{Context, Result, ensure};
 use kinds::{KINDS, Kind, Talk};
 use pace::Paced;
-use process::{Process, cpu_ns, installed};
+use process::{Process, cpu_ns};
 use rustls::ClientConfig;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -209,19 +209,4 @@ fn held(binary: &Path, folder: &Path, upstream: SocketAddr, pair: &secure::Pair)
     let mut front = own::Front::start(binary, folder, upstream, pair)?;
     let kib = held::kib_a_request(&mut front)?;
     Ok(Row::bound("memory of a plain held request", "KiB", kib, HELD_KIB))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn takes_the_middle_round() {
-        assert!((median(vec![9.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
-    }
 }

@@ -95,14 +95,6 @@ impl Drop for Process {
     }
 }
 
-/// Returns whether a program is installed.
-pub(super) fn installed(program: &str) -> bool {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    // Daemons of Debian are not on everybody's path.
-    let folders = std::env::split_paths(&paths).chain([PathBuf::from("/usr/sbin")]);
-    folders.into_iter().any(|f| f.join(program).exists())
-}
-
 /// Returns where a daemon is.
 pub(super) fn find(program: &str) -> PathBuf {
     let own = PathBuf::from("/usr/sbin").join(program);

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Password of the plan's administrator: the servers listen on loopback and go with the run.
-const PASSWORD: &str = "admin of a benchmark";
+pub(super) const PASSWORD: &str = "admin of a benchmark";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Source and target; both end with the benchmark.
@@ -22,8 +22,8 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Makes the data of one server, copies it, and starts both.
-    pub(super) fn start(folder: &Path) -> Result<Self> {
+    /// Makes the data of one server, copies it, and starts both with further options.
+    pub(super) fn start(folder: &Path, options: &[&str]) -> Result<Self> {
         let template = folder.join("template");
         let scratch = folder.join("install");
         std::fs::create_dir_all(&scratch)?;
@@ -39,8 +39,8 @@ impl Pair {
         let secret = folder.join("admin");
         std::fs::write(&secret, PASSWORD)?;
         std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600))?;
-        let source = Server::start(&template, &folder.join("source"), 1)?;
-        let target = Server::start(&template, &folder.join("target"), 2)?;
+        let source = Server::start(&template, &folder.join("source"), 1, options)?;
+        let target = Server::start(&template, &folder.join("target"), 2, options)?;
         Ok(Self { source, target, secret })
     }
 }
@@ -53,7 +53,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn start(template: &Path, folder: &Path, id: u32) -> Result<Self> {
+    fn start(template: &Path, folder: &Path, id: u32, options: &[&str]) -> Result<Self> {
         let copied = Command::new("cp").arg("-a").arg(template).arg(folder).status()?;
         ensure!(copied.success(), "copy the data of a server");
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -67,10 +67,8 @@ impl Server {
             .arg(format!("--server-id={id}"))
             .arg(format!("--gtid-domain-id={id}"))
             .args(["--user=root", "--bind-address=127.0.0.1", "--skip-name-resolve"])
-            .args(["--log-bin=bin", "--binlog-format=ROW", "--innodb-buffer-pool-size=128M"])
-            // Tens of thousands of tables are made: what they cost is not what is measured.
-            .args(["--innodb-file-per-table=0", "--innodb-flush-log-at-trx-commit=0"])
-            .args(["--sync-frm=0", "--max-allowed-packet=64M"])
+            .args(["--log-bin=bin", "--binlog-format=ROW"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(folder.with_extension("log"))?)
