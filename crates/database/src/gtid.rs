@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 /// The last transaction of each domain: `1-11-402,7-3-90`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Position(BTreeMap<u32, (u32, u64)>);
+pub struct Position(BTreeMap<u32, (u32, u64)>);
 
 impl Position {
     /// Returns whether a server at this position has everything up to `other`.
     ///
     /// Domains that `other` does not name do not count: on a shared server other tenants
     /// move them all the time.
-    pub(crate) fn covers(&self, other: &Self) -> bool {
+    pub fn covers(&self, other: &Self) -> bool {
         other.0.iter().all(|(domain, (_, wanted))| {
             *wanted == 0 || self.0.get(domain).is_some_and(|(_, reached)| reached >= wanted)
         })
@@ -42,6 +42,47 @@ impl Position {
         let mut all = self.0.clone();
         all.retain(|domain, _| !other.0.contains_key(domain));
         Self(all)
+    }
+
+    /// Returns the sequence number of the last transaction of a domain; `None` before the first.
+    pub(crate) fn sequence(&self, domain: u32) -> Option<u64> {
+        self.0.get(&domain).map(|(_, sequence)| *sequence)
+    }
+
+    /// Returns the later of both in each domain.
+    pub(crate) fn latest(&self, other: &Self) -> Self {
+        let mut all = self.0.clone();
+        for (domain, theirs) in &other.0 {
+            let at = all.entry(*domain).or_insert(*theirs);
+            if at.1 < theirs.1 {
+                *at = *theirs;
+            }
+        }
+        Self(all)
+    }
+
+    /// Moves one domain to a transaction.
+    pub(crate) fn advance(&mut self, domain: u32, server: u32, sequence: u64) {
+        self.0.insert(domain, (server, sequence));
+    }
+
+    /// Returns the latest position that is behind none of these; before everything for none.
+    ///
+    /// A domain that one of them does not name is read from its beginning.
+    pub(crate) fn earliest<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut all = all.into_iter();
+        let Some(mut earliest) = all.next().cloned() else { return Self::default() };
+        for other in all {
+            earliest.0.retain(|domain, _| other.0.contains_key(domain));
+            for (domain, at) in &mut earliest.0 {
+                if let Some(theirs) = other.0.get(domain)
+                    && theirs.1 < at.1
+                {
+                    *at = *theirs;
+                }
+            }
+        }
+        earliest
     }
 
     /// Returns how many transactions of `other` are missing here, over all its domains.
@@ -111,6 +152,14 @@ mod tests {
         assert_eq!(at("1-1-7,5-9-2").with(&at("1-1-4")).to_string(), "1-1-4,5-9-2");
         assert_eq!(at("1-1-7,5-9-2").only(&at("1-3-1")).to_string(), "1-1-7");
         assert_eq!(at("1-1-7,5-9-2").without(&at("1-3-1")).to_string(), "5-9-2");
+    }
+
+    #[test]
+    fn the_earliest_position_is_behind_none() {
+        let all = [at("1-1-7,2-2-3"), at("1-9-5,2-2-4,3-3-1")];
+        assert_eq!(Position::earliest(&all), at("1-9-5,2-2-3"));
+        assert_eq!(Position::earliest(&all[..1]), all[0]);
+        assert_eq!(Position::earliest([]), at(""));
     }
 
     #[test]

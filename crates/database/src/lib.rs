@@ -34,6 +34,7 @@ mod sampler;
 mod schema;
 mod settings;
 mod stream;
+pub mod tail;
 #[cfg(any(feature = "testing", debug_assertions))]
 #[doc(hidden)]
 pub mod testing;
@@ -42,6 +43,7 @@ mod way_back;
 pub use delta::{DatabaseDelta, TableDelta};
 pub use digest::{Comparison, Difference, TableDigest};
 pub use epoch::{random_password, stored_form};
+pub use gtid::Position;
 pub use pair::{Carried, carried};
 pub use replica::MariaReplica;
 pub use settings::Settings;

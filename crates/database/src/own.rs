@@ -35,7 +35,7 @@ const SHARED: [(&str, &str); 4] = [
 ];
 
 /// Options of every table of the own schema: names compare by their bytes.
-const OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin";
+pub(crate) const OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin";
 
 /// Makes the own schema if it is not there, and claims the unit for this run.
 ///

@@ -17,6 +17,8 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
+pub mod log;
+
 /// A name of an object; displays itself quoted with backticks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ident(String);
@@ -153,11 +155,19 @@ pub struct Session {
 const START: &str = "SET NAMES utf8mb4, time_zone = '+00:00', \
      sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'";
 
+/// Longest packet a session sends or takes, in bytes.
+pub const LONGEST_PACKET: usize = 64 * 1024 * 1024;
+
 /// Opens a session; `limit` bounds the opening and every later call.
 ///
 /// # Errors
 /// [`SqlError::Refused`] for a wrong or locked login, else `Unreachable` or `Timeout`.
 pub async fn connect(endpoint: &Endpoint, limit: Duration) -> SqlResult<Session> {
+    Ok(Session { conn: open(endpoint, LONGEST_PACKET, limit).await?, limit, in_call: false })
+}
+
+/// Opens a connection that takes packets up to `packet` bytes.
+async fn open(endpoint: &Endpoint, packet: usize, limit: Duration) -> SqlResult<Conn> {
     let options = OptsBuilder::default()
         .ip_or_hostname(endpoint.address.ip().to_string())
         .tcp_port(endpoint.address.port())
@@ -165,15 +175,14 @@ pub async fn connect(endpoint: &Endpoint, limit: Duration) -> SqlResult<Session>
         .pass(Some(endpoint.password.expose_secret().to_owned()))
         .prefer_socket(false)
         // Given here so that the driver does not ask the server for them.
-        .max_allowed_packet(Some(64 * 1024 * 1024))
+        .max_allowed_packet(Some(packet))
         .wait_timeout(Some(28_800))
         .stmt_cache_size(0)
         .init(vec![START]);
-    let conn = match tokio::time::timeout(limit, Conn::new(options)).await {
-        Ok(conn) => conn?,
-        Err(_) => return Err(SqlError::Timeout(limit)),
-    };
-    Ok(Session { conn, limit, in_call: false })
+    match tokio::time::timeout(limit, Conn::new(options)).await {
+        Ok(conn) => Ok(conn?),
+        Err(_) => Err(SqlError::Timeout(limit)),
+    }
 }
 
 impl Session {

@@ -13,4 +13,5 @@ mod preflight;
 mod restart;
 mod servers;
 mod shop;
+mod tail;
 mod units;
