@@ -19,6 +19,7 @@ pub(super) struct Pair {
     pub(super) target: Server,
     /// The file with the administrator's password.
     pub(super) secret: PathBuf,
+    template: PathBuf,
 }
 
 impl Pair {
@@ -41,7 +42,12 @@ impl Pair {
         std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600))?;
         let source = Server::start(&template, &folder.join("source"), 1, options)?;
         let target = Server::start(&template, &folder.join("target"), 2, options)?;
-        Ok(Self { source, target, secret })
+        Ok(Self { source, target, secret, template })
+    }
+
+    /// Starts one more, with a number of its own, beside the others.
+    pub(super) fn another(&self, folder: &Path, id: u32, options: &[&str]) -> Result<Server> {
+        Server::start(&self.template, folder, id, options)
     }
 }
 

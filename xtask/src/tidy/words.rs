@@ -15,6 +15,7 @@ const PROGRAMS: &[&str] = &[
     "crates/testkit/",
     "crates/oracle/",
     // What a benchmark's program measured.
+    "crates/database/benches/",
     "crates/dns/benches/",
     "crates/engine/benches/",
     "crates/front/benches/",

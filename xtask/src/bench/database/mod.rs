@@ -29,12 +29,16 @@ const OPTIONS: &[&str] = &[
 ];
 
 /// Ours divided by a peer's, at most.
-const GOALS: Goals = Goals { dump: 0.45, mydumper: 0.7, pt: 0.5 };
+const GOALS: Goals = Goals { dump: 0.45, mydumper: 0.7, pt: 0.5, lag: 1.2, catch_up: 1.0 / 1.3 };
 
 struct Goals {
     dump: f64,
     mydumper: f64,
     pt: f64,
+    /// At the rate of a busy shop.
+    lag: f64,
+    /// Of the time in which clients wrote it.
+    catch_up: f64,
 }
 
 /// Runs everything and compares it with the goals.
@@ -54,7 +58,40 @@ pub(super) fn run(target: &Path) -> Result<Vec<Row>> {
     for round in 1..=rounds + 2 {
         bench.comparisons(&mut seconds, &format!("round {round}/{}", rounds + 2))?;
     }
-    Ok(seconds.rows())
+    let mut rows = seconds.rows();
+    drop(pair);
+    rows.extend(followed(&scratch.path().join("tail"))?);
+    Ok(rows)
+}
+
+/// Measures how a schema follows by its source's log, beside native replication.
+fn followed(folder: &Path) -> Result<Vec<Row>> {
+    std::fs::create_dir_all(folder)?;
+    let pair = Pair::start(folder, OPTIONS)?;
+    let native = pair.another(&folder.join("native"), 3, OPTIONS)?;
+    let addresses = [&pair.source, &pair.target, &native].map(|server| server.address.to_string());
+    let told = program("segue-database", "tail", &addresses.each_ref().map(String::as_str))?;
+    let of = |name: &str| told.get(name).copied().with_context(|| format!("`{name}` is missing"));
+    let lag = |who: &str, which: &str| -> Result<f64> {
+        let round = |round: &str| of(&format!("{who}, lag, {round}, {which}, ms"));
+        Ok((round("first")? + round("second")?) / 2.0)
+    };
+    let name = "native replication";
+    let (p50, p99) = ("lag, p50", "lag, p99");
+    let caught_up = "caught up with what was produced meanwhile, parts of the producer's time";
+    let ratio = |what: &str| of(what).map(|ratio| 1.0 / ratio);
+    Ok(vec![
+        Row::bound(caught_up, "x", ratio("tail, catch-up over producer's rate")?, GOALS.catch_up),
+        Row::shown(
+            caught_up,
+            "x",
+            ratio("tail, catch-up over producer's rate")?,
+            name,
+            Some(ratio("native, catch-up over producer's rate")?),
+        ),
+        Row::shown(p50, "ms", lag("tail", "p50")?, name, Some(lag("native", "p50")?)),
+        Row::ratio(p99, "ms", lag("tail", "p99")?, name, Some(lag("native", "p99")?), GOALS.lag),
+    ])
 }
 
 /// Returns a number that the environment may set.
@@ -112,7 +149,7 @@ impl Bench<'_> {
     /// Runs a verb of our program.
     fn ours(&mut self, verb: &str) -> Result<BTreeMap<String, f64>> {
         self.epoch += 1;
-        let Pair { source, target, secret } = self.pair;
+        let Pair { source, target, secret, .. } = self.pair;
         let arguments: [&str; 6] = [
             verb,
             &source.address.to_string(),
