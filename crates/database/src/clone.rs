@@ -7,8 +7,10 @@
 use crate::copy::{self, Tally, Work};
 use crate::fault::{Deadline, Explain};
 use crate::link::{Link, Wire};
+use crate::logins::Definition;
 use crate::settings::Settings;
-use crate::{locks, logins, moment, schema};
+use crate::stops::Stops;
+use crate::{events, locks, logins, moment, schema};
 use secrecy::SecretString;
 use segue_doors::sql::{Ident, Literal};
 use segue_model::plan::{DatabasePlan, DatabaseServer};
@@ -75,7 +77,10 @@ pub async fn clone_schema(
     moment::same_moment(&mut readers, meeting).await?;
     let names = locks::base_tables(&link, &mut source).await?;
     let tables = schema::tables(&link, &mut source, &names).await?;
-    target.run("SET SESSION foreign_key_checks = 0").await.changing("prepare the clone")?;
+    target
+        .run("SET SESSION foreign_key_checks = 0, innodb_strict_mode = 0")
+        .await
+        .changing("prepare the clone")?;
     for table in &tables {
         schema::create(&mut target, table)
             .await
@@ -85,16 +90,19 @@ pub async fn clone_schema(
     let others = schema::others(&link, &mut source).await?;
     let objects = others.len();
     schema::create_all(&mut target, others).await?;
+    for definition in &made {
+        logins::grant(&mut target, definition).await?;
+    }
     // What runs at the source runs in its stand-in.
-    let enabled = schema::events(&link, &mut source, true).await?;
-    schema::set_events(&link, &mut target, &enabled, true).await?;
+    let enabled = events::of_schema(&link, &mut source, true).await?;
+    events::set(&link, &mut target, &enabled, true).await?;
     source.close().await;
     target.close().await;
     Ok(Cloned {
         tables: tables.len(),
         objects,
         rows: tally.rows.load(Ordering::Relaxed),
-        logins: made,
+        logins: made.iter().map(|definition| definition.account.to_string()).collect(),
     })
 }
 
@@ -102,28 +110,17 @@ async fn logins_and_schema(
     link: &Link,
     source: &mut Wire,
     target: &mut Wire,
-) -> Outcome<Vec<String>> {
-    let options: (String, String) = source
-        .one(format!(
-            "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME \
-             FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
-            link.names.schema_literal()
-        ))
-        .await
-        .reading("read the schema's character set")?;
+) -> Outcome<Vec<Definition>> {
+    let own = schema::schema(link, source).await?;
     let op = format!("create schema `{}` in the clone", link.names.schema);
-    let schema = link.names.schema_ident();
-    target
-        .run(format!("CREATE SCHEMA {schema} CHARACTER SET {} COLLATE {}", options.0, options.1))
-        .await
-        .changing(&op)?;
-    target.run(format!("USE {schema}")).await.changing(&op)?;
+    target.run(&own.create).await.changing(&op)?;
+    target.run(format!("USE {}", link.names.schema_ident())).await.changing(&op)?;
     let mut made = Vec::new();
     for (account, locked) in logins::planned(link, source).await? {
         let definition = logins::define(link, source, &account).await?;
         logins::create_locked(target, &definition).await?;
         logins::set_locked(target, std::slice::from_ref(&account), locked).await?;
-        made.push(account.to_string());
+        made.push(definition);
     }
     Ok(made)
 }
@@ -157,6 +154,7 @@ async fn rows(
         expected: names.iter().map(estimate).sum(),
         progress,
         deadline,
+        stops: &Stops::default(),
     };
     let mut carriers = Vec::new();
     for mut reader in readers {

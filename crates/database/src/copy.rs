@@ -4,7 +4,9 @@
 //! types whose bytes a load would read differently; see [`Column::select`].
 
 use crate::fault::{Deadline, Explain};
+use crate::frozen::{look, look_away};
 use crate::link::{Link, Wire};
+use crate::stops::Stops;
 use bytes::{BufMut, Bytes, BytesMut};
 use segue_doors::sql::{Ident, Literal, Row, Value};
 use segue_model::{EffectLeft, Fault, FaultKind};
@@ -96,6 +98,13 @@ pub(crate) async fn parts(
     table: &str,
     rows: u64,
 ) -> Outcome<Vec<Part>> {
+    look(wire).await?;
+    let parts = planned(link, wire, table, rows).await;
+    look_away(wire).await?;
+    parts
+}
+
+async fn planned(link: &Link, wire: &mut Wire, table: &str, rows: u64) -> Outcome<Vec<Part>> {
     let stored: Vec<Column> =
         columns(link, wire, table).await?.into_iter().filter(|column| !column.generated).collect();
     let select: Vec<String> = stored.iter().map(Column::select).collect();
@@ -222,6 +231,8 @@ pub(crate) struct Work<'a> {
     pub(crate) progress: &'a dyn ProgressSink,
     /// When to give up.
     pub(crate) deadline: Deadline,
+    /// Where a test makes it wait.
+    pub(crate) stops: &'a Stops,
 }
 
 /// Prepares both ends of a carrier: no character set at the reading end, no checks and no
@@ -248,7 +259,9 @@ pub(crate) async fn carry(reader: &mut Wire, loader: &mut Wire, work: &Work<'_>)
     loop {
         let next = work.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
         let Some(part) = next else { return Ok(()) };
+        work.stops.at(|| format!("before {}", part.table)).await;
         carry_part(reader, loader, &part, work).await?;
+        work.stops.at(|| format!("after {}", part.table)).await;
     }
 }
 
@@ -289,6 +302,7 @@ async fn read_rows(
     work: &Work<'_>,
     op: &str,
 ) -> Outcome<u64> {
+    look(reader).await?;
     let mut rows = reader.stream(part.select.clone(), STALL).await.reading(op)?;
     let mut count = 0u64;
     let mut told = 0u64;
@@ -313,6 +327,9 @@ async fn read_rows(
         // As above.
         let _ = send.send(buffer.freeze()).await;
     }
+    // Said here: the load ends when nobody can send to it any more.
+    drop((rows, send));
+    look_away(reader).await?;
     tell(work, part, count - told);
     Ok(count)
 }

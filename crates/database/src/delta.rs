@@ -4,6 +4,7 @@
 use crate::copy::{Column, columns};
 use crate::digest::{self, row_text};
 use crate::fault::Explain;
+use crate::frozen::freeze;
 use crate::link::{Link, Wire};
 use segue_doors::sql::{Ident, Literal};
 use segue_model::Side;
@@ -46,7 +47,7 @@ pub struct DatabaseDelta {
     pub schema: String,
     /// Tables that differ; those that are equal are not listed.
     pub tables: Vec<TableDelta>,
-    /// Tables, views and routines that are at one side only, or are defined otherwise.
+    /// Tables, views, routines and logins that are at one side only, or are defined otherwise.
     pub definitions: Vec<String>,
 }
 
@@ -54,8 +55,8 @@ pub struct DatabaseDelta {
 pub(crate) async fn delta(link: &Link) -> Outcome<DatabaseDelta> {
     let mut source = link.admin(Side::Source).await?;
     let mut target = link.admin(Side::Target).await?;
-    digest::freeze(&mut source).await?;
-    digest::freeze(&mut target).await?;
+    freeze(&mut source).await?;
+    freeze(&mut target).await?;
     let (tables, definitions) = digest::unequal(link, &mut source, &mut target).await?;
     let mut all = DatabaseDelta {
         schema: link.names.schema.clone(),

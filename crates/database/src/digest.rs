@@ -13,11 +13,13 @@
 //! **What it does not see.** Nothing below the values: page layout, index order, counters.
 
 use crate::copy::{Column, columns};
+use crate::definitions::{self, definitions};
 use crate::fault::Explain;
+use crate::frozen::{freeze, look, look_away};
 use crate::link::{Link, Wire};
 use crate::pieces::{self, Pace};
-use crate::schema::{self, Object};
-use segue_doors::sql::{Ident, Literal};
+use crate::schema;
+use segue_doors::sql::Ident;
 use segue_model::{Fault, FaultKind};
 use segue_port::Outcome;
 use serde::{Deserialize, Serialize};
@@ -43,7 +45,8 @@ pub struct TableDigest {
 pub struct Difference {
     /// Kind and name of the object: ``table `orders` ``.
     pub object: String,
-    /// What differs: `rows`, `definition`, `missing at source`, `missing at target`.
+    /// What differs: `rows`, `definition`, `missing at source`, `missing at target`,
+    /// `open at both sides`.
     pub what: String,
     /// The source's side of it; empty if there is nothing to show.
     pub source: String,
@@ -171,10 +174,12 @@ pub(crate) async fn digest(
 ) -> Outcome<TableDigest> {
     let op = format!("digest table `{table}` at the {}", wire.side());
     let limit = crate::link::CALL_LIMIT;
+    look(wire).await?;
     wire.set_limit(DIGEST_LIMIT);
     let answer =
         wire.one::<(String, u64)>(digest_query(&link.names.table(table), columns, of)).await;
     wire.set_limit(limit);
+    look_away(wire).await?;
     let (sum, rows) = answer.reading(&op)?;
     let too_long = sum
         .parse::<u128>()
@@ -197,16 +202,6 @@ pub(crate) async fn digest(
 pub(crate) struct Snapshots {
     /// Pairs of sessions, source and target.
     pairs: Vec<(Wire, Wire)>,
-}
-
-/// Opens a snapshot; the session's isolation keeps it until it ends.
-pub(crate) async fn freeze(wire: &mut Wire) -> Outcome<()> {
-    wire.run(
-        "SET SESSION tx_isolation = 'REPEATABLE-READ', wait_timeout = 28800; \
-         START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-    )
-    .await
-    .reading(&format!("open a snapshot at the {}", wire.side()))
 }
 
 impl Snapshots {
@@ -244,7 +239,8 @@ impl Snapshots {
         };
         let (at_source, at_target) =
             tokio::try_join!(definitions(link, source), definitions(link, target))?;
-        let mut differences = different_definitions(&at_source, &at_target);
+        let mut differences = definitions::different(&at_source, &at_target);
+        differences.extend(definitions::open_at_both(link, source, target).await?);
         let both: VecDeque<String> = at_source
             .keys()
             .filter(|(kind, _)| *kind == schema::Kind::Table)
@@ -319,7 +315,7 @@ pub(crate) async fn unequal(
             tables.push((key.1.clone(), there.rows.max(here.rows)));
         }
     }
-    Ok((tables, different_definitions(&at_source, &at_target)))
+    Ok((tables, definitions::different(&at_source, &at_target)))
 }
 
 type Done = Mutex<BTreeMap<String, (TableDigest, TableDigest)>>;
@@ -345,62 +341,6 @@ async fn carry(
         };
         done.lock().unwrap_or_else(PoisonError::into_inner).insert(table, (at_source?, at_target));
     }
-}
-
-type Definitions = BTreeMap<(schema::Kind, String), Vec<u8>>;
-
-async fn definitions(link: &Link, wire: &mut Wire) -> Outcome<Definitions> {
-    let names = crate::locks::base_tables(link, wire).await?;
-    let mut objects: Vec<Object> = schema::tables(link, wire, &names).await?;
-    objects.extend(schema::others(link, wire).await?);
-    Ok(objects.into_iter().map(|o| ((o.kind, o.name.clone()), o.normal())).collect())
-}
-
-fn different_definitions(source: &Definitions, target: &Definitions) -> Vec<Difference> {
-    let mut found = Vec::new();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    for ((kind, name), here) in source {
-        let object = format!("{kind} `{name}`");
-        match target.get(&(*kind, name.clone())) {
-            None => found.push(Difference {
-                object,
-                what: "missing at target".into(),
-                source: text(here),
-                target: String::new(),
-            }),
-            Some(there) if there != here => found.push(Difference {
-                object,
-                what: "definition".into(),
-                source: text(here),
-                target: text(there),
-            }),
-            Some(_) => {}
-        }
-    }
-    for ((kind, name), there) in target {
-        if !source.contains_key(&(*kind, name.clone())) {
-            found.push(Difference {
-                object: format!("{kind} `{name}`"),
-                what: "missing at source".into(),
-                source: String::new(),
-                target: text(there),
-            });
-        }
-    }
-    found
-}
-
-/// Returns a short text that changes with the shape of any table: cheap enough for the
-/// pause, where a full comparison is not.
-pub(crate) async fn shape(link: &Link, wire: &mut Wire) -> Outcome<String> {
-    let schema: Literal = link.names.schema_literal();
-    wire.one(format!(
-        "SELECT CAST(CONCAT(COUNT(*), ' ', COALESCE(SUM(CAST(CRC32(CONCAT_WS('|', TABLE_NAME, COLUMN_NAME, \
-         ORDINAL_POSITION, COLUMN_TYPE, IS_NULLABLE, COALESCE(COLLATION_NAME, '-'), EXTRA)) AS UNSIGNED)), 0)) AS CHAR) \
-         FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {schema}"
-    ))
-    .await
-    .reading(&format!("read the shape of the tables at the {}", wire.side()))
 }
 
 #[cfg(test)]

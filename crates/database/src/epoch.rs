@@ -39,7 +39,8 @@ pub fn random_password() -> SecretString {
     SecretString::from(hex(&bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Writes bytes as digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 

@@ -39,6 +39,12 @@ fn explain(op: &str, error: &SqlError) -> Fault {
         SqlError::Timeout(_) => {
             ("SG0203", FaultKind::Timeout, "see the server's load and its process list")
         }
+        // The snapshot is older than the table: another one sees it.
+        SqlError::Server { code: 1412, .. } => (
+            "SG0204",
+            FaultKind::Busy,
+            "a table was changed while it was read as it had been before; run the step again",
+        ),
         SqlError::Server { code, .. } => {
             let kind = match code {
                 1044 | 1142 | 1143 | 1227 | 1370 => FaultKind::Denied,

@@ -13,11 +13,15 @@
 mod backoff;
 pub mod clone;
 mod copy;
+mod counters;
+mod definitions;
 mod delta;
 mod digest;
 mod effects;
 mod epoch;
+mod events;
 mod fault;
+mod frozen;
 mod gtid;
 mod link;
 mod locks;
@@ -33,6 +37,7 @@ mod replica;
 mod sampler;
 mod schema;
 mod settings;
+mod stops;
 mod stream;
 pub mod tail;
 #[cfg(any(feature = "testing", debug_assertions))]

@@ -2,6 +2,7 @@
 
 use crate::fault::Explain;
 use crate::link::{Link, Wire};
+use crate::schema::{Kind, Object};
 use crate::settings::Names;
 use segue_doors::sql::Literal;
 use segue_port::Outcome;
@@ -151,6 +152,15 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
+    /// Returns it as an object to compare: without whether it is locked, and without the
+    /// password's stored form, of which only a digest is shown.
+    fn object(&self) -> Object {
+        let mut grants = self.grants.clone();
+        grants.sort();
+        let lines = [vec![veiled(&self.create).replace(" ACCOUNT LOCK", "")], grants].concat();
+        Object::plain(Kind::Login, self.account.to_string(), lines.join("\n").into_bytes())
+    }
+
     /// Its rights on the schema.
     pub(crate) fn grants(&self) -> &[String] {
         &self.grants
@@ -164,6 +174,37 @@ pub(crate) async fn define(link: &Link, wire: &mut Wire, account: &Account) -> O
     let lines: Vec<String> = wire.rows(format!("SHOW GRANTS FOR {account}")).await.reading(&op)?;
     let (grants, wider) = sort_grants(&link.names.schema, lines);
     Ok(Definition { account: account.clone(), create, grants, wider })
+}
+
+/// Returns the plan's logins at the server as objects to compare.
+pub(crate) async fn objects(link: &Link, wire: &mut Wire) -> Outcome<Vec<Object>> {
+    let mut all = Vec::new();
+    for (account, _) in planned(link, wire).await? {
+        all.push(define(link, wire, &account).await?.object());
+    }
+    Ok(all)
+}
+
+/// Puts a digest in the place of each stored form of a password.
+fn veiled(create: &str) -> String {
+    let mut shown = String::new();
+    let mut secret = false;
+    let mut rest = create;
+    while let Some(at) = rest.find('\'') {
+        let (before, quoted) = rest.split_at(at);
+        // A doubled quote within a text looks like the next text.
+        secret = (secret && before.is_empty())
+            || ["PASSWORD ", "USING "].iter().any(|word| before.ends_with(word));
+        let end = quoted[1..].find('\'').map_or(quoted.len(), |end| end + 2);
+        shown += before;
+        if secret {
+            shown += &format!("<{}>", &blake3::hash(&quoted.as_bytes()[..end]).to_hex()[..8]);
+        } else {
+            shown += &quoted[..end];
+        }
+        rest = &quoted[end..];
+    }
+    shown + rest
 }
 
 /// Parts grants into those about the schema and those about anything else. The line that
@@ -191,15 +232,15 @@ fn sort_grants(schema: &str, lines: Vec<String>) -> (Vec<String>, Vec<String>) {
     (grants, wider)
 }
 
-/// Makes an account that nobody can use yet.
+/// Makes an account that nobody can use yet, and that has no right yet.
 pub(crate) async fn create_locked(wire: &mut Wire, definition: &Definition) -> Outcome<()> {
     let op = format!("create login {} at the {}", definition.account, wire.side());
     wire.run(&definition.create).await.changing(&op)?;
-    set_locked(wire, std::slice::from_ref(&definition.account), true).await?;
-    grant(wire, definition).await
+    set_locked(wire, std::slice::from_ref(&definition.account), true).await
 }
 
-/// Gives an account its rights on the schema.
+/// Gives an account its rights on the schema. What it has a right on must be there: the server
+/// refuses rights on a table or a routine that is not.
 pub(crate) async fn grant(wire: &mut Wire, definition: &Definition) -> Outcome<()> {
     let op = format!("grant login {} its rights at the {}", definition.account, wire.side());
     for grant in &definition.grants {
@@ -211,6 +252,28 @@ pub(crate) async fn grant(wire: &mut Wire, definition: &Definition) -> Outcome<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_compared_of_a_login_shows_no_password() {
+        let definition = |create: &str| Definition {
+            account: Account { user: "shop".into(), host: "%".into() },
+            create: create.into(),
+            grants: vec!["GRANT B".into(), "GRANT A".into()],
+            wider: vec!["GRANT C".into()],
+        };
+        let shown = |create: &str| {
+            String::from_utf8_lossy(&definition(create).object().create).into_owned()
+        };
+        let one = shown(
+            "CREATE USER `s`@`%` IDENTIFIED BY PASSWORD '*AB' REQUIRE SUBJECT 'x' ACCOUNT LOCK",
+        );
+        assert!(one.starts_with("CREATE USER `s`@`%` IDENTIFIED BY PASSWORD <"), "{one}");
+        assert!(one.ends_with("> REQUIRE SUBJECT 'x'\nGRANT A\nGRANT B"), "{one}");
+        let other = shown("CREATE USER `s`@`%` IDENTIFIED BY PASSWORD '*AC' REQUIRE SUBJECT 'x'");
+        assert_ne!(one, other);
+        let two = shown("CREATE USER `s`@`%` IDENTIFIED VIA a USING 'AB''CD' OR b USING 'EF'");
+        assert!(!["AB", "CD", "EF"].iter().any(|part| two.contains(part)), "{two}");
+    }
 
     #[test]
     fn only_grants_about_the_schema_are_copied() {

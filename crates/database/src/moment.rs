@@ -7,14 +7,16 @@
 //! (`binlog_snapshot_file`, `binlog_snapshot_position`; MariaDB, "Enhancements for START
 //! TRANSACTION WITH CONSISTENT SNAPSHOT"), and the other side is stopped at just that place.
 
-use crate::digest::{Snapshots, freeze};
+use crate::digest::Snapshots;
 use crate::fault::{Deadline, Explain};
+use crate::frozen::freeze;
 use crate::link::{Link, Wire};
 use crate::locks::Place;
 use crate::stream;
 use segue_doors::sql::{Literal, Row, SqlError};
 use segue_model::{Fault, FaultKind, Side};
 use segue_port::Outcome;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Pause between two looks at the applying thread.
@@ -58,6 +60,55 @@ pub(crate) async fn same_moment(wires: &mut [Wire], deadline: Deadline) -> Outco
             .hint("try again at an hour with fewer writes"));
         }
     }
+}
+
+/// Which table each name stands for.
+///
+/// Two tables that exchange their names while a snapshot is read are read under each other's: the
+/// server looks a name up as it is now, and finds rows that are old enough.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    by_name: BTreeMap<String, u64>,
+    /// The highest number given; a table made later has a higher one.
+    highest: u64,
+}
+
+impl Tables {
+    /// Reads them; before a snapshot, so that nothing changes unseen.
+    pub(crate) async fn read(link: &Link, wire: &mut Wire) -> Outcome<Self> {
+        let rows: Vec<(String, u64)> = wire
+            .rows("SELECT NAME, TABLE_ID FROM information_schema.INNODB_SYS_TABLES")
+            .await
+            .reading(&format!("read which tables there are at the {}", wire.side()))?;
+        let highest = rows.iter().map(|(_, id)| *id).max().unwrap_or_default();
+        let folder = format!("{}/", as_file(&link.names.schema));
+        // The server's own: of a change that is under way, and of words that are searched for.
+        let own = [format!("{folder}#sql"), format!("{folder}FTS_")];
+        let named = |(name, _): &(String, u64)| {
+            name.starts_with(&folder) && !own.iter().any(|own| name.starts_with(own))
+        };
+        let by_name = rows.into_iter().filter(named).collect();
+        Ok(Self { by_name, highest })
+    }
+
+    /// Refuses if a name stands for another table that was there before already.
+    pub(crate) fn unmoved(&self, now: &Self, op: &str) -> Outcome<()> {
+        let moved = now.by_name.iter().find(|(name, id)| {
+            **id <= self.highest && self.by_name.get(name.as_str()) != Some(*id)
+        });
+        let Some((name, _)) = moved else { return Ok(()) };
+        let cause = format!("a table got the name `{name}` while the schema was read");
+        Err(Fault::new("SG0204", FaultKind::Busy, op, cause)
+            .hint("what was read may be another table's: run the step again"))
+    }
+}
+
+/// Writes a schema's name as the server names its folder.
+fn as_file(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars()
+        .map(|c| if plain(c) { c.to_string() } else { format!("@{:04x}", u32::from(c)) })
+        .collect()
 }
 
 /// Returns file and offset of a session's snapshot.
@@ -162,4 +213,30 @@ async fn pairs(
         Side::Target => (followed, written),
     };
     Ok(written.into_iter().zip(followed).map(pair).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables(named: &[(&str, u64)]) -> Tables {
+        let by_name = named.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect();
+        Tables { by_name, highest: 10 }
+    }
+
+    #[test]
+    fn a_table_that_took_the_name_of_another_is_noticed() {
+        let before = tables(&[("shop/a", 5), ("shop/b", 6)]);
+        let same = |now: &[(&str, u64)]| before.unmoved(&tables(now), "copy").is_ok();
+        assert!(same(&[("shop/a", 5), ("shop/b", 6)]));
+        assert!(same(&[("shop/a", 11)]), "made anew, the other one dropped");
+        assert!(!same(&[("shop/a", 6), ("shop/b", 5)]));
+        assert!(!same(&[("shop/c", 5), ("shop/b", 6)]));
+        assert!(!same(&[("shop/a", 3), ("shop/b", 6)]), "from another schema");
+    }
+
+    #[test]
+    fn a_schemas_folder_has_plain_letters_only() {
+        assert_eq!(as_file("my_shop-1$"), "my_shop@002d1@0024");
+    }
 }

@@ -6,6 +6,7 @@
 
 use crate::copy::{self, Column};
 use crate::digest::{TableDigest, digest};
+use crate::frozen::{look, look_away};
 use crate::link::{Link, Wire};
 use segue_doors::sql::Ident;
 use segue_model::{Fault, FaultKind};
@@ -86,11 +87,23 @@ async fn range(
 ) -> Option<(Ident, i128, i128)> {
     // What cannot be read here fails where the digest is asked for, with its reason.
     let key = copy::whole_key(link, source, table).await.ok()??;
-    let here = copy::bounds(link, source, table, &key).await.ok()?;
-    let there = copy::bounds(link, target, table, &key).await.ok()?;
+    let here = ends(link, source, table, &key).await.ok()?;
+    let there = ends(link, target, table, &key).await.ok()?;
     let low = here.0.into_iter().chain(there.0).min()?;
     let high = here.1.into_iter().chain(there.1).max()?;
     Some((key, low, high))
+}
+
+async fn ends(
+    link: &Link,
+    wire: &mut Wire,
+    table: &str,
+    key: &Ident,
+) -> Outcome<(Option<i128>, Option<i128>)> {
+    look(wire).await?;
+    let ends = copy::bounds(link, wire, table, key).await;
+    look_away(wire).await?;
+    ends
 }
 
 /// Returns how long to rest after a piece of so many rows. One that went as fast as the fastest

@@ -234,6 +234,8 @@ fn check_pair(source: &Variables, target: &Variables, found: &mut Vec<Finding>) 
         "system_time_zone",
         "event_scheduler",
         "collation_server",
+        "innodb_default_row_format",
+        "innodb_strict_mode",
         "max_allowed_packet",
     ] {
         if source.get(name) != target.get(name) {

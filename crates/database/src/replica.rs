@@ -6,6 +6,7 @@ use crate::effects::fence::Fence;
 use crate::fault::Deadline;
 use crate::link::{Link, Wire};
 use crate::pieces::Pace;
+use crate::stops::Stops;
 use crate::{epoch, logins, measures, moment, preflight, sampler, way_back};
 use segue_model::plan::labelled;
 use segue_model::{Epoch, Finding, Side};
@@ -37,6 +38,8 @@ pub struct MariaReplica {
     found: std::sync::Mutex<Option<u64>>,
     /// Whether rows are being loaded into the target's empty tables.
     loading: AtomicBool,
+    /// Where a test makes it wait.
+    pub(crate) stops: Stops,
 }
 
 /// Rows are being loaded while it lives.
@@ -59,6 +62,7 @@ impl MariaReplica {
             armed: Mutex::new(None),
             found: std::sync::Mutex::new(None),
             loading: AtomicBool::new(false),
+            stops: Stops::default(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::fault::Explain;
 use crate::link::{Link, Wire};
-use segue_doors::sql::{Ident, Literal, Row, SqlError, SqlResult};
+use segue_doors::sql::{Literal, Row, SqlError, SqlResult};
 use segue_model::{Fault, FaultKind};
 use segue_port::Outcome;
 use std::fmt;
@@ -10,18 +10,24 @@ use std::fmt;
 /// Kind of an object in a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    /// The schema itself: what new tables and routines get where they say nothing.
+    Schema,
     Table,
     Function,
     Procedure,
     View,
     Trigger,
     Event,
+    /// A login of the unit with its rights on the schema; only compared as an object.
+    Login,
 }
 
 impl Kind {
     /// The word SQL uses.
     fn word(self) -> &'static str {
         match self {
+            Self::Schema => "SCHEMA",
+            Self::Login => "LOGIN",
             Self::Table => "TABLE",
             Self::Function => "FUNCTION",
             Self::Procedure => "PROCEDURE",
@@ -47,9 +53,18 @@ pub(crate) struct Object {
     pub(crate) create: Vec<u8>,
     /// Session settings it was made under, as assignments.
     settings: Vec<(&'static str, String)>,
+    /// The schema's collation when it was made: what texts in it have that say nothing else.
+    collation: Option<String>,
+    /// Of a trigger: where it comes among those of its table. No statement shows it.
+    place: String,
 }
 
 impl Object {
+    /// What its statement says all of.
+    pub(crate) fn plain(kind: Kind, name: String, create: Vec<u8>) -> Self {
+        Self { kind, name, create, settings: Vec::new(), collation: None, place: String::new() }
+    }
+
     /// Returns the definition in a form that is equal on both sides exactly if the objects
     /// are: without the table's counter and without whether an event is enabled.
     pub(crate) fn normal(&self) -> Vec<u8> {
@@ -61,6 +76,10 @@ impl Object {
         let mut all = text;
         for (name, value) in &self.settings {
             all.extend_from_slice(format!("\n{name}={value}").as_bytes());
+        }
+        for more in self.collation.iter().chain(Some(&self.place).filter(|place| !place.is_empty()))
+        {
+            all.extend_from_slice(format!("\n{more}").as_bytes());
         }
         all
     }
@@ -94,6 +113,30 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
 
 fn find_last(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).rposition(|window| window == part)
+}
+
+/// Reads how the schema itself was made.
+pub(crate) async fn schema(link: &Link, wire: &mut Wire) -> Outcome<Object> {
+    let (charset, collation, comment): (String, String, String) = wire
+        .one(format!(
+            "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, SCHEMA_COMMENT \
+             FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
+            link.names.schema_literal()
+        ))
+        .await
+        .reading(&format!(
+            "read how schema `{}` was made at the {}",
+            link.names.schema,
+            wire.side()
+        ))?;
+    let mut create = format!(
+        "CREATE SCHEMA {} CHARACTER SET {charset} COLLATE {collation}",
+        link.names.schema_ident()
+    );
+    if !comment.is_empty() {
+        create += &format!(" COMMENT {}", Literal::new(comment));
+    }
+    Ok(Object::plain(Kind::Schema, link.names.schema.clone(), create.into_bytes()))
 }
 
 /// Reads the definitions of the base tables.
@@ -142,18 +185,24 @@ pub(crate) async fn others(link: &Link, wire: &mut Wire) -> Outcome<Vec<Object>>
     }
     wanted.sort();
     // Several triggers of one table and event fire in the order in which they were made.
-    let order: Vec<String> = wire
+    let order: Vec<(String, String)> = wire
         .rows(format!(
-            "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {schema} \
+            "SELECT TRIGGER_NAME, CONCAT_WS(' ', ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER) \
+             FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {schema} \
              ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER"
         ))
         .await
         .reading(&op)?;
-    wanted.sort_by_key(|(kind, name)| (*kind, order.iter().position(|other| other == name)));
+    let position = |name: &String| order.iter().position(|(other, _)| other == name);
+    wanted.sort_by_key(|(kind, name)| (*kind, position(name)));
     raw(wire, true).await?;
     let mut all = Vec::with_capacity(wanted.len());
     for (kind, name) in wanted {
-        all.push(read(link, wire, kind, name).await?);
+        let mut object = read(link, wire, kind, name).await?;
+        if let Some(at) = position(&object.name).filter(|_| kind == Kind::Trigger) {
+            object.place.clone_from(&order[at].1);
+        }
+        all.push(object);
     }
     raw(wire, false).await?;
     Ok(all)
@@ -184,6 +233,8 @@ fn parse(kind: Kind, name: String, row: &Row) -> SqlResult<Object> {
         String::from_utf8(column(title)?).map_err(|e| SqlError::Unexpected(e.to_string()))
     };
     let title = match kind {
+        Kind::Schema => "Create Database",
+        Kind::Login => "Create User",
         Kind::Table => "Create Table",
         Kind::Function => "Create Function",
         Kind::Procedure => "Create Procedure",
@@ -202,8 +253,14 @@ fn parse(kind: Kind, name: String, row: &Row) -> SqlResult<Object> {
     if kind == Kind::Event {
         settings.push(("time_zone", word("time_zone")?));
     }
+    let collation = match kind {
+        Kind::Function | Kind::Procedure | Kind::Trigger | Kind::Event => {
+            Some(word("Database Collation")?)
+        }
+        _ => None,
+    };
     let create = column(title)?;
-    Ok(Object { kind, name, create, settings })
+    Ok(Object { settings, collation, ..Object::plain(kind, name, create) })
 }
 
 /// Makes one object in the session's current schema; an event is made disabled.
@@ -211,6 +268,10 @@ fn parse(kind: Kind, name: String, row: &Row) -> SqlResult<Object> {
 /// # Errors
 /// The server's answer as it is: a view may have to wait for another one.
 pub(crate) async fn create(wire: &mut Wire, object: &Object) -> SqlResult<()> {
+    let own: String = match object.collation {
+        Some(_) => wire.one("SELECT @@collation_database").await?,
+        None => String::new(),
+    };
     let mut changed = Vec::new();
     for (name, value) in &object.settings {
         changed.push(format!("{name} = {}", Literal::new(value.as_str())));
@@ -220,7 +281,15 @@ pub(crate) async fn create(wire: &mut Wire, object: &Object) -> SqlResult<()> {
     }
     let statement =
         if object.kind == Kind::Event { disabled(&object.create) } else { object.create.clone() };
-    let made = wire.run(statement).await;
+    let made = match object.collation.as_ref().filter(|wanted| **wanted != own) {
+        Some(wanted) => {
+            wire.run(format!("ALTER SCHEMA COLLATE {wanted}")).await?;
+            let made = wire.run(statement).await;
+            wire.run(format!("ALTER SCHEMA COLLATE {own}")).await?;
+            made
+        }
+        None => wire.run(statement).await,
+    };
     wire.run(
         "SET NAMES utf8mb4, time_zone = '+00:00', \
          sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'",
@@ -252,59 +321,6 @@ pub(crate) async fn create_all(wire: &mut Wire, objects: Vec<Object>) -> Outcome
             return Err(error).changing(&op);
         }
         waiting = later;
-    }
-    Ok(())
-}
-
-/// An enabled event and who it acts as.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Event {
-    /// Its name.
-    pub(crate) name: String,
-    /// `user@host` of its definer. `ALTER EVENT` would otherwise make Segue the definer.
-    pub(crate) definer: String,
-}
-
-/// Returns the schema's events that are enabled, or those that are not.
-pub(crate) async fn events(link: &Link, wire: &mut Wire, enabled: bool) -> Outcome<Vec<Event>> {
-    let sign = if enabled { "=" } else { "<>" };
-    let rows: Vec<(String, String)> = wire
-        .rows(format!(
-            "SELECT EVENT_NAME, DEFINER FROM information_schema.EVENTS \
-             WHERE EVENT_SCHEMA = {} AND STATUS {sign} 'ENABLED' ORDER BY EVENT_NAME",
-            link.names.schema_literal()
-        ))
-        .await
-        .reading(&format!(
-            "list the events of schema `{}` at the {}",
-            link.names.schema,
-            wire.side()
-        ))?;
-    Ok(rows.into_iter().map(|(name, definer)| Event { name, definer }).collect())
-}
-
-/// Enables or disables events, keeping their definers.
-pub(crate) async fn set_events(
-    link: &Link,
-    wire: &mut Wire,
-    events: &[Event],
-    enabled: bool,
-) -> Outcome<()> {
-    let word = if enabled { "ENABLE" } else { "DISABLE" };
-    for event in events {
-        let op = format!("{} event `{}` at the {}", word.to_lowercase(), event.name, wire.side());
-        let (user, host) = event.definer.rsplit_once('@').unwrap_or((&event.definer, "%"));
-        let sql = format!(
-            "ALTER DEFINER = {}@{} EVENT {} {word}",
-            Ident::new(user),
-            Ident::new(host),
-            link.names.table(&event.name)
-        );
-        match wire.run(sql).await {
-            // 1539: dropped meanwhile, or it deleted itself after its last run.
-            Err(error) if error.code() == Some(1539) => {}
-            other => other.changing(&op)?,
-        }
     }
     Ok(())
 }

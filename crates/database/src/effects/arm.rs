@@ -3,13 +3,16 @@
 use crate::fault::{Deadline, Explain};
 use crate::link::Wire;
 use crate::replica::MariaReplica;
-use crate::{own, stream};
+use crate::{counters, own, stream};
 use async_trait::async_trait;
 use segue_model::{Fault, FaultKind};
 use segue_port::{Call, Effect, Observed, Outcome};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Longest wait for the other side before its counters are looked at.
+const LEVELLING: Duration = Duration::from_secs(2);
 
 /// Sends a marker from the side that will be promoted to the one that will be fenced.
 pub(crate) struct Arm(pub(crate) Arc<MariaReplica>);
@@ -64,6 +67,10 @@ impl Effect for Arm {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let took = begun.elapsed();
+        let levelling = Deadline::after(deadline.left().min(LEVELLING));
+        // Not in the binary log: it is about this side's counters alone.
+        there.run("SET SESSION sql_log_bin = 0").await.changing(&op)?;
+        let raised = counters::level(link, &mut here, &mut there, levelling).await?;
         let at_to: String = there.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(&op)?;
         let at_from: String = here.one("SELECT @@GLOBAL.gtid_binlog_pos").await.reading(&op)?;
         there.close().await;
@@ -75,6 +82,7 @@ impl Effect for Arm {
             "effect": "database.arm",
             "token": token,
             "returned_ms": took.as_secs_f64() * 1000.0,
+            "counters_raised": raised,
             "position": { to.as_str(): at_to, from.as_str(): at_from },
         }))
     }

@@ -2,11 +2,11 @@
 //! failback.
 
 use super::seal::{self, Closed};
+use crate::events::{self, Event};
 use crate::fault::{Deadline, Explain, need};
 use crate::link::{Link, Wire};
 use crate::logins::{self, Account};
 use crate::replica::MariaReplica;
-use crate::schema::{self, Event};
 use crate::{epoch, stream};
 use async_trait::async_trait;
 use segue_model::{EffectLeft, Fault, FaultKind, Side};
@@ -50,10 +50,10 @@ impl Opening {
             .filter(|(account, _)| wanted.accounts.contains(account))
             .collect();
         let wanted_event = |event: &Event| wanted.events.iter().any(|e| e.name == event.name);
-        let mut events = schema::events(link, wire, true).await?;
+        let mut events = events::of_schema(link, wire, true).await?;
         events.retain(wanted_event);
         let enabled = events.len();
-        let mut off = schema::events(link, wire, false).await?;
+        let mut off = events::of_schema(link, wire, false).await?;
         off.retain(wanted_event);
         events.extend(off);
         Ok(Self { accounts, events, enabled })
@@ -104,7 +104,7 @@ impl Effect for Promote {
         need_way_back(link, from, to).await?;
         let mut wire = link.take(to).await?;
         let accounts = logins::planned(link, &mut wire).await?;
-        let events = schema::events(link, &mut wire, true).await?;
+        let events = events::of_schema(link, &mut wire, true).await?;
         if accounts.is_empty() && !link.settings.plan.logins.is_empty() {
             return Err(Fault::new(
                 "SG0209",
@@ -132,7 +132,7 @@ impl Effect for Promote {
         };
         let opening = Opening::find(link, &mut wire, there).await?;
         logins::set_locked(&mut wire, &opening.accounts(), false).await?;
-        schema::set_events(link, &mut wire, &opening.events, true).await?;
+        events::set(link, &mut wire, &opening.events, true).await?;
         // This side is no longer sealed by an earlier way.
         seal::forget(link, &mut wire).await.map_err(|fault| fault.leaving(EffectLeft::Done))?;
         self.0.armed.lock().await.take();
@@ -174,7 +174,7 @@ impl Effect for Promote {
         let opening = Opening::find(link, &mut wire, there).await?;
         let accounts = opening.accounts();
         logins::set_locked(&mut wire, &accounts, true).await?;
-        schema::set_events(link, &mut wire, &opening.events, false).await?;
+        events::set(link, &mut wire, &opening.events, false).await?;
         epoch::end_sessions(&mut wire, &logins::users(&accounts), Deadline::of(call), &op).await?;
         wire.close().await;
         Ok(())

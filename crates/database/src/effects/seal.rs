@@ -6,12 +6,12 @@
 //! it is closed, so that whoever comes later can open exactly that again.
 
 use crate::epoch;
+use crate::events::{self, Event};
 use crate::fault::{Deadline, Explain};
 use crate::link::{Link, Wire};
 use crate::locks::Place;
 use crate::logins::{self, Account};
 use crate::replica::MariaReplica;
-use crate::schema::{self, Event};
 use crate::settings::own;
 use async_trait::async_trait;
 use segue_doors::sql::{Literal, Row};
@@ -53,7 +53,7 @@ async fn to_close(link: &Link, wire: &mut Wire) -> Outcome<Closed> {
         })
         .map(|(account, _)| account)
         .collect();
-    Ok(Closed { accounts, events: schema::events(link, wire, true).await? })
+    Ok(Closed { accounts, events: events::of_schema(link, wire, true).await? })
 }
 
 /// Notes at the server what will be closed.
@@ -246,7 +246,7 @@ impl Seal {
         let closed = to_close(link, wire).await?;
         note(link, wire, &closed, op).await?;
         logins::set_locked(wire, &closed.accounts, true).await?;
-        schema::set_events(link, wire, &closed.events, false).await?;
+        events::set(link, wire, &closed.events, false).await?;
         let ended = end_writers(link, wire, &closed, op).await?;
         nothing_since(link, wire, place, op).await?;
         let all = noted(link, wire).await?;
@@ -344,7 +344,7 @@ impl Effect for Seal {
             .iter()
             .filter(|(account, locked)| !locked && closed.accounts.contains(account))
             .count();
-        let enabled = schema::events(link, &mut wire, true).await?.len();
+        let enabled = events::of_schema(link, &mut wire, true).await?.len();
         wire.close().await;
         Ok(match done {
             Some(output) if open == 0 && enabled == 0 => Observed::Applied(
@@ -367,7 +367,7 @@ impl Effect for Seal {
             .filter(|account| closed.accounts.contains(account))
             .collect();
         logins::set_locked(&mut wire, &known, false).await?;
-        schema::set_events(link, &mut wire, &closed.events, true).await?;
+        events::set(link, &mut wire, &closed.events, true).await?;
         forget(link, &mut wire).await?;
         wire.close().await;
         Ok(())

@@ -7,6 +7,7 @@ use crate::fault::{Deadline, Explain};
 use crate::link::{Link, Wire};
 use crate::logins::{self, Account, Definition};
 use crate::replica::MariaReplica;
+use crate::schema::Object;
 use crate::settings::own;
 use crate::{epoch, locks, moment, schema};
 use async_trait::async_trait;
@@ -75,11 +76,38 @@ async fn schema_exists(link: &Link, wire: &mut Wire) -> Outcome<bool> {
     Ok(count > 0)
 }
 
+/// What is defined in the schema.
+struct Defined {
+    tables: Vec<Object>,
+    others: Vec<Object>,
+}
+
+impl Defined {
+    async fn read(link: &Link, wire: &mut Wire) -> Outcome<Self> {
+        let names = locks::base_tables(link, wire).await?;
+        let tables = schema::tables(link, wire, &names).await?;
+        Ok(Self { tables, others: schema::others(link, wire).await? })
+    }
+
+    /// Whether all is defined alike, whatever the tables' counters say.
+    fn is_like(&self, other: &Self) -> bool {
+        let alike = |one: &[Object], other: &[Object]| {
+            let all = |(a, b): (&Object, &Object)| {
+                (a.kind, &a.name, a.normal()) == (b.kind, &b.name, b.normal())
+            };
+            one.len() == other.len() && one.iter().zip(other).all(all)
+        };
+        alike(&self.tables, &other.tables) && alike(&self.others, &other.others)
+    }
+}
+
 /// The moment the copy shows: position, sessions that see it, definitions.
 struct Moment {
     gtid: String,
     readers: Vec<Wire>,
-    tables: Vec<schema::Object>,
+    /// Which table each name stood for.
+    names: moment::Tables,
+    defined: Defined,
 }
 
 impl Seed {
@@ -94,13 +122,28 @@ impl Seed {
         let mut helper = link.open(Side::Source).await?;
         let begun = Instant::now();
         let limit = Deadline::after(deadline.left().min(MEETING));
-        let place = moment::same_moment(&mut readers, limit).await?;
-        // A definition that changes from here on makes the snapshot refuse to read the table.
-        let names = locks::base_tables(link, &mut helper).await?;
-        let tables = schema::tables(link, &mut helper, &names).await?;
-        tracing::info!(gtid = place.gtid, waited_ms = ms_since(begun), "copy begins");
-        helper.close().await;
-        Ok(Moment { gtid: place.gtid, readers: readers.into(), tables })
+        let mut before = Defined::read(link, &mut helper).await?;
+        loop {
+            let names = moment::Tables::read(link, &mut helper).await?;
+            let place = moment::same_moment(&mut readers, limit).await?;
+            self.0.stops.at(|| "moment".into()).await;
+            let defined = Defined::read(link, &mut helper).await?;
+            // What changes in between is in the stream as well, which would change it a second
+            // time. A definition that changes from here on changes by the stream alone, or
+            // makes the snapshot refuse to read the table.
+            if defined.is_like(&before) {
+                tracing::info!(gtid = place.gtid, waited_ms = ms_since(begun), "copy begins");
+                helper.close().await;
+                return Ok(Moment { gtid: place.gtid, readers: readers.into(), names, defined });
+            }
+            if limit.over() {
+                let op = "read the definitions of one moment";
+                let cause = "they changed every time";
+                return Err(Fault::new("SG0216", FaultKind::Busy, op, cause)
+                    .hint("see who changes tables at the source, and run the step again then"));
+            }
+            before = defined;
+        }
     }
 
     /// Reads the plan's logins at the source and makes sure that none exists at the target,
@@ -136,46 +179,38 @@ impl Seed {
             self.set_mark(target, "copying", &definitions, &Value::Null).await?;
             definitions
         };
-        let options: (String, String) = source
-            .one(format!(
-                "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME \
-                 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
-                link.names.schema_literal()
-            ))
-            .await
-            .reading("read the schema's character set")?;
+        let own = schema::schema(link, &mut source).await?;
         let op = format!("create schema `{}` at the target", link.names.schema);
-        target
-            .run(format!(
-                "CREATE SCHEMA {} CHARACTER SET {} COLLATE {}",
-                link.names.schema_ident(),
-                options.0,
-                options.1
-            ))
-            .await
-            .changing(&op)?;
+        target.run(&own.create).await.changing(&op)?;
         target.run(format!("USE {}", link.names.schema_ident())).await.changing(&op)?;
         {
             let _turn = link.pair.logins.lock().await;
             shared::create(target, &definitions).await?;
         }
-        let moment = self.moment(deadline).await?;
-        target.run("SET SESSION foreign_key_checks = 0").await.changing(&op)?;
-        for table in &moment.tables {
+        // A table keeps options that the server would refuse for a new one.
+        target
+            .run("SET SESSION foreign_key_checks = 0, innodb_strict_mode = 0")
+            .await
+            .changing(&op)?;
+        let Moment { gtid, readers, names, defined } = self.moment(deadline).await?;
+        let Defined { tables, others } = defined;
+        for table in &tables {
             schema::create(target, table)
                 .await
                 .changing(&format!("create table `{}` at the target", table.name))?;
         }
-        let (gtid, tables) = (moment.gtid.clone(), moment.tables.len());
-        let tally = self.rows(call, moment, deadline).await?;
-        let others = schema::others(link, &mut source).await?;
+        let tally = self.rows(call, readers, &tables, deadline).await?;
+        names.unmoved(&moment::Tables::read(link, &mut source).await?, &op)?;
+        source.close().await;
         let objects = others.len();
         schema::create_all(target, others).await?;
-        source.close().await;
+        for definition in &definitions {
+            logins::grant(target, definition).await?;
+        }
         let output = json!({
             "effect": "database.seed",
             "gtid": gtid,
-            "tables": tables,
+            "tables": tables.len(),
             "objects": objects,
             "logins": definitions.len(),
             "rows": tally.rows.load(Ordering::Relaxed),
@@ -188,9 +223,14 @@ impl Seed {
     }
 
     /// Copies the rows of all tables, by as many carriers as there are snapshots.
-    async fn rows(&self, call: &Call, moment: Moment, deadline: Deadline) -> Outcome<Tally> {
+    async fn rows(
+        &self,
+        call: &Call,
+        mut readers: Vec<Wire>,
+        tables: &[Object],
+        deadline: Deadline,
+    ) -> Outcome<Tally> {
         let link = self.link();
-        let mut readers = moment.readers;
         let Some(first) = readers.first_mut() else {
             return Err(Fault::new("SG0210", FaultKind::Bug, "copy rows", "no snapshot is open"));
         };
@@ -204,8 +244,7 @@ impl Seed {
             .reading("estimate the rows")?
             .into_iter()
             .collect();
-        let mut tables: Vec<(u64, &str)> = moment
-            .tables
+        let mut tables: Vec<(u64, &str)> = tables
             .iter()
             .map(|table| (estimates.get(&table.name).copied().unwrap_or(0), table.name.as_str()))
             .collect();
@@ -221,6 +260,7 @@ impl Seed {
             expected: tables.iter().map(|(rows, _)| rows).sum(),
             progress: call.progress.as_ref(),
             deadline,
+            stops: &self.0.stops,
         };
         let mut carriers = Vec::new();
         for mut reader in readers {

@@ -50,15 +50,13 @@ pub(crate) async fn strangers(link: &Link, wire: &mut Wire, of: Of) -> Outcome<V
     Ok(there.filter(|account| !noted.contains(account)).collect())
 }
 
-/// Makes the logins that are not there, all of them without use yet, and gives each its
-/// rights on the schema. The caller has the pair's turn.
+/// Makes the logins that are not there, all of them without use yet. The caller has the pair's
+/// turn.
 pub(crate) async fn create(wire: &mut Wire, definitions: &[Definition]) -> Outcome<()> {
     let accounts: Vec<Account> = definitions.iter().map(|d| d.account.clone()).collect();
     let there = logins::of_users(wire, &logins::users(&accounts)).await?;
     for definition in definitions {
-        if there.iter().any(|(account, _)| *account == definition.account) {
-            logins::grant(wire, definition).await?;
-        } else {
+        if !there.iter().any(|(account, _)| *account == definition.account) {
             logins::create_locked(wire, definition).await?;
         }
     }

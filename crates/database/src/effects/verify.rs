@@ -1,7 +1,8 @@
 //! Verify and compare: both sides are held at one moment in the pause, and compared
 //! completely after it.
 
-use crate::digest::{self, Snapshots};
+use crate::definitions;
+use crate::digest::Snapshots;
 use crate::fault::fact;
 use crate::pieces::Pace;
 use crate::replica::MariaReplica;
@@ -40,8 +41,8 @@ impl Effect for Verify {
             let (mut source, mut target) =
                 tokio::try_join!(link.take(Side::Source), link.take(Side::Target))?;
             let shapes = tokio::try_join!(
-                digest::shape(link, &mut source),
-                digest::shape(link, &mut target)
+                definitions::shape(link, &mut source),
+                definitions::shape(link, &mut target)
             )?;
             Ok((shapes, source, target))
         };

@@ -14,6 +14,7 @@ pub(super) async fn source_side(link: &Link) -> Outcome<Vec<Finding>> {
     let mut found = Vec::new();
     let mut wire = link.admin(Side::Source).await?;
     check_tables(link, &mut wire, &mut found).await?;
+    check_others(link, &mut wire, &mut found).await?;
     check_plan_logins(link, &mut wire, &mut found).await?;
     check_other_logins(link, &mut wire, &mut found).await?;
     wire.close().await;
@@ -72,6 +73,61 @@ async fn check_tables(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) ->
             "SG0249",
             format!("foreign key `{name}` refers to {to} in another schema"),
             "drop the key: each schema is copied and followed by itself, also those of one unit",
+        ));
+    }
+    Ok(())
+}
+
+/// What is no table must be one that can be made anew.
+async fn check_others(link: &Link, wire: &mut Wire, found: &mut Vec<Finding>) -> Outcome<()> {
+    let schema = link.names.schema_literal();
+    let op = format!("read the views and routines of schema `{}`", link.names.schema);
+    let routines: Vec<(String, String)> = wire
+        .rows(format!(
+            "SELECT LOWER(ROUTINE_TYPE), ROUTINE_NAME FROM information_schema.ROUTINES \
+             WHERE ROUTINE_SCHEMA = {schema} AND ROUTINE_TYPE NOT IN ('FUNCTION', 'PROCEDURE')"
+        ))
+        .await
+        .reading(&op)?;
+    for (kind, name) in routines {
+        found.push(Finding::refuse(
+            "SG0222",
+            format!("{kind} `{name}` cannot be copied"),
+            "remove it from the schema, or move it by hand",
+        ));
+    }
+    // Their statement is shown in two character sets at once, so it cannot be sent as it is.
+    let mixed: Vec<(String, String, String)> = wire
+        .rows(format!(
+            "SELECT kind, name, sets FROM (SELECT 'event' AS kind, EVENT_NAME AS name, CHARACTER_SET_CLIENT AS sets, EVENT_COMMENT AS comment \
+               FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {schema} \
+             UNION ALL SELECT LOWER(ROUTINE_TYPE), ROUTINE_NAME, CHARACTER_SET_CLIENT, ROUTINE_COMMENT \
+               FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {schema} \
+             UNION ALL SELECT 'view', TABLE_NAME, CHARACTER_SET_CLIENT, '' \
+               FROM information_schema.VIEWS WHERE TABLE_SCHEMA = {schema}) made \
+             WHERE sets NOT LIKE 'utf8%' AND CONCAT(name, comment) REGEXP '[^ -~]'"
+        ))
+        .await
+        .reading(&op)?;
+    for (kind, name, set) in mixed {
+        found.push(Finding::refuse(
+            "SG0222",
+            format!("{kind} `{name}` was made in character set {set} and has other letters than ASCII in its name or comment"),
+            "make it anew in a session of utf8mb4",
+        ));
+    }
+    let broken: Vec<(String, String)> = wire
+        .rows(format!(
+            "SELECT TABLE_NAME, TABLE_COMMENT FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = {schema} AND TABLE_TYPE = 'VIEW' AND TABLE_COMMENT <> 'VIEW'"
+        ))
+        .await
+        .reading(&op)?;
+    for (name, why) in broken {
+        found.push(Finding::refuse(
+            "SG0222",
+            format!("view `{name}` does not work, so it cannot be made anew: {why}"),
+            "mend the view, or drop it",
         ));
     }
     Ok(())
