@@ -13,6 +13,7 @@ mod fleet_fails;
 mod oracle;
 mod preflight;
 mod restart;
+mod sabotage;
 mod servers;
 mod shop;
 mod tail;
