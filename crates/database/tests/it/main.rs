@@ -10,6 +10,7 @@ mod every;
 mod fence;
 mod fleet;
 mod fleet_fails;
+mod interleave;
 mod oracle;
 mod preflight;
 mod restart;
