@@ -150,7 +150,7 @@ pub(crate) fn in_turns(tables: Vec<Vec<Part>>) -> VecDeque<Part> {
 }
 
 /// Returns the primary key, quoted, if it is one column of whole numbers.
-pub(crate) async fn whole_key(link: &Link, wire: &mut Wire, table: &str) -> Outcome<Option<Ident>> {
+async fn whole_key(link: &Link, wire: &mut Wire, table: &str) -> Outcome<Option<Ident>> {
     let rows: Vec<(String, String)> = wire
         .rows(format!(
             "SELECT c.COLUMN_NAME, LOWER(c.DATA_TYPE) FROM information_schema.STATISTICS s \
@@ -168,7 +168,7 @@ pub(crate) async fn whole_key(link: &Link, wire: &mut Wire, table: &str) -> Outc
 }
 
 /// Returns the lowest and the highest value of a whole key; nothing of an empty table.
-pub(crate) async fn bounds(
+async fn bounds(
     link: &Link,
     wire: &mut Wire,
     table: &str,

@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 /// The next number of each table that counts.
 type Counters = BTreeMap<String, u64>;
 
-async fn read(link: &Link, wire: &mut Wire) -> Outcome<Counters> {
+/// Reads the counters of a side's tables.
+pub(crate) async fn read(link: &Link, wire: &mut Wire) -> Outcome<Counters> {
     let rows: Vec<(String, u64)> = wire
         .rows(format!(
             "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES \

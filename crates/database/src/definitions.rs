@@ -1,6 +1,6 @@
 //! Definitions of both sides beside each other: the schema, what is in it, and the unit's logins.
 
-use crate::digest::Difference;
+use crate::difference::Difference;
 use crate::fault::Explain;
 use crate::frozen::{look, look_away};
 use crate::link::{Link, Wire};
@@ -11,7 +11,7 @@ use segue_port::Outcome;
 use std::collections::BTreeMap;
 
 /// Definitions by kind and name, in the form in which they are compared.
-type Definitions = BTreeMap<(schema::Kind, String), Vec<u8>>;
+pub(crate) type Definitions = BTreeMap<(schema::Kind, String), Vec<u8>>;
 
 /// Reads everything that is defined at a side, in a snapshot's session.
 pub(crate) async fn definitions(link: &Link, wire: &mut Wire) -> Outcome<Definitions> {
@@ -36,13 +36,14 @@ pub(crate) fn different(source: &Definitions, target: &Definitions) -> Vec<Diffe
                 object,
                 what: "missing at target".into(),
                 source: text(here),
-                target: String::new(),
+                ..Difference::default()
             }),
             Some(there) if there != here => found.push(Difference {
                 object,
                 what: "definition".into(),
                 source: text(here),
                 target: text(there),
+                ..Difference::default()
             }),
             Some(_) => {}
         }
@@ -52,8 +53,8 @@ pub(crate) fn different(source: &Definitions, target: &Definitions) -> Vec<Diffe
             found.push(Difference {
                 object: format!("{kind} `{name}`"),
                 what: "missing at source".into(),
-                source: String::new(),
                 target: text(there),
+                ..Difference::default()
             });
         }
     }
@@ -82,12 +83,8 @@ pub(crate) async fn open_at_both(
 ) -> Outcome<Vec<Difference>> {
     let (here, there) = (open(link, source).await?, open(link, target).await?);
     let both = here.into_iter().filter(|object| there.contains(object));
-    let difference = |object| Difference {
-        object,
-        what: "open at both sides".into(),
-        source: String::new(),
-        target: String::new(),
-    };
+    let difference =
+        |object| Difference { object, what: "open at both sides".into(), ..Difference::default() };
     Ok(both.map(difference).collect())
 }
 

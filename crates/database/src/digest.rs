@@ -14,73 +14,22 @@
 
 use crate::copy::{Column, columns};
 use crate::definitions::{self, definitions};
+use crate::difference::{Comparison, Difference, TableDigest};
 use crate::fault::Explain;
 use crate::frozen::{freeze, look, look_away};
 use crate::link::{Link, Wire};
+use crate::narrow::{self, Found};
 use crate::pieces::{self, Pace};
 use crate::schema;
 use segue_doors::sql::Ident;
 use segue_model::{Fault, FaultKind};
 use segue_port::Outcome;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest time one table's digest may take.
 pub(crate) const DIGEST_LIMIT: Duration = Duration::from_secs(3_600);
-
-/// Digest of one table at one side.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableDigest {
-    /// Number of rows.
-    pub rows: u64,
-    /// Sum of the rows' hashes, decimal.
-    pub sum: String,
-}
-
-/// Something that is not the same on both sides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Difference {
-    /// Kind and name of the object: ``table `orders` ``.
-    pub object: String,
-    /// What differs: `rows`, `definition`, `missing at source`, `missing at target`,
-    /// `open at both sides`.
-    pub what: String,
-    /// The source's side of it; empty if there is nothing to show.
-    pub source: String,
-    /// The target's side of it.
-    pub target: String,
-}
-
-/// Outcome of a full comparison.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// Tables compared.
-    pub tables: u64,
-    /// Rows compared, at the source.
-    pub rows: u64,
-    /// Everything that differs; empty if both sides are equal.
-    pub differences: Vec<Difference>,
-    /// One digest over all tables and definitions of the source, hexadecimal.
-    pub digest: String,
-    /// How long it took, milliseconds.
-    pub ms: u64,
-}
-
-impl Comparison {
-    /// Returns it as the output of a step: `differences` is their number, `found` names
-    /// the first of them.
-    pub fn output(&self) -> Value {
-        const NAMED: usize = 20;
-        json!({
-            "tables": self.tables, "rows": self.rows, "digest": self.digest, "ms": self.ms,
-            "differences": self.differences.len(),
-            "found": self.differences.iter().take(NAMED).collect::<Vec<_>>(),
-        })
-    }
-}
 
 /// Kinds whose text cannot hold the separator: they need no length before them.
 const SELF_ENDING: [&str; 15] = [
@@ -152,19 +101,23 @@ pub(crate) fn row_text(columns: &[Column]) -> String {
 /// What a row without a hash adds to the sum: more than all hashes of any table together.
 const WITHOUT_HASH: u128 = 10u128.pow(30);
 
-/// Returns the query for the digest of a table, or of the rows that `of` chooses.
+/// Returns the expression for a row's hash.
 ///
 /// The text of a row is by far the most of the work. A variable of the session keeps it for the
 /// second function, which would make it anew. It is set and read within one product, from left
 /// to right; between two aggregates the server keeps no order.
-fn digest_query(table: &str, columns: &[Column], of: &str) -> String {
+pub(crate) fn row_hash(columns: &[Column]) -> String {
     let text = row_text(columns);
-    format!(
-        "SELECT CAST(COALESCE(SUM(IFNULL(CAST(CRC32(@segue_text := {text}) AS UNSIGNED) \
-         * (CRC32C(@segue_text) | 1), {WITHOUT_HASH})), 0) AS CHAR), COUNT(*) FROM {table}{of}"
-    )
+    format!("CAST(CRC32(@segue_text := {text}) AS UNSIGNED) * (CRC32C(@segue_text) | 1)")
 }
 
+/// Returns the expressions for the digest of rows: the sum of their hashes, and their number.
+pub(crate) fn sum_and_rows(columns: &[Column]) -> String {
+    let hash = row_hash(columns);
+    format!("CAST(COALESCE(SUM(IFNULL({hash}, {WITHOUT_HASH})), 0) AS CHAR), COUNT(*)")
+}
+
+/// Digests the rows of a table that the condition `of` chooses; all for an empty one.
 pub(crate) async fn digest(
     link: &Link,
     wire: &mut Wire,
@@ -173,17 +126,25 @@ pub(crate) async fn digest(
     of: &str,
 ) -> Outcome<TableDigest> {
     let op = format!("digest table `{table}` at the {}", wire.side());
+    let query = format!("SELECT {} FROM {}{of}", sum_and_rows(columns), link.names.table(table));
     let limit = crate::link::CALL_LIMIT;
     look(wire).await?;
     wire.set_limit(DIGEST_LIMIT);
-    let answer =
-        wire.one::<(String, u64)>(digest_query(&link.names.table(table), columns, of)).await;
+    let answer = wire.one::<(String, u64)>(query).await;
     wire.set_limit(limit);
     look_away(wire).await?;
     let (sum, rows) = answer.reading(&op)?;
+    checked(sum, rows, &op)
+}
+
+/// Makes a digest of what the server answered.
+///
+/// # Errors
+/// `SG0223` if a row has no hash.
+pub(crate) fn checked(sum: String, rows: u64, op: &str) -> Outcome<TableDigest> {
     let too_long = sum
         .parse::<u128>()
-        .map_err(|_| Fault::new("SG0219", FaultKind::Bug, op.as_str(), format!("sum `{sum}`")))?
+        .map_err(|_| Fault::new("SG0219", FaultKind::Bug, op, format!("sum `{sum}`")))?
         / WITHOUT_HASH;
     if too_long > 0 {
         return Err(Fault::new(
@@ -261,15 +222,10 @@ impl Snapshots {
             hasher.update(format!("{kind} {name}\n").as_bytes());
             hasher.update(definition);
         }
-        for (table, (source, target)) in &done {
+        for (table, Compared { source, target, found }) in &done {
             hasher.update(format!("{table} {} {}\n", source.rows, source.sum).as_bytes());
             if source != target {
-                differences.push(Difference {
-                    object: format!("table `{table}`"),
-                    what: "rows".into(),
-                    source: format!("{} rows, sum {}", source.rows, source.sum),
-                    target: format!("{} rows, sum {}", target.rows, target.sum),
-                });
+                differences.push(found.difference(table, source, target));
             }
         }
         for (source, target) in pairs {
@@ -278,7 +234,7 @@ impl Snapshots {
         }
         Ok(Comparison {
             tables: done.len() as u64,
-            rows: done.values().map(|(source, _)| source.rows).sum(),
+            rows: done.values().map(|table| table.source.rows).sum(),
             differences,
             digest: hasher.finalize().to_hex().to_string(),
             ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -318,7 +274,15 @@ pub(crate) async fn unequal(
     Ok((tables, definitions::different(&at_source, &at_target)))
 }
 
-type Done = Mutex<BTreeMap<String, (TableDigest, TableDigest)>>;
+/// A table of which both sides were digested.
+#[derive(Debug)]
+struct Compared {
+    source: TableDigest,
+    target: TableDigest,
+    found: Found,
+}
+
+type Done = Mutex<BTreeMap<String, Compared>>;
 
 async fn carry(
     link: &Link,
@@ -330,17 +294,35 @@ async fn carry(
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(table) = next else { return Ok(()) };
-        // Columns by name: equal definitions mean equal columns, others are reported.
-        let columns = columns(link, source, &table).await?;
-        let (at_source, at_target) =
-            pieces::both(link, source, target, (&table, &columns), pace).await;
-        let at_target = match at_target {
-            // 1054: a column is missing there, which the definitions have shown already.
-            Err(fault) if fault.cause.contains("1054") => TableDigest::default(),
+        let compared = match one(link, (&mut *source, &mut *target), pace, &table).await {
+            // The definitions have shown it already.
+            Err(fault) if pieces::lacks_column(&fault) => Compared {
+                source: TableDigest::default(),
+                target: TableDigest::default(),
+                found: Found::default(),
+            },
             other => other?,
         };
-        done.lock().unwrap_or_else(PoisonError::into_inner).insert(table, (at_source?, at_target));
+        done.lock().unwrap_or_else(PoisonError::into_inner).insert(table, compared);
     }
+}
+
+async fn one(
+    link: &Link,
+    (source, target): (&mut Wire, &mut Wire),
+    pace: Pace,
+    table: &str,
+) -> Outcome<Compared> {
+    // Columns by name: equal definitions mean equal columns, others are reported.
+    let columns = columns(link, source, table).await?;
+    let all = pieces::both(link, source, target, (table, &columns), pace).await?;
+    let found = if all.source == all.target {
+        Found::default()
+    } else {
+        let limits = narrow::Limits::of(pace);
+        narrow::rows(link, (source, target), (table, &columns), all.differing, limits).await?
+    };
+    Ok(Compared { source: all.source, target: all.target, found })
 }
 
 #[cfg(test)]
@@ -369,8 +351,7 @@ mod tests {
 
     #[test]
     fn the_text_of_a_row_is_made_once() {
-        let query = digest_query("`s`.`t`", &[column("c", "char", false)], " WHERE 1");
-        assert_eq!(query.matches("CONCAT_WS").count(), 1, "{query}");
-        assert!(query.ends_with("COUNT(*) FROM `s`.`t` WHERE 1"), "{query}");
+        let digest = sum_and_rows(&[column("c", "char", false)]);
+        assert_eq!(digest.matches("CONCAT_WS").count(), 1, "{digest}");
     }
 }

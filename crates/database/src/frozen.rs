@@ -14,13 +14,21 @@ pub(crate) async fn freeze(wire: &mut Wire) -> Outcome<()> {
     .reading(&format!("open a snapshot at the {}", wire.side()))
 }
 
+/// Ends a snapshot; the session stays.
+pub(crate) async fn thaw(wire: &mut Wire) -> Outcome<()> {
+    wire.run("ROLLBACK").await.reading(&format!("give a snapshot up at the {}", wire.side()))
+}
+
 /// Begins to read in a snapshot.
 ///
 /// A transaction keeps the definition of whatever it has read until its end: who changes a table
 /// would wait for the end of a whole copy, and everybody else behind him. [`look_away`] gives
 /// that up; the snapshot stays. The server does it for sessions that write to no binary log only,
-/// as all of Segue's that read.
+/// and would note the savepoint there for others: those keep what they have read.
 pub(crate) async fn look(wire: &mut Wire) -> Outcome<()> {
+    if wire.logs() {
+        return Ok(());
+    }
     wire.run("SAVEPOINT segue_look")
         .await
         .reading(&format!("begin to read in a snapshot at the {}", wire.side()))
@@ -29,7 +37,7 @@ pub(crate) async fn look(wire: &mut Wire) -> Outcome<()> {
 /// Lets go of the tables that were read since [`look`]; does nothing if the session is of no
 /// more use.
 pub(crate) async fn look_away(wire: &mut Wire) -> Outcome<()> {
-    if wire.is_spoilt() {
+    if wire.logs() || wire.is_spoilt() {
         return Ok(());
     }
     wire.run("ROLLBACK TO SAVEPOINT segue_look")

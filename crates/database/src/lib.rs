@@ -16,6 +16,7 @@ mod copy;
 mod counters;
 mod definitions;
 mod delta;
+mod difference;
 mod digest;
 mod effects;
 mod epoch;
@@ -23,11 +24,13 @@ mod events;
 mod fault;
 mod frozen;
 mod gtid;
+mod keys;
 mod link;
 mod locks;
 mod logins;
 mod measures;
 mod moment;
+mod narrow;
 mod own;
 mod pair;
 mod pieces;
@@ -43,10 +46,11 @@ pub mod tail;
 #[cfg(any(feature = "testing", debug_assertions))]
 #[doc(hidden)]
 pub mod testing;
+pub mod verification;
 mod way_back;
 
 pub use delta::{DatabaseDelta, TableDelta};
-pub use digest::{Comparison, Difference, TableDigest};
+pub use difference::{Comparison, Difference, DifferentRange, Keys, TableDigest};
 pub use epoch::{random_password, stored_form};
 pub use gtid::Position;
 pub use pair::{Carried, carried};

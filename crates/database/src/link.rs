@@ -35,6 +35,8 @@ pub(crate) struct Wire {
     session: Option<Session>,
     side: Side,
     id: u32,
+    /// Whether what it changes would be written to the binary log.
+    logs: bool,
     live: Live,
 }
 
@@ -64,6 +66,11 @@ impl Wire {
         self.side
     }
 
+    /// Returns whether the server refused to keep it out of the binary log.
+    pub(crate) fn logs(&self) -> bool {
+        self.logs
+    }
+
     /// Ends the session politely.
     pub(crate) async fn close(mut self) {
         if let Some(session) = self.session.take() {
@@ -87,6 +94,8 @@ pub(crate) struct Link {
     pub(crate) settings: Settings,
     pub(crate) names: Names,
     login: Mutex<Option<EpochLogin>>,
+    /// Whether every session is the administrator's: of who reads only, and takes no epoch.
+    reads_only: bool,
     live: Live,
     spares: Sides<Mutex<Vec<Wire>>>,
     /// What it shares with the other units between the same servers.
@@ -100,9 +109,15 @@ impl Link {
             pair: Pair::of(&settings.plan),
             settings,
             login: Mutex::new(None),
+            reads_only: false,
             live: Live::default(),
             spares: Sides::from_fn(|_| Mutex::new(Vec::new())),
         }
+    }
+
+    /// Returns a link that reads as the plan's administrator and takes no epoch.
+    pub(crate) fn reader(settings: Settings) -> Self {
+        Self { reads_only: true, ..Self::new(settings) }
     }
 
     /// Sets the login that every later session uses.
@@ -131,15 +146,18 @@ impl Link {
         let op = format!("connect to the database server of the {side} at {address} as `{user}`");
         let mut session =
             sql::connect(&Endpoint { address, user, password }, limit).await.reading(&op)?;
-        // What Segue writes about itself must not travel; who wants it to, switches it on.
-        session
-            .run("SET SESSION sql_log_bin = 0, lock_wait_timeout = 5, innodb_lock_wait_timeout = 5")
-            .await
-            .reading(&op)?;
+        // What Segue writes about itself must not travel; who wants it to, switches it on. Who
+        // only reads may lack the right.
+        let set = "SET SESSION lock_wait_timeout = 5, innodb_lock_wait_timeout = 5; \
+             SET SESSION sql_log_bin = 0";
+        let logs = match session.run(set).await {
+            Err(error) if self.reads_only && error.code() == Some(1227) => true,
+            other => other.reading(&op).map(|()| false)?,
+        };
         session.set_limit(CALL_LIMIT);
         let id = session.id();
         hold(&self.live).insert((side, id));
-        Ok(Wire { session: Some(session), side, id, live: Arc::clone(&self.live) })
+        Ok(Wire { session: Some(session), side, id, logs, live: Arc::clone(&self.live) })
     }
 
     /// Opens a session as the plan's administrator.
@@ -161,6 +179,9 @@ impl Link {
 
     /// Opens a session under the epoch's login within a time limit of its own.
     pub(crate) async fn open_within(&self, side: Side, limit: Duration) -> Outcome<Wire> {
+        if self.reads_only {
+            return self.admin_within(side, limit).await;
+        }
         let login = hold(&self.login).clone().ok_or_else(|| {
             Fault::new(
                 "SG0205",

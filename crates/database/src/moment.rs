@@ -9,7 +9,8 @@
 
 use crate::digest::Snapshots;
 use crate::fault::{Deadline, Explain};
-use crate::frozen::freeze;
+use crate::frozen::{freeze, look, look_away, thaw};
+use crate::gtid::Position;
 use crate::link::{Link, Wire};
 use crate::locks::Place;
 use crate::stream;
@@ -21,6 +22,9 @@ use std::time::{Duration, Instant};
 
 /// Pause between two looks at the applying thread.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// How long the other side may take to come to a snapshot before another one is opened.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Opens snapshots on all of `wires`, sessions at one server, at the very same place.
 ///
@@ -48,7 +52,7 @@ pub(crate) async fn same_moment(wires: &mut [Wire], deadline: Deadline) -> Outco
             return named(&mut wires[0], first.clone()).await;
         }
         for wire in wires.iter_mut() {
-            wire.run("ROLLBACK").await.reading("give a snapshot up")?;
+            thaw(wire).await?;
         }
         if deadline.over() {
             return Err(Fault::new(
@@ -137,6 +141,58 @@ async fn named(wire: &mut Wire, (file, offset): (String, u64)) -> Outcome<Place>
         .reading(&op)?;
     let gtid = gtid.ok_or_else(|| SqlError::Unexpected(format!("no ids for {file}:{offset}")));
     Ok(Place { gtid: gtid.reading(&op)?, file, offset })
+}
+
+/// Opens two snapshots that see one moment without stopping anything: one at the write side, then
+/// one at the other side in the instant in which its stream has come to just that place. A copy's
+/// position is stored with its rows, so a snapshot shows its own.
+///
+/// Returns nothing if the stream was never met at the very place until the deadline: it is behind,
+/// or each place lasts for less than a question takes.
+pub(crate) async fn met(
+    written: &mut Wire,
+    followed: &mut Wire,
+    deadline: Deadline,
+) -> Outcome<Option<Place>> {
+    loop {
+        let place = same_moment(std::slice::from_mut(written), deadline).await?;
+        let wanted = stream::parse(&place.gtid, "read the snapshot's place")?;
+        let patience = Deadline::after(PATIENCE.min(deadline.left()));
+        while !patience.over() {
+            freeze(followed).await?;
+            let at = position_of(followed).await?;
+            if at.covers(&wanted) {
+                if wanted.covers(&at.only(&wanted)) {
+                    return Ok(Some(place));
+                }
+                break;
+            }
+            tokio::time::sleep(LOOK / 2).await;
+        }
+        if deadline.over() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Returns what a session's snapshot has of the streams that its server follows.
+async fn position_of(wire: &mut Wire) -> Outcome<Position> {
+    look(wire).await?;
+    let rows = wire
+        .rows::<(u32, u32, u64)>(
+            "SELECT domain_id, server_id, seq_no FROM mysql.gtid_slave_pos \
+             ORDER BY domain_id, sub_id",
+        )
+        .await;
+    // Whoever sets the server's position needs the table for himself.
+    look_away(wire).await?;
+    let rows = rows.reading(&format!("read the snapshot's position at the {}", wire.side()))?;
+    let mut position = Position::default();
+    for (domain, server, sequence) in rows {
+        // The last one counts; former ones are removed later.
+        position.advance(domain, server, sequence);
+    }
+    Ok(position)
 }
 
 /// Opens pairs of snapshots in which the side that is not written to stands exactly where

@@ -4,19 +4,19 @@
 //! The digest of a table is the sum of those of its pieces. So both ways come to the same, and
 //! either side may be digested either way.
 
-use crate::copy::{self, Column};
-use crate::digest::{TableDigest, digest};
-use crate::frozen::{look, look_away};
+use crate::copy::Column;
+use crate::difference::TableDigest;
+use crate::digest::digest;
+use crate::keys::{self, Key, Range};
 use crate::link::{Link, Wire};
-use segue_doors::sql::Ident;
 use segue_model::{Fault, FaultKind};
 use segue_port::Outcome;
 use std::time::{Duration, Instant};
 
 /// Time that a piece shall take at the slower side.
 const PIECE: Duration = Duration::from_millis(100);
-/// Keys of the first piece; the next ones follow from the time that it took.
-const FIRST_KEYS: i128 = 20_000;
+/// Rows of the first piece; the next ones follow from the time that it took.
+const FIRST_ROWS: u64 = 20_000;
 /// Shortest and longest rest after a piece, in parts of the time that it took.
 const REST: (f64, f64) = (0.1, 2.0);
 
@@ -28,6 +28,37 @@ pub(crate) enum Pace {
     /// One statement at a time, and a rest after each that grows as the server slows down: users
     /// are served meanwhile.
     Gentle,
+    /// The same, and in no more than so many hundredths of the time a statement runs.
+    Share(u8),
+}
+
+/// Some rows of a table, digested at both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Which.
+    pub(crate) range: Range,
+    /// At the source.
+    pub(crate) source: TableDigest,
+    /// At the target.
+    pub(crate) target: TableDigest,
+}
+
+impl Piece {
+    /// Returns whether both sides are the same.
+    pub(crate) fn is_equal(&self) -> bool {
+        self.source == self.target
+    }
+}
+
+/// A table, digested at both sides.
+#[derive(Debug)]
+pub(crate) struct Both {
+    /// At the source.
+    pub(crate) source: TableDigest,
+    /// At the target.
+    pub(crate) target: TableDigest,
+    /// The pieces that are not the same.
+    pub(crate) differing: Vec<Piece>,
 }
 
 /// Digests a table at both sides.
@@ -37,102 +68,125 @@ pub(crate) async fn both(
     target: &mut Wire,
     (table, columns): (&str, &[Column]),
     pace: Pace,
-) -> (Outcome<TableDigest>, Outcome<TableDigest>) {
-    let range = match pace {
-        Pace::Gentle => range(link, source, target, table).await,
+) -> Outcome<Both> {
+    let key = match pace {
         Pace::Full => None,
+        Pace::Gentle | Pace::Share(_) => keys::of(link, source, table).await?,
     };
-    let Some((key, low, high)) = range else {
-        return tokio::join!(
-            digest(link, source, table, columns, ""),
-            digest(link, target, table, columns, "")
-        );
-    };
+    let mut walk = Walk::new(key, pace, None);
     let (mut at_source, mut at_target) = (Sum::default(), Sum::default());
-    let (mut from, mut keys) = (low, FIRST_KEYS);
-    let mut best = 0.0;
-    while from <= high {
+    let mut differing = Vec::new();
+    while let Some(piece) = walk.next(link, source, target, (table, columns)).await? {
+        at_source.add(&piece.source)?;
+        at_target.add(&piece.target)?;
+        if !piece.is_equal() {
+            differing.push(piece);
+        }
+        walk.rest().await;
+    }
+    Ok(Both { source: at_source.digest(), target: at_target.digest(), differing })
+}
+
+/// Returns whether a digest failed because a column of the source's is not there.
+pub(crate) fn lacks_column(fault: &Fault) -> bool {
+    fault.cause.contains("1054")
+}
+
+/// A way through a table, piece by piece.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// By which it is cut; without one it is a single piece.
+    pub(crate) key: Option<Key>,
+    pace: Pace,
+    after: Option<keys::KeyValue>,
+    rows: u64,
+    /// The fastest piece so far, rows a second.
+    best: f64,
+    rest: Duration,
+    ended: bool,
+}
+
+impl Walk {
+    /// Begins behind a key, or at the table's beginning.
+    pub(crate) fn new(key: Option<Key>, pace: Pace, after: Option<keys::KeyValue>) -> Self {
+        let (rows, rest) = (FIRST_ROWS, Duration::ZERO);
+        Self { key, pace, after, rows, best: 0.0, rest, ended: false }
+    }
+
+    /// Digests the next piece; nothing behind the last one. Where it ends follows from the
+    /// source's rows; the last one takes what the target has beyond them.
+    pub(crate) async fn next(
+        &mut self,
+        link: &Link,
+        source: &mut Wire,
+        target: &mut Wire,
+        (table, columns): (&str, &[Column]),
+    ) -> Outcome<Option<Piece>> {
+        if self.ended {
+            return Ok(None);
+        }
         let begun = Instant::now();
-        let rows = at_source.rows + at_target.rows;
-        let of = format!(" WHERE {key} >= {from} AND {key} < {}", from + keys);
-        let (here, there) = tokio::join!(
+        let mut range = Range { after: self.after.clone(), to: None };
+        let mut of = String::new();
+        if let Some(key) = &self.key {
+            range.to = keys::boundary(link, source, (table, key), &range, self.rows).await?;
+            of = key.within(&range);
+        }
+        let (at_source, at_target) = tokio::try_join!(
             digest(link, source, table, columns, &of),
             digest(link, target, table, columns, &of)
-        );
-        let (here, there) =
-            (here.and_then(|d| at_source.add(&d)), there.and_then(|d| at_target.add(&d)));
-        match (here, there) {
-            (Ok(()), Ok(())) => {}
-            (here, there) => {
-                return (here.map(|()| at_source.digest()), there.map(|()| at_target.digest()));
-            }
-        }
+        )?;
         let took = begun.elapsed();
-        from += keys;
-        keys = next(keys, took);
-        if from <= high {
-            let rows = at_source.rows + at_target.rows - rows;
-            tokio::time::sleep(rest(rows, took, &mut best)).await;
+        self.rest = rest(at_source.rows + at_target.rows, took, &mut self.best, self.pace);
+        self.rows = next(self.rows, took);
+        self.ended = range.to.is_none();
+        self.after.clone_from(&range.to);
+        Ok(Some(Piece { range, source: at_source, target: at_target }))
+    }
+
+    /// Rests after a piece, as the pace says; not behind the last one.
+    pub(crate) async fn rest(&self) {
+        if !self.ended {
+            tokio::time::sleep(self.rest).await;
         }
     }
-    (Ok(at_source.digest()), Ok(at_target.digest()))
-}
-
-/// Returns the key of a table and its range over both sides; none where it cannot be cut.
-async fn range(
-    link: &Link,
-    source: &mut Wire,
-    target: &mut Wire,
-    table: &str,
-) -> Option<(Ident, i128, i128)> {
-    // What cannot be read here fails where the digest is asked for, with its reason.
-    let key = copy::whole_key(link, source, table).await.ok()??;
-    let here = ends(link, source, table, &key).await.ok()?;
-    let there = ends(link, target, table, &key).await.ok()?;
-    let low = here.0.into_iter().chain(there.0).min()?;
-    let high = here.1.into_iter().chain(there.1).max()?;
-    Some((key, low, high))
-}
-
-async fn ends(
-    link: &Link,
-    wire: &mut Wire,
-    table: &str,
-    key: &Ident,
-) -> Outcome<(Option<i128>, Option<i128>)> {
-    look(wire).await?;
-    let ends = copy::bounds(link, wire, table, key).await;
-    look_away(wire).await?;
-    ends
 }
 
 /// Returns how long to rest after a piece of so many rows. One that went as fast as the fastest
 /// had the server for itself; a slower one shared it with those who are to go first.
 #[allow(clippy::cast_precision_loss)] // Rows of a piece.
-fn rest(rows: u64, took: Duration, best: &mut f64) -> Duration {
+fn rest(rows: u64, took: Duration, best: &mut f64, pace: Pace) -> Duration {
     let speed = rows as f64 / took.as_secs_f64().max(1e-6);
     *best = best.max(speed);
     let slower = *best / speed.max(1.0) - 1.0;
-    took.mul_f64(slower.clamp(REST.0, REST.1)).min(PIECE * 10)
+    let rest = took.mul_f64(slower.clamp(REST.0, REST.1)).min(PIECE * 10);
+    match pace {
+        Pace::Full => Duration::ZERO,
+        Pace::Gentle => rest,
+        Pace::Share(hundredths) => {
+            let share = f64::from(hundredths.clamp(1, 100)) / 100.0;
+            rest.max(took.mul_f64(1.0 / share - 1.0))
+        }
+    }
 }
 
-/// Returns how many keys the next piece has: so many that it takes its time, and at most four
-/// times as many as this one, because keys may be sparse here and dense there.
-fn next(keys: i128, took: Duration) -> i128 {
-    let took_us = i128::try_from(took.as_micros()).unwrap_or(i128::MAX).max(1);
-    let wanted_us = i128::try_from(PIECE.as_micros()).unwrap_or(1);
-    (keys.saturating_mul(wanted_us) / took_us).clamp(keys / 4, keys.saturating_mul(4)).max(1)
+/// Returns how many rows the next piece has: so many that it takes its time, and at most four
+/// times as many as this one, because rows may be short here and long there.
+fn next(rows: u64, took: Duration) -> u64 {
+    let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+    let wanted_us = u64::try_from(PIECE.as_micros()).unwrap_or(1);
+    (rows.saturating_mul(wanted_us) / took_us).clamp(rows / 4, rows.saturating_mul(4)).max(1)
 }
 
 /// The digest of the pieces so far.
 #[derive(Debug, Default)]
-struct Sum {
+pub(crate) struct Sum {
     rows: u64,
     sum: u128,
 }
 
 impl Sum {
-    fn add(&mut self, piece: &TableDigest) -> Outcome<()> {
+    pub(crate) fn add(&mut self, piece: &TableDigest) -> Outcome<()> {
         let sum = piece.sum.parse::<u128>().map_err(|_| {
             let cause = format!("sum `{}`", piece.sum);
             Fault::new("SG0219", FaultKind::Bug, "add the digests of a table's pieces", cause)
@@ -142,7 +196,7 @@ impl Sum {
         Ok(())
     }
 
-    fn digest(&self) -> TableDigest {
+    pub(crate) fn digest(&self) -> TableDigest {
         TableDigest { rows: self.rows, sum: self.sum.to_string() }
     }
 }
@@ -158,17 +212,26 @@ mod tests {
         assert_eq!(next(1000, PIECE / 100), 4000);
         assert_eq!(next(1000, PIECE * 100), 250);
         assert_eq!(next(1, PIECE * 100), 1);
-        assert_eq!(next(i128::MAX / 2, Duration::ZERO), i128::MAX);
+        assert_eq!(next(u64::MAX, Duration::ZERO), u64::MAX);
     }
 
     #[test]
     fn a_rest_is_the_longer_the_slower_a_piece_was() {
         let mut best = 0.0;
-        assert_eq!(rest(1000, PIECE, &mut best), PIECE / 10);
-        assert_eq!(rest(500, PIECE, &mut best), PIECE);
-        assert_eq!(rest(1, PIECE, &mut best), PIECE * 2);
-        assert_eq!(rest(2000, PIECE, &mut best), PIECE / 10);
-        assert_eq!(rest(0, PIECE * 100, &mut best), PIECE * 10);
+        let mut rest = |rows, took| rest(rows, took, &mut best, Pace::Gentle);
+        assert_eq!(rest(1000, PIECE), PIECE / 10);
+        assert_eq!(rest(500, PIECE), PIECE);
+        assert_eq!(rest(1, PIECE), PIECE * 2);
+        assert_eq!(rest(2000, PIECE), PIECE / 10);
+        assert_eq!(rest(0, PIECE * 100), PIECE * 10);
+    }
+
+    #[test]
+    fn a_share_of_the_time_is_kept_however_fast_the_server_is() {
+        let mut best = 0.0;
+        assert_eq!(rest(1000, PIECE, &mut best, Pace::Share(25)), PIECE * 3);
+        assert_eq!(rest(1000, PIECE, &mut best, Pace::Share(100)), PIECE / 10);
+        assert_eq!(rest(1000, PIECE, &mut best, Pace::Full), Duration::ZERO);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The replica: what its effects share, and how it begins and ends.
 
-use crate::digest::{Comparison, Snapshots};
+use crate::difference::Comparison;
+use crate::digest::Snapshots;
 use crate::effects;
 use crate::effects::fence::Fence;
 use crate::fault::Deadline;

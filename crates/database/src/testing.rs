@@ -1,6 +1,7 @@
 //! What tests and the benchmark need of the inside; in nothing that is shipped.
 
-use crate::digest::{Comparison, Snapshots};
+use crate::difference::Comparison;
+use crate::digest::Snapshots;
 use crate::pieces::Pace;
 use crate::replica::MariaReplica;
 use segue_port::Outcome;

@@ -2,7 +2,20 @@
 
 use crate::servers::Turn;
 use crate::shop::{Run, fill};
+use segue_database::verification::{self, Verified, Wish};
 use segue_model::Side::{Source, Target};
+use segue_model::UnitName;
+use segue_port::NoProgress;
+
+/// Verifies by itself, beside the run.
+async fn verified(turn: &Turn) -> Verified {
+    let servers = &turn.pair.servers;
+    let plan = turn.pair.plan(servers.source.address, servers.target.address);
+    let (dir, unit) = (tempfile::tempdir().unwrap(), UnitName::from("shop"));
+    let notes = verification::file(dir.path(), &unit, &plan);
+    let wish = Wish::default();
+    verification::verify(&plan, &unit, &wish, (&notes, "plan"), &NoProgress).await.unwrap()
+}
 
 #[tokio::test]
 async fn sees_every_kind_of_sabotage_at_the_target() {
@@ -68,6 +81,7 @@ async fn sees_every_kind_of_sabotage_at_the_target() {
             "UPDATE odd SET blo = x'000103' WHERE id = 1",
             "UPDATE odd SET blo = x'000102' WHERE id = 1",
         ),
+        ("a table more", "CREATE TABLE extra (id INT PRIMARY KEY)", "DROP TABLE extra"),
         (
             "another index",
             "ALTER TABLE orders DROP KEY client",
@@ -82,6 +96,17 @@ async fn sees_every_kind_of_sabotage_at_the_target() {
         root.run(change).await.unwrap_or_else(|e| panic!("{what}: {e}"));
         let found = run.replica.compare_live().await.unwrap();
         assert_eq!(found.differences.len(), 1, "{what}: {:?}", found.differences);
+        let told = verified(&turn).await;
+        assert_eq!(told.differences, found.differences, "{what}: by itself");
+        assert!(told.one_moment, "{what}");
+        let different = &found.differences[0];
+        let named = different.what != "rows"
+            || different.key.is_empty()
+            || different
+                .ranges
+                .iter()
+                .any(|range| !range.changed.is_empty() || !range.only_source.is_empty());
+        assert!(named, "{what}: no key is named: {different:?}");
         root.run(back).await.unwrap_or_else(|e| panic!("{what}: {e}"));
     }
     let found = run.replica.compare_live().await.unwrap();
