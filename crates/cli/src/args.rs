@@ -1,8 +1,10 @@
 //! Every command and flag; help and completions come from here.
 
+mod compare;
 mod dns;
 
 use clap::{Parser, Subcommand};
+pub(crate) use compare::{CompareArgs, VerifyArgs};
 pub(crate) use dns::{
     AuditArgs, DiffArgs, DnsCommand, DrillArgs, MoveArgs, QueriesArgs, WatchArgs,
 };
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     },
     /// Ask for every URL that the source's log knows, on both sides, and show what differs
     Compare(CompareArgs),
+    /// Compare the databases of both sides row by row, and name what differs; reads only
+    Verify(VerifyArgs),
     /// Print what the servers around the fronts need in their configuration
     Fragments {
         /// The plan file
@@ -313,35 +317,6 @@ pub(crate) enum WaveCommand {
         /// Its number, from 1
         wave: u32,
     },
-}
-
-/// What `segue compare` asks for.
-#[derive(Debug, clap::Args)]
-pub(crate) struct CompareArgs {
-    /// The plan file
-    #[arg(default_value = "segue.toml")]
-    pub(crate) file: PathBuf,
-    /// The unit, if the plan has several
-    #[arg(long)]
-    pub(crate) unit: Option<String>,
-    /// Log to take URLs from, in common or combined format; the source's of the plan otherwise
-    #[arg(long)]
-    pub(crate) log: Option<PathBuf>,
-    /// Ask only for URLs that begin so; `harmless_paths` of the plan otherwise
-    #[arg(long)]
-    pub(crate) path: Vec<String>,
-    /// Ask for every URL of the log; a GET may write
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Ask for URLs with a query too
-    #[arg(long)]
-    pub(crate) queries: bool,
-    /// Ask for so many URLs at most, those most asked for first
-    #[arg(long, default_value_t = 1_000)]
-    pub(crate) limit: usize,
-    /// URLs a second; each is asked for three times
-    #[arg(long, default_value_t = 10)]
-    pub(crate) per_second: u32,
 }
 
 /// Flags of `segue front`: a file with all that a front has to know, as the controller writes

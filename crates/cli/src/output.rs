@@ -127,7 +127,8 @@ impl View {
         let _ = std::io::stderr().flush();
     }
 
-    fn close_progress(&mut self) {
+    /// Ends a line of progress that is redrawn in place.
+    pub(crate) fn close_progress(&mut self) {
         if self.progress_open {
             eprintln!();
             self.progress_open = false;

@@ -13,6 +13,7 @@ pub mod plans;
 pub mod quiet;
 pub mod rehearsal;
 pub mod timeline;
+pub mod verify;
 
 mod active;
 mod commit_timer;

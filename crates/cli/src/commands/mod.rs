@@ -17,6 +17,7 @@ mod report;
 mod room;
 mod status;
 mod timeline;
+mod verify;
 
 use crate::args::{Args, Command};
 use crate::drive;
@@ -34,6 +35,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         Command::Init { file } => init::run(&file),
         Command::Doctor { file } => wait(doctor::run(&file, json)),
         Command::Compare(args) => wait(compare::run(args, json)),
+        Command::Verify(args) => wait(verify::run(&dir, args, json)),
         Command::Fragments { file, write } => fragments::run(&file, write, json),
         Command::Plan { file, sheet, offline, schema } => {
             wait(plan::run(&dir, &file, json, plan::Wish { sheet, offline, schema }))

@@ -18,6 +18,7 @@ mod site;
 mod splitting;
 mod spread;
 mod terminal;
+mod verify;
 
 use segue_testkit::world::{Description, Side, World, WorldOptions};
 use std::path::PathBuf;
