@@ -92,6 +92,18 @@ fn names(text: &str) -> BTreeSet<String> {
     words.filter(|word| word.starts_with("segue_front_")).map(bare).collect()
 }
 
+/// Looks at what is told of the one connection at a port for TCP, over which 5 bytes went either way.
+fn counts_the_echo(text: &str) {
+    for (name, expected) in
+        [("connections", 1.0), ("failed", 0.0), ("received_bytes", 5.0), ("sent_bytes", 5.0)]
+    {
+        for unit in ["", "shop"] {
+            let line = format!("segue_front_tcp_{name}_total{{unit=\"{unit}\",side=\"source\"}}");
+            assert_eq!(value(text, &line), Some(expected), "{line}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn figures_tell_of_holds_splits_ports_and_stragglers_and_stand_in_the_documents() {
     let (source, target) = (Shop::start("source").await, Shop::start("target").await);
@@ -161,14 +173,7 @@ async fn figures_tell_of_holds_splits_ports_and_stragglers_and_stand_in_the_docu
     ] {
         assert_eq!(of_unit(&text, name), Some(expected), "{name}: {text}");
     }
-    for (name, expected) in
-        [("connections", 1.0), ("failed", 0.0), ("received_bytes", 5.0), ("sent_bytes", 5.0)]
-    {
-        for unit in ["", "shop"] {
-            let line = format!("segue_front_tcp_{name}_total{{unit=\"{unit}\",side=\"source\"}}");
-            assert_eq!(value(&text, &line), Some(expected), "{line}");
-        }
-    }
+    counts_the_echo(&text);
     let port = |address, kind| {
         format!("segue_front_port_info{{listen=\"{address}\",kind=\"{kind}\",how=\"bound\"}}")
     };
