@@ -27,11 +27,11 @@ async fn asked(stream: &mut TlsStream<TcpStream>) -> String {
     text.rsplit("\r\n").next().unwrap().to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn needs_no_certificate_of_the_fronts_own() {
+/// A front without certificates whose site goes unread to a server that has `theirs`; at the target
+/// nobody listens. And those who trust that certificate.
+async fn unread(theirs: &Certificate) -> (Running, Secured, Trust) {
     let shop = Shop::start("source").await;
-    let theirs = Certificate::made(&[HOST]);
-    let server = Secured::before(&shop, &theirs).await;
+    let server = Secured::before(&shop, theirs).await;
     let folder = Arc::new(TempDir::new().unwrap());
     let mut options = tls_options(folder.path(), free_address(), shop.address);
     options.ports[0].tls.as_mut().unwrap().certificates.clear();
@@ -42,7 +42,14 @@ async fn needs_no_certificate_of_the_fronts_own() {
     let reach = Reach { servers, ..Reach::default() };
     let backends = Sides { source: shop.address, target: free_address() };
     assert!(done(&front.reach(backends, reach).await));
-    let trust = Trust::of(&[&theirs], rustls::ALL_VERSIONS);
+    let trust = Trust::of(&[theirs], rustls::ALL_VERSIONS);
+    (front, server, trust)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_no_certificate_of_the_fronts_own() {
+    let theirs = Certificate::made(&[HOST]);
+    let (front, _server, trust) = unread(&theirs).await;
     let mut client = trust.connect(front.address, HOST).await.unwrap();
     assert!(theirs.is_of(&client));
     assert_eq!(asked(&mut client).await, "source /x");
@@ -139,20 +146,8 @@ async fn passed(front: &Running) -> Sides<TcpTotals> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counts_whom_it_passed_on_and_who_found_nobody() {
-    let shop = Shop::start("source").await;
     let theirs = Certificate::made(&[HOST]);
-    let server = Secured::before(&shop, &theirs).await;
-    let folder = Arc::new(TempDir::new().unwrap());
-    let mut options = tls_options(folder.path(), free_address(), shop.address);
-    options.ports[0].tls.as_mut().unwrap().certificates.clear();
-    let front = Running::start(options, quick(), folder).await;
-    front.claim(1).await.unwrap();
-    let to = |address| Servers { passthrough: Some(address), ..Servers::default() };
-    let servers = Sides { source: to(server.address), target: to(free_address()) };
-    let reach = Reach { servers, ..Reach::default() };
-    let backends = Sides { source: shop.address, target: free_address() };
-    assert!(done(&front.reach(backends, reach).await));
-    let trust = Trust::of(&[&theirs], rustls::ALL_VERSIONS);
+    let (front, _server, trust) = unread(&theirs).await;
     let mut client = trust.connect(front.address, HOST).await.unwrap();
     assert_eq!(asked(&mut client).await, "source /x");
     drop(client);
